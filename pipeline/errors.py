@@ -1,0 +1,70 @@
+"""Every error of ours, drawn as one tree. Each message completes a sentence; ids are attributes.
+
+OrdermillError
+├── ConfigurationError      the deployer can mend it; the message says how
+│   └── SchemaOutdated
+├── InvalidInput            a person or an upstream system sent something wrong
+│   ├── UnknownSource
+│   ├── UnknownOrder
+│   └── NotAllowedNow       right words, wrong moment (the order's status forbids it)
+├── LeaseLost               another worker holds what we thought was ours; our work is discarded
+└── InvariantBroken         a guard that must never fire has fired; the transaction is rolled back
+"""
+
+from __future__ import annotations
+
+
+class OrdermillError(Exception):
+    """The root: catch this to catch all of ours and nothing else."""
+
+
+class ConfigurationError(OrdermillError):
+    """Something a deployer set is missing or wrong."""
+
+
+class SchemaOutdated(ConfigurationError):
+    """The database's schema is not the one this code was written for."""
+
+    def __init__(self, found: str | None, wanted: str) -> None:
+        super().__init__(
+            f"the database schema is at {found or 'nothing'}, this version needs {wanted}; "
+            "run `ordermill db upgrade`"
+        )
+        self.found = found
+        self.wanted = wanted
+
+
+class InvalidInput(OrdermillError):
+    """What was asked for can't be done as asked; nothing was changed."""
+
+
+class UnknownSource(InvalidInput):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"there is no source named {name!r}; `ordermill sources ls` shows those there are, "
+            f"`ordermill sources set {name}` makes it"
+        )
+        self.name = name
+
+
+class UnknownOrder(InvalidInput):
+    def __init__(self, order_id: int | str) -> None:
+        super().__init__(f"there is no order {order_id}")
+        self.order_id = order_id
+
+
+class NotAllowedNow(InvalidInput):
+    def __init__(self, order_id: int, status: str, action: str) -> None:
+        super().__init__(f"order {order_id} is {status} and can't be {action}")
+        self.order_id = order_id
+        self.status = status
+
+
+class LeaseLost(OrdermillError):
+    def __init__(self, token: str) -> None:
+        super().__init__(f"lease {token} ran out and was taken over before its work was recorded")
+        self.token = token
+
+
+class InvariantBroken(OrdermillError):
+    """A guard in the database refused what the code believed to be legal: a defect of ours."""

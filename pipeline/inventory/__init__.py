@@ -1,0 +1,1 @@
+"""Units: which order gets which, decided purely. The ledger itself is in storage/stock.py."""

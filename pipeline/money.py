@@ -1,0 +1,48 @@
+"""Money: integer minor units, the currency's own exponent (ISO 4217), and how halves are rounded."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation
+from functools import cache
+
+from iso4217 import Currency
+
+from pipeline.errors import InvalidInput
+
+ROUNDING = {"half_up": ROUND_HALF_UP, "half_even": ROUND_HALF_EVEN}
+
+
+@cache
+def exponent(currency: str) -> int:
+    """How many decimal places `currency` has: JPY 0, USD 2, KWD 3. Unknown codes raise InvalidInput."""
+    try:
+        places = Currency(currency).exponent
+    except ValueError:
+        places = None
+    if places is None:
+        raise InvalidInput(f"{currency!r} is not an ISO 4217 currency with minor units")
+    return places
+
+
+def to_minor(amount: str | Decimal, currency: str) -> int:
+    """'2.55' GBP → 255. More decimal places than the currency has raise InvalidInput."""
+    try:
+        minor = Decimal(amount).scaleb(exponent(currency))
+    except InvalidOperation:
+        raise InvalidInput(f"{amount!r} is not a decimal number") from None
+    if not minor.is_finite() or minor != minor.to_integral_value():
+        raise InvalidInput(
+            f"{amount!r} has more decimal places than {currency} ({exponent(currency)})"
+        )
+    return int(minor)
+
+
+def to_text(minor: int, currency: str) -> str:
+    """255 GBP → '2.55'."""
+    places = exponent(currency)
+    return f"{Decimal(minor).scaleb(-places):.{places}f}"
+
+
+def round_minor(amount: Decimal, mode: str) -> int:
+    """An amount in minor units with a fraction, rounded by `mode` (half_up or half_even)."""
+    return int(amount.quantize(Decimal(1), rounding=ROUNDING[mode]))

@@ -1,0 +1,124 @@
+"""An order: its status, the one table of legal moves, and what a stage sees of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from pipeline.source import Source
+
+
+class Status(StrEnum):
+    """Where an order is. *Why* it is there is the order's reason, a column of its own."""
+
+    RECEIVED = "received"
+    VALIDATED = "validated"
+    PRICED = "priced"
+    PAID = "paid"
+    RESERVED = "reserved"
+    CONFIRMED = "confirmed"
+    BACKORDERED = "backordered"
+    ON_HOLD = "on_hold"
+    CANCELLING = "cancelling"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+
+
+_S = Status
+
+#: Every legal move, for all chains. `rejected` is refused before anything was done for it;
+#: `cancelled` had its effects undone first. An order leaves `on_hold` only by a person's hand,
+#: to where it was held.
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    _S.RECEIVED: frozenset({_S.VALIDATED, _S.REJECTED, _S.ON_HOLD, _S.CANCELLED}),
+    _S.VALIDATED: frozenset({_S.PRICED, _S.REJECTED, _S.ON_HOLD, _S.CANCELLED}),
+    _S.PRICED: frozenset(
+        {_S.PAID, _S.RESERVED, _S.BACKORDERED, _S.REJECTED, _S.ON_HOLD, _S.CANCELLING}
+    ),
+    _S.PAID: frozenset({_S.RESERVED, _S.CONFIRMED, _S.BACKORDERED, _S.ON_HOLD, _S.CANCELLING}),
+    _S.BACKORDERED: frozenset({_S.RESERVED, _S.ON_HOLD, _S.CANCELLING}),
+    _S.RESERVED: frozenset({_S.PAID, _S.CONFIRMED, _S.ON_HOLD, _S.CANCELLING}),
+    _S.CONFIRMED: frozenset({_S.CANCELLING}),
+    _S.ON_HOLD: frozenset(
+        {
+            _S.RECEIVED, _S.VALIDATED, _S.PRICED, _S.PAID, _S.RESERVED, _S.BACKORDERED,
+            _S.CANCELLING, _S.CANCELLED,
+        }
+    ),
+    _S.CANCELLING: frozenset({_S.CANCELLED, _S.ON_HOLD}),
+    _S.REJECTED: frozenset(),
+    _S.CANCELLED: frozenset(),
+}  # fmt: skip
+
+#: The engine has nothing more to do for these: they are in no dispatch. `on_hold` waits for a
+#: person, the others are over.
+SETTLED = frozenset({_S.CONFIRMED, _S.REJECTED, _S.CANCELLED, _S.ON_HOLD})
+
+
+def is_legal(source: Status, target: Status) -> bool:
+    """Whether an order may move from `source` to `target`; staying where it is is no move."""
+    return target in TRANSITIONS[source]
+
+
+class Lane(StrEnum):
+    """Who goes first: a shopper who waits, then the import of a million."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+    @property
+    def rank(self) -> int:
+        """Sorts lanes in the database: the lower goes first."""
+        return 0 if self is Lane.INTERACTIVE else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What was asked for: units of one SKU; `unit_price` (minor units) only as a marketplace sold it."""
+
+    sku: str
+    quantity: int
+    unit_price: int | None = None
+
+
+@dataclass(slots=True)
+class Order:
+    """One order as a stage sees it: what was sent, where it is, how often this stage was tried."""
+
+    id: int
+    external_id: str
+    source: Source
+    chain: str
+    lane: Lane
+    status: Status
+    stage: str
+    reason: str | None
+    currency: str
+    approved: bool
+    attempt: int
+    document: dict[str, Any] = field(repr=False)
+
+    @property
+    def lines(self) -> list[Line]:
+        """The lines with those that share a SKU (and a price) merged, in order of first appearance."""
+        merged: dict[tuple[str, int | None], int] = {}
+        for line in self.document["lines"]:
+            key = (line["sku"], line.get("unit_price"))
+            merged[key] = merged.get(key, 0) + line["quantity"]
+        return [Line(sku, quantity, price) for (sku, price), quantity in merged.items()]
+
+    @property
+    def country(self) -> str:
+        """Where it goes: ISO 3166-1 alpha-2."""
+        return str(self.document["ship_to"]["country"])
+
+    @property
+    def email(self) -> str | None:
+        email = self.document["customer"].get("email")
+        return None if email is None else str(email)
+
+    @property
+    def payment_method(self) -> str | None:
+        payment = self.document.get("payment")
+        return None if payment is None else str(payment["method"])
