@@ -1,0 +1,1 @@
+"""The database: tables, named queries, migrations. Knows no stage, no broker, no HTTP."""

@@ -1,0 +1,131 @@
+"""Opening a database and its transactions: Postgres by psycopg 3, or SQLite as an embedded home."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
+from sqlalchemy.exc import TimeoutError as SqlTimeoutError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from pipeline.errors import SchemaOutdated
+
+#: A transaction in progress. Stages hand it to the queries in this package and do nothing else with it.
+Tx = Connection
+
+#: SQLSTATE classes that pass: connection, rollback (deadlock), resources, operator intervention.
+_TRANSIENT = ("08", "40", "53", "57")
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Database:
+    """A pool of connections to one database.
+
+    `url` is an SQLAlchemy URL; `postgresql://` means psycopg 3.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 16) -> None:
+        parsed = make_url(url)
+        if parsed.drivername in ("postgresql", "postgres"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.url = parsed
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.engine = create_engine(
+            parsed,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=False,  # a broken connection costs one retried batch, a ping costs every one
+            pool_use_lifo=True,
+            # A backend that died is noticed; without this a half-open socket blocks a worker for hours.
+            connect_args={} if self.is_sqlite else {"connect_timeout": 5, "keepalives_idle": 30},
+        )
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "begin", _begin_immediate)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Tx]:
+        """Read and write; commits at the end of the block, rolls back on an exception."""
+        with self.engine.begin() as tx:
+            yield tx
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Tx]:
+        """Read only, all statements at one moment: what an audit or a report needs."""
+        options: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        with self.engine.connect().execution_options(read_only=True, **options) as tx:
+            yield tx
+            tx.rollback()
+
+    def is_disconnect(self, error: BaseException) -> bool:
+        """Whether `error` says that the database was away, restarted or too busy: worth the same again."""
+        if isinstance(error, (DisconnectionError, SqlTimeoutError)):
+            return True
+        if not isinstance(error, DBAPIError):
+            return False
+        sqlstate = getattr(error.orig, "sqlstate", None) or ""
+        return (
+            error.connection_invalidated
+            or isinstance(error.orig, OSError)
+            or sqlstate.startswith(_TRANSIENT)
+            or (isinstance(error, OperationalError) and not sqlstate)
+        )
+
+    def schema_version(self) -> str | None:
+        """The revision the database is at; None for an empty one."""
+        with self.engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+
+    def upgrade(self) -> None:
+        """Bring the schema to what this version needs."""
+        with self.engine.begin() as connection:
+            config = _alembic()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def require_schema(self) -> None:
+        """Raise SchemaOutdated unless the schema is exactly what this version needs."""
+        found = self.schema_version()
+        if found != wanted_schema():
+            raise SchemaOutdated(found, wanted_schema())
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def wanted_schema() -> str:
+    """The revision that this version of the code was written for."""
+    return ScriptDirectory.from_config(_alembic()).get_current_head() or "nothing"
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return config
+
+
+def _configure_sqlite(connection: Any, _record: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # we write BEGIN ourselves, below
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "busy_timeout=30000",
+        "foreign_keys=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    # A deferred transaction that turns writer halfway fails at once when another has written;
+    # IMMEDIATE waits its turn instead. Readers (snapshots) don't queue behind writers.
+    read_only = connection.get_execution_options().get("read_only", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

@@ -1,0 +1,261 @@
+"""Dispatches: "these orders are due for this step, at this time". The durable truth behind messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Float,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from pipeline.storage.database import Tx
+from pipeline.storage.sql import ids, members, now, pack, rows
+from pipeline.storage.tables import dispatches, queues
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """A dispatch as found. `deaths` counts the leases that ran out under it, the last one included."""
+
+    id: int
+    step: str
+    lane: int
+    order_ids: tuple[int, ...]
+    attempts: int
+    deaths: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewDispatch:
+    """A dispatch to be written, due in `delay` seconds; with a `lease` it is taken from birth."""
+
+    step: str
+    lane: int
+    order_ids: tuple[int, ...]
+    delay: float = 0.0
+    attempts: int = 0
+    deaths: int = 0
+    lease: str | None = None
+    leased_for: float | None = None
+
+
+def due() -> ColumnElement[bool]:
+    """Its time has come, and nobody works on it (or whoever did has died, or hangs)."""
+    return and_(
+        dispatches.c.due_at <= now(),
+        or_(dispatches.c.leased_until.is_(None), dispatches.c.leased_until <= now()),
+    )
+
+
+def paused() -> ColumnElement[bool]:
+    return exists().where(queues.c.step == dispatches.c.step)
+
+
+# A lease that is still there when a dispatch is found due ran out: its worker died under it.
+_DEATHS = dispatches.c.deaths + case((dispatches.c.lease.is_(None), 0), else_=1)
+
+_DUE = (
+    select(
+        dispatches.c.id,
+        dispatches.c.step,
+        dispatches.c.lane,
+        dispatches.c.order_ids,
+        dispatches.c.attempts,
+        _DEATHS.label("deaths"),
+    )
+    .where(dispatches.c.step == bindparam("step"), due(), ~paused())
+    .order_by(dispatches.c.lane, dispatches.c.due_at, dispatches.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+
+
+def lock_due(tx: Tx, step: str, most: int) -> list[Dispatch]:
+    """Lock up to `most` due dispatches of `step` that nobody else is taking: lane first, oldest first."""
+    found = tx.execute(_DUE, {"step": step, "most": most})
+    return [
+        Dispatch(r.id, r.step, r.lane, tuple(json.loads(r.order_ids)), r.attempts, r.deaths)
+        for r in found
+    ]
+
+
+_LEASE = (
+    update(dispatches)
+    .where(dispatches.c.id.in_(ids()))
+    .values(
+        attempts=dispatches.c.attempts + 1,
+        deaths=_DEATHS,
+        lease=bindparam("token"),
+        leased_until=now(bindparam("seconds", type_=Float)),
+    )
+)
+
+
+def lease(tx: Tx, dispatch_ids: Sequence[int], token: str, seconds: float) -> None:
+    """Take them, and count the attempt before the work, so that one that kills its worker counts."""
+    tx.execute(_LEASE, {"ids": pack(dispatch_ids), "token": token, "seconds": seconds})
+
+
+_RENEW = (
+    update(dispatches)
+    .where(dispatches.c.lease.in_(select(rows(dispatches.c.lease, parameter="tokens").c.lease)))
+    .values(leased_until=now(bindparam("seconds", type_=Float)))
+)
+
+
+def renew(tx: Tx, tokens: Sequence[str], seconds: float) -> None:
+    """Prolong the leases of work that is still going on."""
+    tx.execute(_RENEW, {"tokens": pack((token,) for token in tokens), "seconds": seconds})
+
+
+_GIVE_UP = (
+    delete(dispatches)
+    .where(dispatches.c.id.in_(ids()), dispatches.c.lease == bindparam("token"))
+    .returning(dispatches.c.id)
+)
+
+
+def finish(tx: Tx, dispatch_ids: Sequence[int], token: str) -> bool:
+    """Delete the dispatches we hold; False if another has taken any of them over."""
+    gone = tx.execute(_GIVE_UP, {"ids": pack(dispatch_ids), "token": token}).all()
+    return len(gone) == len(dispatch_ids)
+
+
+_DELETE = delete(dispatches).where(dispatches.c.id.in_(ids()))
+
+
+def remove(tx: Tx, dispatch_ids: Sequence[int]) -> None:
+    """Delete dispatches that this transaction has locked."""
+    tx.execute(_DELETE, {"ids": pack(dispatch_ids)})
+
+
+_new = rows(
+    dispatches.c.step,
+    dispatches.c.lane,
+    Column("delay", Float),
+    dispatches.c.order_ids,
+    dispatches.c.size,
+    dispatches.c.attempts,
+    dispatches.c.deaths,
+    dispatches.c.lease,
+    Column("leased_for", Float),
+)
+_INSERT = (
+    insert(dispatches)
+    .from_select(
+        [
+            "step", "lane", "due_at", "order_ids", "size", "attempts", "deaths", "lease",
+            "leased_until", "created_at",
+        ],
+        select(
+            _new.c.step, _new.c.lane, now(_new.c.delay), _new.c.order_ids, _new.c.size,
+            _new.c.attempts, _new.c.deaths, _new.c.lease,
+            case((_new.c.lease.is_not(None), now(_new.c.leased_for))), now(),
+        ),
+    )
+    .returning(dispatches.c.id, dispatches.c.order_ids)
+)  # fmt: skip
+
+
+def add(tx: Tx, new: Sequence[NewDispatch]) -> list[int]:
+    """Write dispatches; returns their ids in the order given."""
+    if not new:
+        return []
+    packed = [
+        (
+            d.step, d.lane, d.delay, json.dumps(d.order_ids, separators=(",", ":")),
+            len(d.order_ids), d.attempts, d.deaths, d.lease, d.leased_for,
+        )
+        for d in new
+    ]  # fmt: skip
+    made = tx.execute(_INSERT, {"rows": pack(packed)}).all()
+    by_orders = {r.order_ids: r.id for r in made}  # an order is in one dispatch: no two are alike
+    return [by_orders[row[3]] for row in packed]
+
+
+_member = members(dispatches.c.order_ids)
+_WAITING_WITH = (
+    select(
+        dispatches.c.id, dispatches.c.step, dispatches.c.lane, dispatches.c.order_ids,
+        dispatches.c.attempts, dispatches.c.deaths, dispatches.c.due_at, now().label("now"),
+    )
+    .where(
+        or_(dispatches.c.leased_until.is_(None), dispatches.c.leased_until <= now()),
+        exists(select(1).select_from(_member).where(_member.c.value == bindparam("member"))),
+    )
+    .with_for_update(of=dispatches, skip_locked=True)
+)  # fmt: skip
+
+
+def lock_waiting(tx: Tx, order_id: int) -> tuple[Dispatch, float] | None:
+    """Lock the dispatch that `order_id` waits in, and how many seconds it has yet to wait; None if
+    somebody works on it. Reads all dispatches: for an operator, not for a stage."""
+    r = tx.execute(_WAITING_WITH, {"member": str(order_id)}).one_or_none()
+    if r is None:
+        return None
+    found = Dispatch(r.id, r.step, r.lane, tuple(json.loads(r.order_ids)), r.attempts, r.deaths)
+    return found, max(0.0, (r.due_at - r.now).total_seconds())
+
+
+_STATS = select(
+    dispatches.c.step,
+    func.sum(dispatches.c.size).label("orders"),
+    func.sum(case((due(), dispatches.c.size), else_=0)).label("due"),
+    func.sum(case((dispatches.c.leased_until > now(), dispatches.c.size), else_=0)).label(
+        "running"
+    ),
+    func.min(dispatches.c.created_at).label("oldest"),
+).group_by(dispatches.c.step)
+
+
+def stats(tx: Tx) -> dict[str, Any]:
+    """By step: orders in dispatches, those due, those being worked on, when the oldest was made."""
+    return {r.step: r for r in tx.execute(_STATS)}
+
+
+_WAITING = (
+    select(
+        dispatches.c.step,
+        func.count().label("dispatches"),
+        func.min(dispatches.c.id).label("first"),
+    )
+    .where(due(), dispatches.c.due_at <= now(bindparam("grace", type_=Float)), ~paused())
+    .group_by(dispatches.c.step)
+)
+
+
+def waiting(tx: Tx, grace: float) -> dict[str, tuple[int, int]]:
+    """By step: how many dispatches have been due for `grace` seconds unclaimed, and the first's id."""
+    found = tx.execute(_WAITING, {"grace": -grace})
+    return {r.step: (r.dispatches, r.first) for r in found}
+
+
+_HASTEN = (
+    update(dispatches)
+    .where(
+        dispatches.c.step == bindparam("key"),
+        dispatches.c.due_at > now(),
+        dispatches.c.leased_until.is_(None),
+    )
+    .values(due_at=now())
+)
+
+
+def hasten(tx: Tx, step: str) -> None:
+    """Make due at once what waits for `step`: what it waited for may be there now."""
+    tx.execute(_HASTEN, {"key": step})

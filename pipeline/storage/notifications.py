@@ -1,0 +1,106 @@
+"""Notifications: written before they are sent, under an id that never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, Float, String, bindparam, case, select, true, update
+
+from pipeline.storage.database import Tx
+from pipeline.storage.sql import ids, now, pack, rows
+from pipeline.storage.tables import notifications
+from pipeline.storage.upsert import insert_into
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A notification that has yet to be delivered; `attempts` so far."""
+
+    id: str
+    order_id: int
+    channel: str
+    topic: str
+    target: str
+    attempts: int
+
+
+_FIELDS = ["id", "order_id", "channel", "topic", "target"]
+_given = rows(*(notifications.c[name] for name in _FIELDS))
+_PENDING = select(*(notifications.c[name] for name in [*_FIELDS, "attempts"])).where(
+    notifications.c.state == "pending"
+)
+_OF_ORDERS = _PENDING.where(notifications.c.order_id.in_(ids()))
+_DUE = (
+    _PENDING.where(notifications.c.due_at <= now())
+    .order_by(notifications.c.due_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_result = rows(
+    notifications.c.id, notifications.c.state, Column("delay", Float), notifications.c.error
+)
+_SETTLE = (
+    update(notifications)
+    .where(notifications.c.id == _result.c.id, notifications.c.state == "pending")
+    .values(
+        state=_result.c.state,
+        error=_result.c.error,
+        attempts=notifications.c.attempts + 1,
+        due_at=case(
+            (_result.c.state == "pending", now(_result.c.delay)), else_=notifications.c.due_at
+        ),
+    )
+)
+_dated = rows(notifications.c.id)
+_POSTPONE = (
+    update(notifications)
+    .where(notifications.c.id == _dated.c.id)
+    .values(due_at=now(bindparam("seconds", type_=Float)))
+)
+
+
+def add(tx: Tx, new: Sequence[Pending]) -> None:
+    """Write notifications; one order is told of one topic on one channel once."""
+    if not new:
+        return
+    statement = (
+        insert_into(tx, notifications)
+        .from_select(
+            [*_FIELDS, "state", "attempts", "due_at"],
+            select(
+                *_given.c,
+                bindparam("state", "pending", type_=String),
+                bindparam("attempts", 0),
+                now(bindparam("lead", type_=Float)),
+            ).where(true()),
+        )
+        .on_conflict_do_nothing(index_elements=["order_id", "channel", "topic"])
+    )
+    packed = pack((n.id, n.order_id, n.channel, n.topic, n.target) for n in new)
+    # Not due for the background job while the stage that wrote it is about to send it.
+    tx.execute(statement, {"rows": packed, "lead": 60.0})
+
+
+def pending_of(tx: Tx, order_ids: Iterable[int]) -> list[Pending]:
+    """What is yet to be delivered about these orders."""
+    return [_pending(r) for r in tx.execute(_OF_ORDERS, {"ids": pack(order_ids)})]
+
+
+def take_due(tx: Tx, most: int, seconds: float) -> list[Pending]:
+    """Up to `most` that are due, postponed by `seconds` so that nobody else takes them meanwhile."""
+    taken = [_pending(r) for r in tx.execute(_DUE, {"most": most})]
+    if taken:
+        tx.execute(_POSTPONE, {"rows": pack((n.id,) for n in taken), "seconds": seconds})
+    return taken
+
+
+def settle(tx: Tx, results: Sequence[tuple[str, str, float, str | None]]) -> None:
+    """Write what became of deliveries: (id, state, seconds until the next attempt, error)."""
+    if results:
+        tx.execute(_SETTLE, {"rows": pack(results)})
+
+
+def _pending(row: Any) -> Pending:
+    return Pending(row.id, row.order_id, row.channel, row.topic, row.target, row.attempts)

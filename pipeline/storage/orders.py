@@ -1,0 +1,276 @@
+"""Orders and their timeline: reading a batch, and the one door through which an order moves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    bindparam,
+    case,
+    insert,
+    null,
+    or_,
+    select,
+    true,
+    update,
+)
+
+from pipeline.errors import UnknownOrder
+from pipeline.order import SETTLED, Lane, Order, Status
+from pipeline.storage.database import Tx
+from pipeline.storage.sources import all_sources
+from pipeline.storage.sql import ids, now, pack, rows
+from pipeline.storage.tables import (
+    events,
+    order_documents,
+    orders,
+)
+from pipeline.storage.upsert import insert_into
+
+_LOAD = (
+    select(orders, order_documents.c.body)
+    .join(order_documents, order_documents.c.order_id == orders.c.id)
+    .where(orders.c.id.in_(ids()))
+    .order_by(orders.c.id)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An order of a batch, and whether someone has asked to cancel it."""
+
+    order: Order
+    cancel_requested: bool
+
+
+def load(tx: Tx, order_ids: Iterable[int], attempt: int = 0) -> list[Loaded]:
+    """The orders with the given ids, in order of id."""
+    known = all_sources(tx)
+    return [
+        Loaded(_order(r, known, attempt), r.cancel_requested_at is not None)
+        for r in tx.execute(_LOAD, {"ids": pack(order_ids)})
+    ]
+
+
+def _order(row: Any, known: dict[int, Any], attempt: int) -> Order:
+    return Order(
+        id=row.id,
+        external_id=row.external_id,
+        source=known[row.source_id],
+        chain=row.chain,
+        lane=Lane.INTERACTIVE if row.lane == 0 else Lane.BULK,
+        status=Status(row.status),
+        stage=row.stage,
+        reason=row.reason,
+        currency=row.currency,
+        approved=row.approved,
+        attempt=attempt,
+        document=json.loads(row.body),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One entry in an order's life: from `source` to `target` (the same, when it only waits).
+
+    `stage` is the step it goes to next (None at the end). `unless_cancelled` makes the database
+    refuse it when a cancellation came in between.
+    """
+
+    order_id: int
+    source: Status
+    target: Status
+    stage: str | None
+    kind: str
+    reason: str | None = None
+    detail: dict[str, Any] | None = None
+    at_stage: str | None = None
+    unless_cancelled: bool = False
+    approve: bool = False
+
+
+_move = rows(
+    orders.c.id,
+    Column("source", orders.c.status.type),
+    Column("target", orders.c.status.type),
+    orders.c.stage,
+    orders.c.reason,
+    Column("settled", Boolean),
+    Column("unless_cancelled", Boolean),
+    Column("approve", Boolean),
+)
+_MOVE = (
+    update(orders)
+    .where(
+        orders.c.id == _move.c.id,
+        orders.c.status == _move.c.source,
+        or_(~_move.c.unless_cancelled, orders.c.cancel_requested_at.is_(None)),
+    )
+    .values(
+        status=_move.c.target,
+        stage=_move.c.stage,
+        reason=_move.c.reason,
+        version=orders.c.version + 1,
+        approved=or_(orders.c.approved, _move.c.approve),
+        settled_at=case((_move.c.settled, now()), else_=null()),
+    )
+    .returning(orders.c.id, orders.c.version)
+)
+
+_event = rows(
+    events.c.order_id,
+    events.c.seq,
+    events.c.kind,
+    events.c.from_status,
+    events.c.to_status,
+    events.c.stage,
+    events.c.reason,
+    events.c.detail,
+)
+_EVENTS = insert(events).from_select(
+    ["order_id", "seq", "at", "kind", "from_status", "to_status", "stage", "reason", "actor",
+     "detail"],
+    select(
+        _event.c.order_id, _event.c.seq, now(), _event.c.kind, _event.c.from_status,
+        _event.c.to_status, _event.c.stage, _event.c.reason, bindparam("actor"), _event.c.detail,
+    ),
+)  # fmt: skip
+
+
+def move(tx: Tx, moves: Sequence[Move], actor: str) -> set[int]:
+    """The one door that moves an order. Returns the ids it moved: what comes back is what we won.
+
+    Each won move appends one event to the timeline, so the timeline always folds to the row.
+    """
+    if not moves:
+        return set()
+    packed = pack(
+        (m.order_id, m.source, m.target, m.stage, m.reason, m.target in SETTLED,
+         m.unless_cancelled, m.approve)
+        for m in moves
+    )  # fmt: skip
+    versions = {r.id: r.version for r in tx.execute(_MOVE, {"rows": packed})}
+    _append(tx, [m for m in moves if m.order_id in versions], versions, actor)
+    return set(versions)
+
+
+def _append(tx: Tx, moves: Sequence[Move], versions: dict[int, int], actor: str) -> None:
+    packed = pack(
+        (m.order_id, versions[m.order_id], m.kind, m.source, m.target, m.at_stage, m.reason,
+         json.dumps(m.detail, default=str) if m.detail else None)
+        for m in moves
+    )  # fmt: skip
+    if moves:
+        tx.execute(_EVENTS, {"rows": packed, "actor": actor})
+
+
+_REQUEST_CANCEL = (
+    update(orders)
+    .where(orders.c.id == bindparam("order_id"), orders.c.cancel_requested_at.is_(None))
+    .values(cancel_requested_at=now(), version=orders.c.version + 1)
+    .returning(orders.c.id, orders.c.version, orders.c.status, orders.c.stage)
+)
+
+
+def request_cancel(tx: Tx, order_id: int, reason: str, actor: str) -> bool:
+    """Raise the flag that every claim and every record looks at; False if it was up already."""
+    row = tx.execute(_REQUEST_CANCEL, {"order_id": order_id}).one_or_none()
+    if row is None:
+        return False
+    status = Status(row.status)
+    note = Move(order_id, status, status, row.stage, "cancel_requested", reason)
+    _append(tx, [note], {order_id: row.version}, actor)
+    return True
+
+
+_LOCK = (
+    select(orders.c.id, orders.c.status, orders.c.stage, orders.c.chain, orders.c.lane)
+    .where(orders.c.id == bindparam("order_id"))
+    .with_for_update()
+)
+
+
+def lock(tx: Tx, order_id: int) -> Any:
+    """One order's row (id, status, stage, chain, lane), locked; UnknownOrder if there is none."""
+    row = tx.execute(_LOCK, {"order_id": order_id}).one_or_none()
+    if row is None:
+        raise UnknownOrder(order_id)
+    return row
+
+
+_new = rows(
+    orders.c.source_id,
+    orders.c.external_id,
+    orders.c.chain,
+    orders.c.lane,
+    orders.c.stage,
+    orders.c.currency,
+)
+
+
+def add(tx: Tx, new: Sequence[tuple[int, str, str, int, str, str]]) -> dict[tuple[int, str], int]:
+    """Insert orders that are not there yet: (source id, external id, chain, lane, stage, currency).
+
+    Returns the ids of those it inserted by (source id, external id); a duplicate is not among them.
+    """
+    fields = ["source_id", "external_id", "chain", "lane", "stage", "currency"]
+    chosen = select(
+        *(_new.c[name] for name in fields),
+        bindparam("status"),
+        bindparam("approved", False),
+        bindparam("version", 1),
+        now(),
+    ).where(true())  # SQLite needs a WHERE to tell ON CONFLICT from a join's ON
+    statement = (
+        insert_into(tx, orders)
+        .from_select([*fields, "status", "approved", "version", "accepted_at"], chosen)
+        .on_conflict_do_nothing(index_elements=["source_id", "external_id"])
+        .returning(orders.c.id, orders.c.source_id, orders.c.external_id)
+    )  # fmt: skip
+    made = tx.execute(statement, {"rows": pack(new), "status": Status.RECEIVED})
+    return {(r.source_id, r.external_id): r.id for r in made}
+
+
+_document = rows(order_documents.c.order_id, order_documents.c.digest, order_documents.c.body)
+_DOCUMENTS = insert(order_documents).from_select(
+    ["order_id", "digest", "body"], select(*_document.c)
+)
+_received = rows(order_documents.c.order_id)
+_RECEIVED = insert(events).from_select(
+    ["order_id", "seq", "at", "kind", "to_status", "actor"],
+    select(
+        _received.c.order_id, bindparam("seq", 1), now(), bindparam("kind", "received"),
+        bindparam("status", Status.RECEIVED.value), bindparam("actor", "intake"),
+    ),
+)  # fmt: skip
+
+
+def add_documents(tx: Tx, new: Sequence[tuple[int, str, str]]) -> None:
+    """Write what was sent for new orders, (order id, digest, body), and begin their timelines."""
+    if new:
+        tx.execute(_DOCUMENTS, {"rows": pack(new)})
+        tx.execute(_RECEIVED, {"rows": pack((order_id,) for order_id, _, _ in new)})
+
+
+_key = rows(orders.c.source_id, orders.c.external_id)
+_FIND = (
+    select(orders.c.source_id, orders.c.external_id, orders.c.id, order_documents.c.digest)
+    .join(
+        _key,
+        (orders.c.source_id == _key.c.source_id) & (orders.c.external_id == _key.c.external_id),
+    )
+    .join(order_documents, order_documents.c.order_id == orders.c.id)
+)
+
+
+def find(tx: Tx, keys: Sequence[tuple[int, str]]) -> list[tuple[tuple[int, str], int, str]]:
+    """Orders by (source id, external id): the key, the order's id, its document's digest."""
+    if not keys:
+        return []
+    found = tx.execute(_FIND, {"rows": pack(keys)})
+    return [((r.source_id, r.external_id), r.id, r.digest) for r in found]

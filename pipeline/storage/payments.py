@@ -1,0 +1,57 @@
+"""Payment operations: append-only; one row when asked for, one for what became of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import case, select, true
+
+from pipeline.payments.account import Operation
+from pipeline.storage.database import Tx
+from pipeline.storage.sql import ids, now, pack, rows
+from pipeline.storage.tables import payment_operations as ops
+from pipeline.storage.upsert import insert_into
+
+_FIELDS = [
+    "order_id", "key", "kind", "state", "amount", "currency", "gateway", "reference", "code",
+]  # fmt: skip
+_given = rows(*(ops.c[name] for name in _FIELDS))
+_READ = (
+    select(*(ops.c[name] for name in _FIELDS))
+    .where(ops.c.order_id.in_(ids()))
+    # `requested` first: a clock of milliseconds may give one operation's two rows the same time.
+    .order_by(ops.c.order_id, ops.c.at, case((ops.c.state == "requested", 0), else_=1), ops.c.key)
+)
+
+
+def read(tx: Tx, order_ids: Iterable[int]) -> dict[int, list[Operation]]:
+    """The operations of orders by order id, in the order they were written."""
+    found: dict[int, list[Operation]] = defaultdict(list)
+    for r in tx.execute(_READ, {"ids": pack(order_ids)}):
+        found[r.order_id].append(_operation(r))
+    return found
+
+
+def add(tx: Tx, operations: Sequence[Operation]) -> None:
+    """Append. The same operation in the same state twice is once."""
+    if not operations:
+        return
+    statement = (
+        insert_into(tx, ops)
+        .from_select([*_FIELDS, "at"], select(*_given.c, now()).where(true()))
+        .on_conflict_do_nothing()
+    )
+    packed = pack(
+        (o.order_id, o.key, o.kind, o.state, o.amount, o.currency, o.gateway, o.reference, o.code)
+        for o in operations
+    )
+    tx.execute(statement, {"rows": packed})
+
+
+def _operation(row: Any) -> Operation:
+    return Operation(
+        row.order_id, row.key, row.kind, row.state, row.amount, row.currency, row.gateway,
+        row.reference, row.code,
+    )  # fmt: skip

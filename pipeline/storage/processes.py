@@ -1,0 +1,50 @@
+"""The registry of processes: who is there, and what it is doing at this moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import bindparam, delete, select, update
+
+from pipeline.storage.database import Tx
+from pipeline.storage.sql import now
+from pipeline.storage.tables import processes
+from pipeline.storage.upsert import insert_into
+
+#: Seconds of silence after which a process is taken for gone.
+SILENCE = 10.0
+#: Seconds after which it is forgotten.
+FORGET = 3600.0
+
+_SEEN = (
+    update(processes)
+    .where(processes.c.id == bindparam("key"))
+    .values(seen_at=now(), doing=bindparam("doing_now"))
+)
+_ALL = select(processes, (processes.c.seen_at > now(-SILENCE)).label("alive")).order_by(
+    processes.c.role, processes.c.started_at
+)
+_LEAVE = delete(processes).where(processes.c.id == bindparam("key"))
+_FORGET = delete(processes).where(processes.c.seen_at < now(-FORGET))
+
+
+def seen(tx: Tx, process_id: str, role: str, host: str, pid: int, doing: str) -> None:
+    """Say that a process is alive and what it does (JSON); the first time, make it known."""
+    if not tx.execute(_SEEN, {"key": process_id, "doing_now": doing}).rowcount:
+        tx.execute(_FORGET)
+        tx.execute(
+            insert_into(tx, processes).values(
+                id=process_id, role=role, host=host, pid=pid, doing=doing,
+                started_at=now(), seen_at=now(),
+            )
+        )  # fmt: skip
+
+
+def left(tx: Tx, process_id: str) -> None:
+    """A process has stopped in good order."""
+    tx.execute(_LEAVE, {"key": process_id})
+
+
+def all_processes(tx: Tx) -> list[Any]:
+    """All that were heard of in the last hour; `alive` says whether lately."""
+    return list(tx.execute(_ALL))

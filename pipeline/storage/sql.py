@@ -1,0 +1,149 @@
+"""The few constructs that Postgres and SQLite spell differently, so that every statement is one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ColumnElement,
+    DateTime,
+    String,
+    Subquery,
+    bindparam,
+    cast,
+    column,
+    literal,
+    select,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime in UTC; SQLite keeps it as text without a zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=value.tzinfo or UTC)
+
+
+class now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function it is
+    """The database's clock, plus `offset` seconds (a number or a column).
+
+    Never a host's clock: a skewed host must not expire another's lease. The clock, not the
+    transaction's start: a transaction that waited for a lock must not write the past.
+    """
+
+    inherit_cache = True
+    type = UtcDateTime()
+
+    def __init__(self, offset: float | ColumnElement[Any] = 0.0) -> None:
+        super().__init__(offset if isinstance(offset, ColumnElement) else literal(float(offset)))
+
+
+@compiles(now, "postgresql")
+def _now_postgres(element: now, compiler: SQLCompiler, **kw: Any) -> str:
+    offset = compiler.process(element.clauses, **kw)
+    return f"(clock_timestamp() + make_interval(secs => CAST({offset} AS double precision)))"
+
+
+@compiles(now, "sqlite")
+def _now_sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:
+    offset = compiler.process(element.clauses, **kw)
+    # Milliseconds, padded to the six digits SQLAlchemy writes, so that texts compare as times.
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', CAST({offset} AS TEXT) || ' seconds')"
+
+
+class json_items(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function it is
+    """A JSON array as rows with one column, `value`."""
+
+    inherit_cache = True
+    type = JSON()
+
+
+@compiles(json_items, "postgresql")
+def _json_items_postgres(element: json_items, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"jsonb_array_elements(CAST({compiler.process(element.clauses, **kw)} AS jsonb))"
+
+
+@compiles(json_items, "sqlite")
+def _json_items_sqlite(element: json_items, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **kw)})"
+
+
+class _field(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function it is
+    """`value ->> position`, cast to the column's type."""
+
+    inherit_cache = True
+
+    def __init__(self, value: ColumnElement[Any], position: int) -> None:
+        super().__init__(value, literal(position, literal_execute=True))
+
+
+@compiles(_field)
+def _field_default(element: _field, compiler: SQLCompiler, **kw: Any) -> str:
+    value, position = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"({value} ->> {position})"
+
+
+def rows(*columns: Column[Any], parameter: str = "rows") -> Subquery:
+    """A list of Python tuples as a table of the given columns: one parameter, any number of rows.
+
+    Bind `parameter` to `pack(tuples)`. It makes a statement set-based on both databases, and the
+    same text (so prepared once) whatever the number of rows.
+    """
+    items = json_items(bindparam(parameter, type_=String)).table_valued(
+        column("value", JSON), name=f"{parameter}_items"
+    )
+    fields = [
+        cast(_field(items.c.value, position), _plain(col.type)).label(col.key)
+        for position, col in enumerate(columns)
+    ]
+    return select(*fields).select_from(items).subquery(parameter)
+
+
+def ids(parameter: str = "ids") -> Any:
+    """A list of ids as a subquery for `IN`: bind `parameter` to `pack(ids)`."""
+    items = json_items(bindparam(parameter, type_=String)).table_valued(
+        column("value", JSON), name=f"{parameter}_items"
+    )
+    return select(cast(cast(items.c.value, String), BigInteger).label("id")).select_from(items)
+
+
+def texts(parameter: str) -> Any:
+    """A list of strings as a subquery for `IN`: bind `parameter` to `pack([(text,), …])`."""
+    values = rows(Column("text", String), parameter=parameter)
+    return select(values.c.text)
+
+
+def members(array: ColumnElement[Any], name: str = "member") -> Any:
+    """The numbers in a JSON array column, as a lateral table with the column `value`."""
+    return json_items(array).table_valued(column("value", String), name=name)
+
+
+def pack(values: Iterable[Any]) -> str:
+    """Python values as the JSON that `rows`, `ids` and `texts` read."""
+    return json.dumps(list(values), separators=(",", ":"), default=str)
+
+
+def _plain(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    """The type to cast a JSON field to: SQLite has no type for times or JSON, text is what it keeps."""
+    if isinstance(kind, JSON):
+        return String()
+    return kind

@@ -1,0 +1,110 @@
+"""What operators look at: orders by filter, and everything about one order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Table, func, select
+
+from pipeline.errors import UnknownOrder
+from pipeline.storage.database import Tx
+from pipeline.storage.tables import (
+    events,
+    notifications,
+    order_documents,
+    order_lines,
+    orders,
+    payment_operations,
+    quotes,
+    reservations,
+    sources,
+)
+
+_ORDERS = (
+    select(
+        orders.c.id,
+        sources.c.name.label("source"),
+        orders.c.external_id,
+        orders.c.status,
+        orders.c.reason,
+        orders.c.stage,
+        orders.c.currency,
+        quotes.c.total,
+        orders.c.accepted_at,
+    )
+    .join(sources, sources.c.id == orders.c.source_id)
+    .outerjoin(quotes, quotes.c.order_id == orders.c.id)
+    .order_by(orders.c.id.desc())
+)
+
+
+def page(
+    tx: Tx,
+    *,
+    status: str | None = None,
+    reason: str | None = None,
+    source: str | None = None,
+    external_id: str | None = None,
+    before: int | None = None,
+    most: int = 50,
+) -> list[dict[str, Any]]:
+    """Orders that match, newest first; `before` an id continues an earlier page."""
+    query = _ORDERS.limit(most)
+    for column, value in (
+        (orders.c.status, status),
+        (orders.c.reason, reason),
+        (sources.c.name, source),
+        (orders.c.external_id, external_id),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if before is not None:
+        query = query.where(orders.c.id < before)
+    return [_plain(r._mapping) for r in tx.execute(query)]
+
+
+def one(tx: Tx, order_id: int) -> dict[str, Any]:
+    """Everything about an order: its row, document, quote, lines, money, stock, timeline."""
+    found = tx.execute(_ORDERS.where(orders.c.id == order_id)).one_or_none()
+    if found is None:
+        raise UnknownOrder(order_id)
+    body = select(order_documents.c.body).where(order_documents.c.order_id == order_id)
+    quote = _of(tx, quotes, order_id)
+    return {
+        **_plain(found._mapping),
+        "document": json.loads(tx.execute(body).scalar_one()),
+        "quote": quote[0] if quote else None,
+        "lines": _of(tx, order_lines, order_id),
+        "payments": _of(tx, payment_operations, order_id, "at"),
+        "reservations": _of(tx, reservations, order_id),
+        "notifications": _of(tx, notifications, order_id),
+        "events": _of(tx, events, order_id),
+    }
+
+
+def by_outcome(tx: Tx) -> list[dict[str, Any]]:
+    """How many orders have each status and reason. Counts them all: for a demo or a small shop."""
+    query = (
+        select(orders.c.status, orders.c.reason, func.count().label("orders"))
+        .group_by(orders.c.status, orders.c.reason)
+        .order_by(func.count().desc())
+    )
+    return [_plain(r._mapping) for r in tx.execute(query)]
+
+
+def unsettled(tx: Tx) -> int:
+    """How many orders the engine still has work with."""
+    query = select(func.count()).select_from(orders).where(orders.c.settled_at.is_(None))
+    return int(tx.execute(query).scalar_one())
+
+
+def _of(tx: Tx, table: Table, order_id: int, by: str | None = None) -> list[dict[str, Any]]:
+    query = select(table).where(table.c.order_id == order_id)
+    query = query.order_by(table.c[by] if by else table.primary_key.columns.values()[-1])
+    return [_plain(r._mapping, "order_id") for r in tx.execute(query)]
+
+
+def _plain(row: Mapping[Any, Any], *without: str) -> dict[str, Any]:
+    return {k: v for k, v in row.items() if k not in without}
