@@ -1,0 +1,55 @@
+"""What there is to tell, to whom, and whether it got there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Channel = Literal["email", "webhook"]
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One thing to tell one target.
+
+    `id` names it for ever: a delivery that is repeated carries the same id, so that the receiver
+    can tell. `topic` ("order.confirmed") picks the template and is a webhook's type. `target` is
+    an address or a URL. `payload` is JSON; the templates want `order_id`, `external_id`,
+    `customer_name` (or None), `currency`, `lines` (each `sku`, `quantity`, `net`, `gross`) and
+    `totals` (`net`, `tax`, `shipping`, `gross`), amounts as text, shipping with its tax.
+    """
+
+    id: str
+    order_id: int
+    source: str
+    channel: Channel
+    topic: str
+    target: str
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The receiver's server took it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It did not get there, or we can't be sure. `error` is a sentence for operators."""
+
+    error: str
+
+
+Delivery = Delivered | Failed
+
+
+class Sender(Protocol):
+    """One way to deliver. One conversation with one endpoint: `Courier` runs several at a time."""
+
+    def send(self, notifications: Sequence[Notification]) -> Iterator[Delivery]:
+        """Deliver them one after the other, yielding each result as it is known, in input order.
+
+        Never raises for a failure. Thread-safe. Once the endpoint is found to be away, the rest
+        fails without being tried.
+        """

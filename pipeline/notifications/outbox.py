@@ -1,0 +1,103 @@
+"""The outbox: notifications as rows become messages, and what became of them becomes rows."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+from pipeline.engine.backoff import backoff
+from pipeline.money import to_text
+from pipeline.notifications.message import Delivered, Delivery, Notification
+from pipeline.order import Order
+from pipeline.pricing.quote import Quote
+from pipeline.storage import notifications, orders, quotes
+from pipeline.storage.database import Tx
+from pipeline.storage.notifications import Pending
+
+CONFIRMED = "order.confirmed"
+
+#: With the back-off capped at ten minutes this is about a day of trying.
+MOST_ATTEMPTS = 150
+
+
+def wanted(order: Order, topic: str) -> list[Pending]:
+    """Pure: whom the source's policy wants told."""
+    policy = order.source.policy
+    targets: list[tuple[Literal["email", "webhook"], str]] = []
+    if policy.email and order.email:
+        targets.append(("email", order.email))
+    if policy.webhook_url:
+        targets.append(("webhook", policy.webhook_url))
+    return [
+        Pending(str(uuid.uuid4()), order.id, channel, topic, target, 0)
+        for channel, target in targets
+    ]
+
+
+def messages(tx: Tx, pending: Sequence[Pending], known: Mapping[int, Order]) -> list[Notification]:
+    """Rows as messages, with what they say; `known` saves reading those orders again."""
+    order_ids = sorted({n.order_id for n in pending})
+    missing = [i for i in order_ids if i not in known]
+    found = dict(known)
+    if missing:
+        found |= {loaded.order.id: loaded.order for loaded in orders.load(tx, missing)}
+    quoted = quotes.read(tx, order_ids)
+    return [
+        Notification(
+            n.id,
+            n.order_id,
+            found[n.order_id].source.name,
+            cast(Literal["email", "webhook"], n.channel),
+            n.topic,
+            n.target,
+            _payload(found[n.order_id], quoted[n.order_id]),
+        )
+        for n in pending
+    ]
+
+
+def results(
+    pending: Sequence[Pending], deliveries: Sequence[Delivery]
+) -> list[tuple[str, str, float, str | None]]:
+    """Pure: what to write of each delivery; a failed one is tried again, later and later."""
+    return [_result(n, delivery) for n, delivery in zip(pending, deliveries, strict=True)]
+
+
+def write(tx: Tx, pending: Sequence[Pending], deliveries: Sequence[Delivery]) -> None:
+    notifications.settle(tx, results(pending, deliveries))
+
+
+def _result(pending: Pending, delivery: Delivery) -> tuple[str, str, float, str | None]:
+    if isinstance(delivery, Delivered):
+        return pending.id, "delivered", 0.0, None
+    if pending.attempts + 1 >= MOST_ATTEMPTS:
+        return pending.id, "failed", 0.0, delivery.error[:255]
+    return pending.id, "pending", backoff(pending.attempts + 1), delivery.error[:255]
+
+
+def _payload(order: Order, quote: Quote) -> dict[str, Any]:
+    def text(minor: int) -> str:
+        return to_text(minor, order.currency)
+
+    return {
+        "order_id": order.id,
+        "external_id": order.external_id,
+        "customer_name": order.document["customer"].get("name"),
+        "currency": order.currency,
+        "lines": [
+            {
+                "sku": line.sku,
+                "quantity": line.quantity,
+                "net": text(line.net),
+                "gross": text(line.gross),
+            }
+            for line in quote.lines
+        ],
+        "totals": {
+            "net": text(quote.net),
+            "tax": text(quote.tax),
+            "shipping": text(0),
+            "gross": text(quote.total),
+        },
+    }
