@@ -1,0 +1,112 @@
+"""Claim: lease due dispatches of a step, and read the orders in them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.chain import UNDO
+from pipeline.order import Order
+from pipeline.storage import dispatches, orders
+from pipeline.storage.database import Tx
+from pipeline.storage.dispatches import Dispatch, NewDispatch
+
+#: Leases that may run out under a dispatch of one order before the order is held as poison.
+#: Larger dispatches are halved from the second on, so that an innocent order is never held.
+DEATHS_BEFORE_HALVING = 2
+DEATHS_BEFORE_HOLD = 5
+
+
+@dataclass(slots=True)
+class Batch:
+    """Orders taken together through a step, and the dispatches we hold for them.
+
+    `cancelled` are those whose cancellation was asked for: the step leaves them alone, the record
+    sends them to be undone.
+    """
+
+    step: str
+    token: str
+    dispatch_ids: tuple[int, ...]
+    orders: list[Order]
+    cancelled: list[Order] = field(default_factory=list)
+    deaths: int = 0
+    #: What the step's `intend` made of it, for its `call`.
+    plan: Any = None
+    #: More is due than we took: somebody should be woken for it.
+    backlog: bool = False
+
+
+def claim(tx: Tx, step: str, most_orders: int, lease_seconds: float) -> Batch | None:
+    """Lease what is due for `step`, up to `most_orders`; None if nothing is.
+
+    The attempt is counted before the work. A dispatch under which a worker has died is taken
+    alone, so that it can't take others with it.
+    """
+    candidates = dispatches.lock_due(tx, step, most_orders)
+    chosen = _fitting(candidates, most_orders)
+    if not chosen:
+        return None
+    token = str(uuid.uuid4())
+    dispatches.lease(tx, [d.id for d in chosen], token, lease_seconds)
+    batch = Batch(
+        step,
+        token,
+        tuple(d.id for d in chosen),
+        [],
+        deaths=chosen[0].deaths,
+        backlog=len(candidates) > len(chosen),
+    )
+    _read(tx, batch, chosen)
+    return batch
+
+
+def _fitting(candidates: Sequence[Dispatch], most_orders: int) -> list[Dispatch]:
+    """The first dispatches that together hold no more than `most_orders`; at least one."""
+    if not candidates:
+        return []
+    if candidates[0].deaths:
+        return [candidates[0]]
+    chosen = [candidates[0]]
+    room = most_orders - len(candidates[0].order_ids)
+    for candidate in candidates[1:]:
+        if candidate.deaths or len(candidate.order_ids) > room:
+            break
+        chosen.append(candidate)
+        room -= len(candidate.order_ids)
+    return chosen
+
+
+def _read(tx: Tx, batch: Batch, chosen: Sequence[Dispatch]) -> None:
+    attempts = {order_id: d.attempts + 1 for d in chosen for order_id in d.order_ids}
+    undoing = batch.step.startswith(UNDO)
+    for loaded in orders.load(tx, attempts):
+        loaded.order.attempt = attempts[loaded.order.id]
+        diverted = loaded.cancel_requested and not undoing
+        (batch.cancelled if diverted else batch.orders).append(loaded.order)
+
+
+def halve(tx: Tx, batch: Batch) -> list[int]:
+    """Replace the dispatches of a batch that keeps failing as a whole by two with half each.
+
+    Each half counts one death, so it is taken alone and halved again at its first: a poison
+    order ends up standing alone. Returns the ids of the halves.
+    """
+    everyone = sorted(batch.orders + batch.cancelled, key=lambda order: order.id)
+    dispatches.remove(tx, batch.dispatch_ids)
+    middle = len(everyone) // 2
+    return dispatches.add(
+        tx,
+        [
+            NewDispatch(
+                batch.step,
+                half[0].lane.rank,
+                tuple(order.id for order in half),
+                attempts=half[0].attempt,
+                deaths=1,
+            )
+            for half in (everyone[:middle], everyone[middle:])
+        ],
+    )

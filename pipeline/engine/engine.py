@@ -1,0 +1,176 @@
+"""The engine: claim → run → record → announce, for one batch of one step at a time."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pipeline.engine.claim import (
+    DEATHS_BEFORE_HALVING,
+    DEATHS_BEFORE_HOLD,
+    Batch,
+    claim,
+    halve,
+)
+from pipeline.engine.leases import Leases
+from pipeline.engine.record import CarryOn, Recorded, record
+from pipeline.errors import LeaseLost
+from pipeline.outcome import Hold, Outcome
+from pipeline.stages.step import Step
+from pipeline.storage import queues
+from pipeline.storage.database import Database
+
+log = logging.getLogger(__name__)
+
+
+class Announcer(Protocol):
+    """Sends hints: "there is work for this step". May lose, double or delay them; may raise."""
+
+    def announce(self, step: str, dispatch_id: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much and how long. Evidence for the defaults is in docs/operating.md."""
+
+    batch: int = 500
+    lease_seconds: float = 15.0
+    attempts: int = 8
+
+
+class Engine:
+    """Takes batches through steps. One a process; its methods may be called from many threads."""
+
+    def __init__(
+        self,
+        database: Database,
+        steps: Mapping[str, Step[Any, Any]],
+        announcer: Announcer,
+        leases: Leases,
+        limits: Limits = Limits(),
+        serves: Collection[str] | None = None,
+    ) -> None:
+        self.database = database
+        self.steps = steps
+        self.announcer = announcer
+        self.leases = leases
+        self.limits = limits
+        self.serves = frozenset(steps if serves is None else serves)
+        self._stopping = threading.Event()
+
+    def work(self, step: str) -> int:
+        """Take one batch through `step`, and on through the stages that follow as long as they
+        are served here; returns how many orders were claimed (0: the hint was stale)."""
+        batch = self._claim(step)
+        claimed = 0 if batch is None else len(batch.orders) + len(batch.cancelled)
+        while batch is not None:
+            batch = self._take_through(batch)
+        return claimed
+
+    def stop(self) -> None:
+        """Finish the step in hand, but carry no batch on to the next."""
+        self._stopping.set()
+
+    def announce(self, dispatches: Sequence[tuple[str, int]]) -> None:
+        """Send hints. A failure loses nothing: the scheduler announces what stays unclaimed."""
+        try:
+            for step, dispatch_id in dispatches:
+                self.announcer.announce(step, dispatch_id)
+        except Exception as error:
+            log.warning("could not announce %s: %s", dispatches, error)
+
+    def _claim(self, step: str) -> Batch | None:
+        with self.database.transaction() as tx:
+            batch = claim(tx, step, self.limits.batch, self.limits.lease_seconds)
+            if batch is None:
+                return None
+            halves = self._halve_if_deadly(tx, batch)
+            if not halves and batch.deaths < DEATHS_BEFORE_HOLD:
+                batch.plan = self.steps[step].intend(tx, batch.orders)
+        if halves:
+            self.announce([(step, half) for half in halves])
+            return None
+        if batch.backlog:
+            self.announce([(step, batch.dispatch_ids[0])])
+        return batch
+
+    def _halve_if_deadly(self, tx: Any, batch: Batch) -> list[int]:
+        size = len(batch.orders) + len(batch.cancelled)
+        return halve(tx, batch) if batch.deaths >= DEATHS_BEFORE_HALVING and size > 1 else []
+
+    def _take_through(self, batch: Batch) -> Batch | None:
+        """Run and record one step; returns the batch to carry on with."""
+        try:
+            with self.leases.kept(batch.token, self.steps[batch.step].time_limit, batch):
+                recorded = self._run_and_record(batch)
+        except LeaseLost as lost:
+            log.warning("%s; %d orders of %s are left to it", lost, len(batch.orders), batch.step)
+            return None
+        self.announce(recorded.announce)
+        return recorded.carried
+
+    def _run_and_record(self, batch: Batch) -> Recorded:
+        if batch.deaths >= DEATHS_BEFORE_HOLD:
+            return self._record_as(batch, Hold("poison", {"deaths": batch.deaths}))
+        step = self.steps[batch.step]
+        try:
+            findings = step.call(batch.plan)
+            return self._record_patiently(batch, step, findings)
+        except LeaseLost:
+            raise
+        except Exception as error:
+            if self.database.is_disconnect(error):
+                raise  # not the orders' fault: the lease runs out and the batch is taken again
+            log.exception("%s failed on a batch of %d orders", batch.step, len(batch.orders))
+            return self._isolate(batch, error)
+
+    def _record_patiently(self, batch: Batch, step: Step[Any, Any], findings: Any) -> Recorded:
+        """What the outside world said must not be lost because the database restarts meanwhile."""
+        give_up = time.monotonic() + step.time_limit
+        while True:
+            try:
+                return self._record(batch, step, findings)
+            except Exception as error:
+                if not self.database.is_disconnect(error) or time.monotonic() > give_up:
+                    raise
+                log.warning("recording %s again: %s", batch.step, _describe(error))
+                time.sleep(random.uniform(0.1, 0.5))
+
+    def _record(self, batch: Batch, step: Step[Any, Any], findings: Any) -> Recorded:
+        with self.database.transaction() as tx:
+            outcomes = step.settle(tx, batch.orders, findings)
+            carry_on = self._carry_on(tx)
+            recorded = record(tx, batch, outcomes, self.limits.attempts, carry_on)
+            if recorded.carried is not None:
+                carried = recorded.carried
+                carried.plan = self.steps[carried.step].intend(tx, carried.orders)
+            return recorded
+
+    def _isolate(self, batch: Batch, error: Exception) -> Recorded:
+        """A defect showed on this batch: halve it until the order that provokes it stands alone."""
+        if len(batch.orders) + len(batch.cancelled) == 1:
+            return self._record_as(batch, Hold("defect", {"error": _describe(error)}))
+        with self.database.transaction() as tx:
+            halves = halve(tx, batch)
+        return Recorded([(batch.step, half) for half in halves], None)
+
+    def _record_as(self, batch: Batch, outcome: Outcome) -> Recorded:
+        with self.database.transaction() as tx:
+            outcomes = [outcome] * len(batch.orders)
+            return record(tx, batch, outcomes, self.limits.attempts, None)
+
+    def _carry_on(self, tx: Any) -> CarryOn | None:
+        if self._stopping.is_set():
+            return None
+        steps = self.serves - queues.paused(tx).keys()
+        return CarryOn(steps, str(uuid.uuid4()), self.limits.lease_seconds)
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:200]

@@ -1,0 +1,45 @@
+"""validate: received → validated. Can this order be fulfilled at all?
+
+In:  an order as accepted: well-formed by the schema.
+Out: Advance; Reject (unknown, inactive or unavailable SKU); Hold (a hold rule of its source).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from pipeline.order import Order
+from pipeline.outcome import Advance, Hold, Outcome, Reject
+from pipeline.stages.step import InnerStep
+from pipeline.storage import catalogue
+from pipeline.storage.catalogue import Product
+from pipeline.storage.database import Tx
+
+
+def decide(order: Order, products: Mapping[str, Product]) -> Outcome:
+    """Pure: what the catalogue, an early look at the stock and the hold rules say of `order`."""
+    wanted = Counter[str]()
+    for line in order.lines:
+        wanted[line.sku] += line.quantity
+    if unknown := [sku for sku in wanted if sku not in products]:
+        return Reject("unknown_sku", {"skus": unknown[:10]})
+    if inactive := [sku for sku in wanted if not products[sku].active]:
+        return Reject("inactive_sku", {"skus": inactive[:10]})
+    if short := [sku for sku in wanted if _is_short(products[sku], wanted[sku])]:
+        return Reject("out_of_stock", {"skus": short[:10]})
+    if not order.approved and order.country in order.source.policy.hold_countries:
+        return Hold("country_held", {"country": order.country})
+    return Advance()
+
+
+def _is_short(product: Product, quantity: int) -> bool:
+    # Only a look: what counts is decided under lock by the reserve stage.
+    return not product.backorder and product.available < quantity
+
+
+class Validate(InnerStep):
+    def settle(self, tx: Tx, orders: Sequence[Order], findings: None) -> list[Outcome]:
+        skus = {line["sku"] for order in orders for line in order.document["lines"]}
+        products = catalogue.products_by_sku(tx, skus)
+        return [decide(order, products) for order in orders]
