@@ -1,0 +1,125 @@
+"""Where everything is put together, once: settings in, a working application out.
+
+Processes call `assemble(settings, announcer)`; tests call it with doubles.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.chain import STEPS
+from pipeline.engine.engine import Announcer, Engine, Limits
+from pipeline.engine.leases import Leases
+from pipeline.intake.accept import Intake
+from pipeline.notifications.deliver import Courier
+from pipeline.notifications.email import EmailSender, FileMailbox
+from pipeline.notifications.webhook import WebhookSender
+from pipeline.payments.gateway import Gateway
+from pipeline.payments.sandbox import SandboxFaults, SandboxGateway
+from pipeline.settings import Settings
+from pipeline.stages.notify import Notify
+from pipeline.stages.pay import Pay, UndoPay
+from pipeline.stages.price import Price
+from pipeline.stages.reserve import Reserve, UndoReserve
+from pipeline.stages.step import Step
+from pipeline.stages.validate import Validate
+from pipeline.storage.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """What a process of ours works with."""
+
+    settings: Settings
+    database: Database
+    engine: Engine
+    intake: Intake
+    gateway: Gateway
+    courier: Courier
+
+    def close(self) -> None:
+        self.engine.leases.stop()
+        self.database.close()
+
+
+def assemble(
+    settings: Settings,
+    announcer: Announcer,
+    *,
+    gateway: Gateway | None = None,
+    courier: Courier | None = None,
+    serves: Collection[str] = STEPS,
+) -> Application:
+    """An application on the database of `settings`; its schema must be current (SchemaOutdated).
+
+    `serves` are the steps that this process works on.
+    """
+    database = open_database(settings)
+    database.require_schema()
+    gateway = gateway or open_gateway(settings)
+    courier = courier or _courier(settings)
+    engine = Engine(
+        database,
+        steps(gateway, courier, settings.gateway_calls),
+        announcer,
+        Leases(database, settings.lease_seconds),
+        Limits(settings.batch, settings.lease_seconds, settings.attempts),
+        serves,
+    )
+    return Application(
+        settings, database, engine, Intake(database, engine.announce), gateway, courier
+    )
+
+
+def steps(gateway: Gateway, courier: Courier, gateway_calls: int) -> dict[str, Step[Any, Any]]:
+    """Every step by the name of its queue."""
+    pool = ThreadPoolExecutor(gateway_calls, thread_name_prefix="gateway")
+    return {
+        "validate": Validate(),
+        "price": Price(),
+        "pay": Pay(gateway, pool),
+        "reserve": Reserve(),
+        "notify": Notify(courier),
+        "undo_pay": UndoPay(gateway, pool),
+        "undo_reserve": UndoReserve(),
+    }
+
+
+def open_database(settings: Settings) -> Database:
+    settings.home.mkdir(parents=True, exist_ok=True)
+    return Database(settings.database, pool_size=settings.worker_threads + 8)
+
+
+def open_gateway(settings: Settings) -> Gateway:
+    book = settings.sandbox_book or settings.home / "sandbox-gateway.db"
+    faults = SandboxFaults(
+        timeout_after=settings.sandbox_timeout_after, decline=settings.sandbox_decline
+    )
+    return SandboxGateway(None if book == "memory" else book, faults)
+
+
+def _courier(settings: Settings) -> Courier:
+    smtp = settings.smtp_url.get_secret_value()
+    mail = (
+        EmailSender(smtp, settings.mail_from)
+        if smtp
+        else FileMailbox(settings.home / "mail", settings.mail_from)
+    )
+    return Courier(mail, WebhookSender(_webhook_secret(settings)))
+
+
+def _webhook_secret(settings: Settings) -> str:
+    """The secret that was set, or one made once for the embedded home and kept in it."""
+    given = settings.webhook_secret.get_secret_value()
+    if given:
+        return given
+    kept = settings.home / "webhook-secret"
+    if not kept.exists():
+        kept.touch(mode=0o600)
+        kept.write_text(base64.b64encode(secrets.token_bytes(32)).decode())
+    return kept.read_text()

@@ -1,0 +1,135 @@
+"""What is wrong with a deployment, in words a deployer can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import redis
+from sqlalchemy import text
+
+from pipeline.settings import Settings
+from pipeline.storage import processes
+from pipeline.storage.database import Database, wanted_schema
+
+Level = Literal["ok", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at. `mend` says what to do about it, unless it is ok."""
+
+    name: str
+    level: Level
+    found: str
+    mend: str = ""
+
+
+def check(settings: Settings, database: Database) -> list[Check]:
+    """Look at everything; an error means that orders would not flow, or could be lost."""
+    found = [*_database(database), *_broker(settings), *_secrets(settings)]
+    if all(c.level != "error" for c in found):
+        found += _processes(settings, database)
+    return found
+
+
+def _database(database: Database) -> Iterator[Check]:
+    shown = database.url.render_as_string(hide_password=True)
+    try:
+        version = database.schema_version()
+    except Exception as error:
+        cause = str(error).splitlines()[0]
+        yield Check(
+            "database", "error", f"{shown} can't be reached: {cause}",
+            "start the server, or set ORDERMILL_DATABASE_URL",
+        )  # fmt: skip
+        return
+    yield Check("database", "ok", shown)
+    if version == wanted_schema():
+        yield Check("schema", "ok", version)
+    else:
+        yield Check(
+            "schema", "error", f"is at {version or 'nothing'}, this version needs {wanted_schema()}",
+            "run `ordermill db upgrade`",
+        )  # fmt: skip
+    if not database.is_sqlite:
+        yield from _postgres(database)
+
+
+def _postgres(database: Database) -> Iterator[Check]:
+    with database.engine.connect() as connection:
+
+        def setting(name: str) -> str:
+            return str(connection.execute(text(f"SHOW {name}")).scalar_one())
+
+        version = int(setting("server_version_num"))
+        durable = {name: setting(name) for name in ("fsync", "full_page_writes")}
+        commit = setting("synchronous_commit")
+    if version < 150000:
+        yield Check("postgres", "error", f"is version {version // 10000}", "use 15 or later")
+    for name, value in durable.items():
+        if value != "on":
+            yield Check(
+                name, "error", f"is {value}: a power cut loses accepted orders",
+                f"set {name} = on in postgresql.conf",
+            )  # fmt: skip
+    if commit == "off":
+        yield Check(
+            "synchronous_commit", "error", "is off: a crash loses orders already accepted",
+            "set synchronous_commit = on in postgresql.conf",
+        )  # fmt: skip
+
+
+def _broker(settings: Settings) -> Iterator[Check]:
+    if not settings.broker_url.startswith(("redis", "rediss", "unix")):
+        yield Check("broker", "ok", settings.broker_url.split("@")[-1])
+        return
+    shown = settings.broker_url.split("@")[-1]
+    client: Any = redis.Redis.from_url(settings.broker_url, socket_connect_timeout=3)
+    try:
+        persistence = client.config_get("appendonly").get("appendonly")
+        eviction = client.config_get("maxmemory-policy").get("maxmemory-policy")
+    except redis.RedisError as error:
+        yield Check(
+            "broker", "error", f"{shown} can't be reached: {error}",
+            "start the server, or set ORDERMILL_BROKER_URL",
+        )  # fmt: skip
+        return
+    yield Check("broker", "ok", shown)
+    if persistence == "no":
+        yield Check(
+            "broker persistence", "warning",
+            "is off: orders enqueued as messages and not yet taken in are lost when it restarts "
+            "(orders accepted in any other way are safe)",
+            "set appendonly yes",
+        )  # fmt: skip
+    if eviction != "noeviction":
+        yield Check(
+            "broker eviction", "error", f"is {eviction}: it drops messages when memory is short",
+            "set maxmemory-policy noeviction",
+        )  # fmt: skip
+
+
+def _secrets(settings: Settings) -> Iterator[Check]:
+    if not settings.is_embedded and not settings.webhook_secret.get_secret_value():
+        yield Check(
+            "webhook secret", "error", "is not set: each host would sign with one of its own",
+            "set ORDERMILL_WEBHOOK_SECRET, the same everywhere (`openssl rand -base64 32`)",
+        )  # fmt: skip
+    if not settings.is_embedded and not settings.smtp_url.get_secret_value():
+        yield Check(
+            "mail", "warning", f"goes to files in {settings.home / 'mail'}",
+            "set ORDERMILL_SMTP_URL",
+        )  # fmt: skip
+
+
+def _processes(settings: Settings, database: Database) -> Iterator[Check]:
+    with database.snapshot() as tx:
+        alive = {p.role for p in processes.all_processes(tx) if p.alive}
+    for role in ("worker", "scheduler"):
+        if role in alive:
+            yield Check(role, "ok", "running")
+        else:
+            start = "up" if settings.is_embedded else role
+            yield Check(role, "warning", "none is running", f"start one with `ordermill {start}`")

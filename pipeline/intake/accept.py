@@ -1,0 +1,176 @@
+"""Accepting orders: the one door in. A verdict says what became of each; accepted means durable."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pipeline.chain import FIRST_STAGE
+from pipeline.intake.schema import Document, InvalidOrder, Problem, read_order
+from pipeline.order import Lane
+from pipeline.source import Source
+from pipeline.storage import dispatches, orders
+from pipeline.storage.database import Database, Tx
+from pipeline.storage.dispatches import NewDispatch
+
+#: Orders in one dispatch: what the engine takes at once. A larger one could not be absorbed whole.
+DISPATCH_SIZE = 500
+
+
+class Verdict(StrEnum):
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"  # the same order again: the id it has
+    CONFLICT = "conflict"  # the same external_id with another content
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one order sent. `order_id` unless rejected; `problems` if rejected or in conflict."""
+
+    verdict: Verdict
+    external_id: str | None
+    order_id: int | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+class Intake:
+    """Takes orders in; call from any number of threads."""
+
+    def __init__(
+        self,
+        database: Database,
+        announce: Callable[[Sequence[tuple[str, int]]], None],
+    ) -> None:
+        self._database = database
+        self._announce = announce
+        self._group = _GroupCommit(self._commit)
+
+    def accept(self, source: Source, data: Any) -> Receipt:
+        """Take one order in. Concurrent callers share a commit: whoever comes while one is under
+        way goes with the next."""
+        return self._group.submit((source, data))
+
+    def accept_all(self, source: Source, batch: Sequence[Any]) -> list[Receipt]:
+        """Take many in with one commit; one receipt each, in the order given."""
+        return self._commit([(source, data) for data in batch])
+
+    def _commit(self, batch: Sequence[tuple[Source, Any]]) -> list[Receipt]:
+        read = [_read(data) for _, data in batch]
+        sound = [
+            (source, document)
+            for (source, _), document in zip(batch, read, strict=True)
+            if isinstance(document, Document)
+        ]
+        with self._database.transaction() as tx:
+            stored, made = _store(tx, sound) if sound else ({}, [])
+        self._announce([(FIRST_STAGE, dispatch_id) for dispatch_id in made])
+        seen: set[tuple[int, str]] = set()
+        return [
+            document if isinstance(document, Receipt) else _receipt(source, document, stored, seen)
+            for (source, _), document in zip(batch, read, strict=True)
+        ]
+
+
+def _read(data: Any) -> Document | Receipt:
+    try:
+        return data if isinstance(data, Document) else read_order(data)
+    except InvalidOrder as error:
+        return Receipt(Verdict.REJECTED, error.external_id, problems=tuple(error.problems))
+
+
+Key = tuple[int, str]  # (source id, external id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    order_id: int
+    digest: str
+    is_new: bool
+
+
+def _store(
+    tx: Tx, sound: Sequence[tuple[Source, Document]]
+) -> tuple[dict[Key, _Stored], list[int]]:
+    """Insert what is not there yet; what stands there now by key, and the dispatches made."""
+    first: dict[Key, tuple[Source, Document]] = {}
+    for source, document in sound:
+        first.setdefault((source.id, document.external_id), (source, document))
+    new = orders.add(
+        tx,
+        [
+            (s.id, d.external_id, s.policy.chain, Lane(s.policy.lane).rank, FIRST_STAGE, d.currency)
+            for s, d in first.values()
+        ],
+    )
+    orders.add_documents(tx, [(new[k], first[k][1].digest, first[k][1].body) for k in new])
+    stored = {k: _Stored(order_id, first[k][1].digest, True) for k, order_id in new.items()}
+    for key, order_id, digest in orders.find(tx, [k for k in first if k not in new]):
+        stored[key] = _Stored(order_id, digest, False)
+    return stored, _dispatch(tx, [(first[k][0], order_id) for k, order_id in new.items()])
+
+
+def _dispatch(tx: Tx, accepted: Sequence[tuple[Source, int]]) -> list[int]:
+    by_lane: dict[int, list[int]] = defaultdict(list)
+    for source, order_id in accepted:
+        by_lane[Lane(source.policy.lane).rank].append(order_id)
+    return dispatches.add(
+        tx,
+        [
+            NewDispatch(FIRST_STAGE, lane, tuple(sorted(ids)[start : start + DISPATCH_SIZE]))
+            for lane, ids in by_lane.items()
+            for start in range(0, len(ids), DISPATCH_SIZE)
+        ],
+    )
+
+
+def _receipt(
+    source: Source, document: Document, stored: dict[Key, _Stored], seen: set[Key]
+) -> Receipt:
+    key = (source.id, document.external_id)
+    found = stored[key]
+    if found.digest != document.digest:
+        problem = Problem(
+            "external_id", document.external_id, f"the content that order {found.order_id} has"
+        )
+        return Receipt(Verdict.CONFLICT, document.external_id, found.order_id, (problem,))
+    fresh = found.is_new and key not in seen
+    seen.add(key)
+    verdict = Verdict.ACCEPTED if fresh else Verdict.DUPLICATE
+    return Receipt(verdict, document.external_id, found.order_id)
+
+
+class _GroupCommit:
+    """Calls one function with all that arrived while its last call ran."""
+
+    def __init__(self, commit: Callable[[Sequence[Any]], list[Receipt]]) -> None:
+        self._commit = commit
+        self._waiting: list[tuple[Any, Future[Receipt]]] = []
+        self._lock = threading.Lock()
+        self._leader = threading.Lock()
+
+    def submit(self, item: Any) -> Receipt:
+        mine: Future[Receipt] = Future()
+        with self._lock:
+            self._waiting.append((item, mine))
+        with self._leader:  # whoever gets here first commits for all who wait behind
+            while not mine.done():
+                self._commit_waiting()
+        return mine.result()
+
+    def _commit_waiting(self) -> None:
+        with self._lock:
+            group, self._waiting = self._waiting[:DISPATCH_SIZE], self._waiting[DISPATCH_SIZE:]
+        try:
+            receipts = self._commit([item for item, _ in group])
+        except BaseException as error:
+            for _, future in group:
+                future.set_exception(error)
+            return
+        for (_, future), receipt in zip(group, receipts, strict=True):
+            future.set_result(receipt)

@@ -1,0 +1,219 @@
+"""An order as upstream systems send it. Unknown fields are refused, by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any
+
+import pycountry
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    EmailStr,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from pipeline.errors import InvalidInput
+from pipeline.money import exponent, to_minor
+
+MOST_LINES = 10_000
+MOST_BYTES = 2_000_000
+MOST_QUANTITY = 1_000_000
+
+
+@cache
+def _countries() -> frozenset[str]:
+    return frozenset(country.alpha_2 for country in pycountry.countries)
+
+
+def _country(code: str) -> str:
+    if code not in _countries():
+        raise ValueError("an ISO 3166-1 alpha-2 country code such as DE")
+    return code
+
+
+def _currency(code: str) -> str:
+    try:
+        exponent(code)
+    except InvalidInput:
+        raise ValueError("an ISO 4217 currency code such as EUR") from None
+    return code
+
+
+_CARD = re.compile(r"(?:\d[ -]?){12,18}\d")
+
+
+def _no_card_number(text: str) -> str:
+    for match in _CARD.finditer(text):
+        digits = [int(c) for c in match.group() if c.isdigit()]
+        doubled = [d if i % 2 == 0 else d * 2 - 9 * (d > 4) for i, d in enumerate(reversed(digits))]
+        if sum(doubled) % 10 == 0:
+            raise ValueError("no payment card number; send the gateway's token instead")
+    return text
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("text without control characters")
+    return _no_card_number(text)
+
+
+Text = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)]
+Id = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
+Sku = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
+Country = Annotated[str, AfterValidator(_country)]
+CurrencyCode = Annotated[str, AfterValidator(_currency)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Customer(_Strict):
+    email: Annotated[EmailStr, Field(max_length=254)] | None = None
+    name: Text | None = None
+    id: Id | None = None
+
+
+class Address(_Strict):
+    country: Country
+    postal_code: Text | None = None
+    city: Text | None = None
+    region: Text | None = None
+    street: Text | None = None
+
+
+class Payment(_Strict):
+    method: Id
+
+
+class LineIn(_Strict):
+    sku: Sku
+    quantity: Annotated[int, Field(gt=0, le=MOST_QUANTITY)]
+    unit_price: (
+        Annotated[str, Field(pattern=r"^\d{1,12}(\.\d{1,4})?$", description="a decimal string")]
+        | None
+    ) = None
+
+
+class OrderIn(_Strict):
+    """The smallest order: external_id, currency, customer, ship_to.country, one line, payment."""
+
+    external_id: Id
+    currency: CurrencyCode
+    customer: Customer
+    ship_to: Address
+    bill_to: Address | None = None
+    lines: Annotated[list[LineIn], Field(min_length=1, max_length=MOST_LINES)]
+    payment: Payment | None = None
+    metadata: Annotated[dict[Id, Text], Field(max_length=50)] = {}
+
+    @model_validator(mode="after")
+    def _prices_fit_the_currency(self) -> OrderIn:
+        for n, line in enumerate(self.lines):
+            if line.unit_price is not None:
+                try:
+                    to_minor(line.unit_price, self.currency)
+                except InvalidInput as error:
+                    raise ValueError(f"lines.{n}.unit_price: {error}") from None
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with one field: its path, the value that was sent, what was expected."""
+
+    field: str
+    value: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: got {self.value}, expected {self.expected}"
+
+
+class InvalidOrder(InvalidInput):
+    """An order that is not well-formed; `problems` names every bad field at once."""
+
+    def __init__(self, external_id: str | None, problems: list[Problem]) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+        self.external_id = external_id
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A well-formed order, ready to be stored: prices in minor units, a digest that names its content."""
+
+    external_id: str
+    currency: str
+    body: str
+    digest: str
+
+
+def read_order(data: Any) -> Document:
+    """Check `data` (a decoded JSON object) against the schema; InvalidOrder names every bad field."""
+    try:
+        order = OrderIn.model_validate(data)
+    except ValidationError as error:
+        raise InvalidOrder(_external_id(data), problems(error)) from None
+    content = order.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    for line in content["lines"]:
+        if "unit_price" in line:
+            line["unit_price"] = to_minor(line["unit_price"], order.currency)
+    body = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    if len(body) > MOST_BYTES:
+        raise InvalidOrder(order.external_id, [too_large(len(body))])
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    return Document(order.external_id, order.currency, body, digest)
+
+
+def too_large(size: int) -> Problem:
+    return Problem("order", f"{size:,} bytes", f"at most {MOST_BYTES:,} bytes")
+
+
+def _external_id(data: Any) -> str | None:
+    found = data.get("external_id") if isinstance(data, Mapping) else None
+    return found[:128] if isinstance(found, str) else None
+
+
+def problems(error: ValidationError) -> list[Problem]:
+    """What a model refused, in our words."""
+    return [_problem(e) for e in error.errors()]
+
+
+def _problem(error: Any) -> Problem:
+    field = ".".join(str(part) for part in error["loc"])
+    message = error["msg"].removeprefix("Value error, ")
+    value = error["input"]
+    if error["type"] == "missing":
+        return Problem(field, "nothing", "a value")
+    if error["type"] == "extra_forbidden":
+        return Problem(field, _shown(value), "no such field")
+    if error["type"] == "string_pattern_mismatch":
+        return Problem(field, _shown(value), "a decimal string such as 12.50")
+    if not field and ": " in message:  # from the model validator, which names its field itself
+        field, message = message.split(": ", 1)
+        return Problem(field, "a price", message)
+    return Problem(field or "order", _shown(value), message)
+
+
+def _shown(value: Any) -> str:
+    """The value as sent, cut short; never what may be a card number."""
+    return fit_to_show(json.dumps(value, default=str, ensure_ascii=False))
+
+
+def fit_to_show(text: str) -> str:
+    """What was sent, cut short to 80 characters; "(withheld)" where it may hold a card number."""
+    try:
+        _no_card_number(text)
+    except ValueError:
+        return "(withheld)"
+    return text if len(text) <= 80 else text[:79] + "…"

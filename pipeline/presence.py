@@ -1,0 +1,70 @@
+"""A process's sign of life in the registry: host, pid, role, and what it is doing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+from pipeline.engine.leases import InHand
+from pipeline.storage import processes
+from pipeline.storage.database import Database
+
+log = logging.getLogger(__name__)
+
+EVERY = 2.0
+
+
+class Presence:
+    """Signs every two seconds from a thread of its own, from `start` to `stop`."""
+
+    def __init__(
+        self, database: Database, role: str, in_hand: Callable[[], Sequence[InHand]] = tuple
+    ) -> None:
+        self._database = database
+        self._role = role
+        self._in_hand = in_hand
+        self._id = str(uuid.uuid4())
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(
+            target=self._sign_until_stopped, name="presence", daemon=True
+        )
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+        self._safely(self._leave)
+
+    def _sign_until_stopped(self) -> None:
+        self._safely(self._sign)
+        while not self._stopped.wait(EVERY):
+            self._safely(self._sign)
+
+    def _sign(self) -> None:
+        now = time.monotonic()
+        doing = [
+            {"step": work.step, "orders": work.orders, "seconds": round(now - work.since, 1)}
+            for work in self._in_hand()
+        ]
+        with self._database.transaction() as tx:
+            processes.seen(
+                tx, self._id, self._role, socket.gethostname(), os.getpid(), json.dumps(doing)
+            )
+
+    def _leave(self) -> None:
+        with self._database.transaction() as tx:
+            processes.left(tx, self._id)
+
+    def _safely(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:
+            log.warning("no sign of life could be given: %s", type(error).__name__)

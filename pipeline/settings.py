@@ -1,0 +1,65 @@
+"""Settings, typed by meaning; from the environment (ORDERMILL_…) or a `.env` file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.errors import ConfigurationError
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Nothing set gives the embedded home: SQLite and a broker in the process, under `home`."""
+
+    model_config = SettingsConfigDict(env_prefix="ORDERMILL_", env_file=".env", extra="ignore")
+
+    home: Path = Field(Path(".ordermill"), description="folder of the embedded home")
+    database_url: str = Field("", description="postgresql://…, sqlite:///…; empty: in `home`")
+    broker_url: str = Field("memory://", description="memory://, redis://…, amqp://…")
+    webhook_secret: SecretStr = Field(
+        SecretStr(""), description="master secret that webhooks are signed from"
+    )
+    smtp_url: SecretStr = Field(
+        SecretStr(""), description="smtp://user:password@host:port; empty: mails go to `home`/mail"
+    )
+    mail_from: str = "Ordermill <orders@localhost>"
+
+    batch: int = Field(500, gt=0, description="most orders taken through a stage at once")
+    lease_seconds: Seconds = Field(
+        15.0, description="how long a silent worker keeps its batch; renewed while it works"
+    )
+    attempts: int = Field(8, gt=0, description="tries of a stage before an order is held")
+    worker_threads: int = Field(4, gt=0, description="batches a worker has in hand at once")
+    gateway_calls: int = Field(32, gt=0, description="gateway calls a worker makes at once")
+    log_level: str = "INFO"
+
+    sandbox_book: str = Field(
+        "", description="file of the sandbox gateway's book, or `memory`; empty: in `home`"
+    )
+    sandbox_timeout_after: float = Field(0.0, ge=0, le=1, description="share charged unanswered")
+    sandbox_decline: float = Field(0.0, ge=0, le=1, description="share of cards declined")
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.home / 'ordermill.db'}"
+
+    @property
+    def is_embedded(self) -> bool:
+        """Everything in one process: a broker that no other process can see."""
+        return self.broker_url.startswith("memory:")
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment; ConfigurationError names each that is wrong."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type] # pydantic checks them
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"ORDERMILL_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
+        )
+        raise ConfigurationError(f"settings are wrong: {wrong}") from None
