@@ -1,0 +1,28 @@
+"""deliver-notifications: tries again what the notify stage could not deliver."""
+
+from __future__ import annotations
+
+from pipeline.assembly import Application
+from pipeline.notifications import outbox
+from pipeline.notifications.message import Delivered
+from pipeline.storage import notifications
+
+MOST = 500
+#: Longer than a delivery may take: meanwhile nobody else tries the same.
+TAKEN_FOR = 120.0
+
+
+def deliver_notifications(app: Application) -> dict[str, int]:
+    """Deliver what is due, a bounded batch at a time; how many were tried and delivered."""
+    tried = delivered = 0
+    while True:
+        with app.database.transaction() as tx:
+            pending = notifications.take_due(tx, MOST, TAKEN_FOR)
+            messages = outbox.messages(tx, pending, {}) if pending else []
+        if not pending:
+            return {"tried": tried, "delivered": delivered}
+        deliveries = app.courier.deliver(messages)
+        with app.database.transaction() as tx:
+            outbox.write(tx, pending, deliveries)
+        tried += len(pending)
+        delivered += sum(isinstance(d, Delivered) for d in deliveries)

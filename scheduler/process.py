@@ -1,0 +1,48 @@
+"""A scheduler: ticks for every job until told to stop. Run any number."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from dramatiq import Broker
+
+from pipeline.assembly import assemble
+from pipeline.presence import Presence
+from pipeline.settings import Settings
+from scheduler.jobs.announce import announce
+from scheduler.table import JOBS
+from scheduler.tick import tick
+from workers.announcer import BrokerAnnouncer
+from workers.broker import make_broker
+
+ANNOUNCE_EVERY = 0.5
+
+
+class SchedulerProcess:
+    def __init__(self, settings: Settings, broker: Broker | None = None) -> None:
+        announcer = BrokerAnnouncer(broker or make_broker(settings.broker_url, []))
+        self.app = assemble(settings, announcer)
+        self._presence = Presence(self.app.database, "scheduler")
+        # A tick that comes late must still come, and once: APScheduler's default drops it silently.
+        self._clock = BackgroundScheduler(
+            timezone="UTC",
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        )
+        # Not among the jobs: it is due all the time, harmless to do twice, and its history is noise.
+        self._clock.add_job(
+            partial(announce, self.app, announcer), "interval", seconds=ANNOUNCE_EVERY
+        )
+        for job in JOBS.values():
+            self._clock.add_job(
+                partial(tick, self.app, job), "interval", seconds=min(job.every, 60), name=job.name
+            )
+
+    def start(self) -> None:
+        self._presence.start()
+        self._clock.start()
+
+    def stop(self) -> None:
+        self._clock.shutdown(wait=True)
+        self._presence.stop()
+        self.app.close()

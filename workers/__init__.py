@@ -1,0 +1,1 @@
+"""dramatiq: the broker, one actor and queue a step, the worker process."""

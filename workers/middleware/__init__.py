@@ -1,0 +1,1 @@
+"""One concern a file. Order matters not: they don't know each other."""

@@ -1,0 +1,59 @@
+"""A worker: actors on a broker, working on an application until told to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import dramatiq
+from dramatiq import Broker
+
+from pipeline.assembly import Application, assemble
+from pipeline.chain import STEPS
+from pipeline.notifications.deliver import Courier
+from pipeline.presence import Presence
+from pipeline.settings import Settings
+from workers.actors import INTAKE_QUEUE, declare_actors
+from workers.announcer import BrokerAnnouncer
+from workers.broker import make_broker
+from workers.middleware.graceful_stop import GracefulStop
+from workers.middleware.leases import KeepLeases
+from workers.middleware.presence import ShowPresence
+
+#: Milliseconds for the batches in hand to finish when the worker is asked to stop.
+STOP_WITHIN = 60_000
+
+
+class WorkerProcess:
+    """Threads that work on batches. `start` returns at once; `stop` waits for what is in hand."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        broker: Broker | None = None,
+        serves: Collection[str] = STEPS,
+        courier: Courier | None = None,
+    ) -> None:
+        self.broker = make_broker(settings.broker_url, []) if broker is None else broker
+        self.app: Application = assemble(
+            settings, BrokerAnnouncer(self.broker), courier=courier, serves=serves
+        )
+        for middleware in (
+            KeepLeases(self.app.engine),
+            GracefulStop(self.app.engine),
+            ShowPresence(Presence(self.app.database, "worker", self.app.engine.leases.in_hand)),
+        ):
+            self.broker.add_middleware(middleware)
+        declare_actors(self.broker, self.app)
+        self._worker = dramatiq.Worker(
+            self.broker,
+            queues={*serves, INTAKE_QUEUE},
+            worker_timeout=100,
+            worker_threads=settings.worker_threads,
+        )
+
+    def start(self) -> None:
+        self._worker.start()
+
+    def stop(self) -> None:
+        self._worker.stop(STOP_WITHIN)
+        self.app.close()
