@@ -1,0 +1,157 @@
+"""What tests are told with: a shop with products, orders to send, and a mill that turns by hand."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select, text, update
+
+from pipeline.assembly import steps
+from pipeline.chain import STEPS
+from pipeline.engine.engine import Engine, Limits
+from pipeline.engine.leases import Leases
+from pipeline.intake.accept import Intake, Receipt
+from pipeline.notifications.deliver import Courier
+from pipeline.notifications.message import Delivered, Notification
+from pipeline.payments.gateway import Gateway
+from pipeline.payments.sandbox import SandboxGateway
+from pipeline.source import Policy, Source
+from pipeline.storage import catalogue, sources, stock
+from pipeline.storage.database import Database
+from pipeline.storage.sql import now
+from pipeline.storage.tables import dispatches, events, orders
+
+MUG, TEE, POSTER = "MUG-01", "TEE-01", "POSTER-01"
+_numbers = itertools.count(1)
+
+
+class Inbox:
+    """A sender that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.received: list[Notification] = []
+
+    def send(self, notifications: Sequence[Notification]) -> Any:
+        for notification in notifications:
+            self.received.append(notification)
+            yield Delivered()
+
+
+class Mill:
+    """A shop on one database, with the engine turned by the test's own hand."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        gateway: Gateway | None = None,
+        policy: Policy | None = None,
+        limits: Limits | None = None,
+        serves: Sequence[str] = STEPS,
+    ) -> None:
+        self.database = database
+        self.gateway = gateway or SandboxGateway(None)
+        self.inbox = Inbox()
+        self.announced: list[tuple[str, int]] = []
+        self.engine = Engine(
+            database,
+            steps(self.gateway, Courier(self.inbox, self.inbox), 8),
+            self,
+            Leases(database, 15.0),
+            limits or Limits(),
+            serves,
+        )
+        self.intake = Intake(database, self.engine.announce)
+        with database.transaction() as tx:
+            sources.put(tx, "shop", policy or Policy())
+            self.source: Source = sources.by_name(tx, "shop")
+
+    def announce(self, step: str, dispatch_id: int) -> None:
+        self.announced.append((step, dispatch_id))
+
+    def stocked(self, *, units: int = 100, backorder: bool = False) -> Mill:
+        """Three products at 10.00, 20.00 and 5.00 EUR, with so many units each."""
+        with self.database.transaction() as tx:
+            catalogue.put(
+                tx,
+                [
+                    catalogue.ProductIn(sku, sku.title(), True, backorder, {"EUR": price})
+                    for sku, price in ((MUG, 1000), (TEE, 2000), (POSTER, 500))
+                ],
+            )
+            receipts = [stock.Movement(s, "main", "receipt", units) for s in (MUG, TEE, POSTER)]
+            assert stock.post(tx, receipts if units else [], "test") == []
+        return self
+
+    def receive(self, sku: str, units: int) -> None:
+        with self.database.transaction() as tx:
+            assert stock.post(tx, [stock.Movement(sku, "main", "receipt", units)], "test") == []
+
+    def accept(self, **changes: Any) -> int:
+        """Send one order; its id."""
+        receipt = self.send(an_order(**changes))
+        assert receipt.order_id is not None, receipt
+        return receipt.order_id
+
+    def send(self, data: Any) -> Receipt:
+        return self.intake.accept_all(self.source, [data])[0]
+
+    def turn(self, *, impatient: bool = True) -> None:
+        """Work until nothing is due; `impatient` makes waiting retries due at once."""
+        for _ in range(200):
+            if impatient:
+                self.make_due()
+            if not sum(self.engine.work(step) for step in STEPS):
+                return
+        raise AssertionError("the mill does not come to rest")
+
+    def make_due(self) -> None:
+        """As if the time of every waiting retry but those for stock had come."""
+        with self.database.transaction() as tx:
+            tx.execute(
+                update(dispatches)
+                .where(dispatches.c.leased_until.is_(None), dispatches.c.due_at < now(250))
+                .values(due_at=now())
+            )
+
+    def expire_leases(self) -> None:
+        """As if everyone who works on something had died."""
+        with self.database.transaction() as tx:
+            tx.execute(
+                update(dispatches)
+                .where(dispatches.c.leased_until.is_not(None))
+                .values(leased_until=now(-1))
+            )
+
+    def row(self, order_id: int) -> Any:
+        with self.database.snapshot() as tx:
+            return tx.execute(select(orders).where(orders.c.id == order_id)).one()
+
+    def status(self, order_id: int) -> str:
+        return str(self.row(order_id).status)
+
+    def timeline(self, order_id: int) -> list[str]:
+        """The kinds of its events, in order."""
+        with self.database.snapshot() as tx:
+            query = select(events.c.kind).where(events.c.order_id == order_id)
+            return list(tx.execute(query.order_by(events.c.seq)).scalars())
+
+    def query(self, sql: str, **values: Any) -> list[Any]:
+        with self.database.snapshot() as tx:
+            return list(tx.execute(text(sql), values))
+
+
+def an_order(**changes: Any) -> dict[str, Any]:
+    """A good order for two mugs, with `changes`; `method` and `lines` ([(sku, n), …]) for short."""
+    lines = changes.pop("lines", [(MUG, 2)])
+    order = {
+        "external_id": f"web-{next(_numbers)}",
+        "currency": "EUR",
+        "customer": {"email": "ada@example.com", "name": "Ada"},
+        "ship_to": {"country": "DE", "postal_code": "10115"},
+        "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in lines],
+        "payment": {"method": changes.pop("method", "pm_card_visa")},
+    }
+    return {**order, **changes}
