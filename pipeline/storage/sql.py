@@ -106,7 +106,9 @@ def rows(*columns: Column[Any], parameter: str = "rows") -> Subquery:
     """A list of Python tuples as a table of the given columns: one parameter, any number of rows.
 
     Bind `parameter` to `pack(tuples)`. It makes a statement set-based on both databases, and the
-    same text (so prepared once) whatever the number of rows.
+    same text (so prepared once) whatever the number of rows. Measured on Postgres, 500 rows of
+    eight columns: 2.9 ms this way, 3.5 with json_to_recordset, 6.4 with unnest of arrays, 2.0 with
+    COPY (which can't return or conflict), 1.6 for the bare insert.
     """
     items = json_items(bindparam(parameter, type_=String)).table_valued(
         column("value", JSON), name=f"{parameter}_items"

@@ -44,7 +44,10 @@ def _id() -> Column[int]:
 
 
 def _order_id(*, primary_key: bool = False) -> Column[int]:
-    return Column("order_id", _Id, ForeignKey("orders.id"), nullable=False, primary_key=primary_key)
+    """The order a row belongs to. No foreign key: it would look up and lock the order's row for
+    every row inserted, measured at a quarter of the engine's throughput. Rows are only written by
+    who holds the order's dispatch, orders are never deleted, and the audit looks for orphans."""
+    return Column("order_id", _Id, nullable=False, primary_key=primary_key)
 
 
 sources = Table(
