@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,14 +77,13 @@ def assemble(
 
 def steps(gateway: Gateway, courier: Courier, gateway_calls: int) -> dict[str, Step[Any, Any]]:
     """Every step by the name of its queue."""
-    pool = ThreadPoolExecutor(gateway_calls, thread_name_prefix="gateway")
     return {
         "validate": Validate(),
         "price": Price(),
-        "pay": Pay(gateway, pool),
+        "pay": Pay(gateway, gateway_calls),
         "reserve": Reserve(),
         "notify": Notify(courier),
-        "undo_pay": UndoPay(gateway, pool),
+        "undo_pay": UndoPay(gateway, gateway_calls),
         "undo_reserve": UndoReserve(),
     }
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 
 from pipeline.order import Order
 from pipeline.outcome import Advance, Hold, Outcome, Reject, Retry
@@ -59,13 +58,28 @@ class Finding:
 class _PaymentStep(Step[list[Task], list[Finding]]):
     """What paying and undoing it share: persist the operations, call concurrently, write answers."""
 
-    def __init__(self, gateway: Gateway, pool: Executor) -> None:
+    def __init__(self, gateway: Gateway, calls: int) -> None:
         self.gateway = gateway
-        self.pool = pool
+        self.calls = calls
+        self.pool = ThreadPoolExecutor(calls, thread_name_prefix="gateway")
 
     def call(self, plan: list[Task]) -> list[Finding]:
         deadline = time.monotonic() + self.time_limit
-        return list(self.pool.map(partial(self._ask, deadline), plan))
+        findings: list[Finding | None] = [None] * len(plan)
+        tasks = iter(enumerate(plan))
+
+        def ask_until_none_is_left() -> None:
+            # Threads draw from one iterator: a slow answer holds up its own order, and a batch
+            # costs a few submissions to the pool rather than one an order.
+            for position, task in tasks:
+                findings[position] = self._ask(deadline, task)
+
+        strands = [
+            self.pool.submit(ask_until_none_is_left) for _ in range(min(self.calls, len(plan)))
+        ]
+        for strand in strands:
+            strand.result()
+        return [finding for finding in findings if finding is not None]
 
     def _ask(self, deadline: float, task: Task) -> Finding:
         """The order's operations one after another, until one doesn't succeed."""
