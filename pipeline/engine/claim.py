@@ -39,16 +39,25 @@ class Batch:
     backlog: bool = False
 
 
-def claim(tx: Tx, step: str, most_orders: int, lease_seconds: float) -> Batch | None:
+class Suspect(Exception):
+    """What is due first must be worked on by a process that does nothing else meanwhile."""
+
+
+def claim(
+    tx: Tx, step: str, most_orders: int, lease_seconds: float, *, alone: bool = False
+) -> Batch | None:
     """Lease what is due for `step`, up to `most_orders`; None if nothing is.
 
     The attempt is counted before the work. A dispatch under which a worker has died is taken
-    alone, so that it can't take others with it.
+    alone, so that it can't take others with it; a suspect (DEATHS_BEFORE_HALVING) only by a
+    process that does nothing else meanwhile (`alone`; else Suspect), so that the blame is its own.
     """
     candidates = dispatches.lock_due(tx, step, most_orders)
     chosen = _fitting(candidates, most_orders)
     if not chosen:
         return None
+    if chosen[0].deaths >= DEATHS_BEFORE_HALVING and not alone:
+        raise Suspect
     token = str(uuid.uuid4())
     dispatches.lease(tx, [d.id for d in chosen], token, lease_seconds)
     batch = Batch(
@@ -89,13 +98,13 @@ def _read(tx: Tx, batch: Batch, chosen: Sequence[Dispatch]) -> None:
 
 
 def halve(tx: Tx, batch: Batch) -> list[int]:
-    """Replace the dispatches of a batch that keeps failing as a whole by two with half each.
+    """Write two dispatches with half each of a batch that keeps failing as a whole, whose own are
+    gone in this transaction.
 
     Each half counts one death, so it is taken alone and halved again at its first: a poison
     order ends up standing alone. Returns the ids of the halves.
     """
     everyone = sorted(batch.orders + batch.cancelled, key=lambda order: order.id)
-    dispatches.remove(tx, batch.dispatch_ids)
     middle = len(everyone) // 2
     return dispatches.add(
         tx,
@@ -104,7 +113,7 @@ def halve(tx: Tx, batch: Batch) -> list[int]:
                 batch.step,
                 half[0].lane.rank,
                 tuple(order.id for order in half),
-                attempts=half[0].attempt,
+                attempts=half[0].attempt - 1,  # being halved is not an attempt
                 deaths=1,
             )
             for half in (everyone[:middle], everyone[middle:])

@@ -15,11 +15,13 @@ from pipeline.engine.claim import (
     DEATHS_BEFORE_HALVING,
     DEATHS_BEFORE_HOLD,
     Batch,
+    Suspect,
     claim,
     halve,
 )
 from pipeline.engine.leases import Leases
-from pipeline.engine.record import CarryOn, Recorded, record
+from pipeline.engine.record import CarryOn, Recorded, hand_back, record
+from pipeline.engine.solitude import Solitude
 from pipeline.errors import LeaseLost
 from pipeline.outcome import Hold, Outcome
 from pipeline.stages.step import Step
@@ -33,6 +35,13 @@ class Announcer(Protocol):
     """Sends hints: "there is work for this step". May lose, double or delay them; may raise."""
 
     def announce(self, step: str, dispatch_id: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Stands for the plan that a step failed to make."""
+
+    error: Exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +71,21 @@ class Engine:
         self.leases = leases
         self.limits = limits
         self.serves = frozenset(steps if serves is None else serves)
+        self._solitude = Solitude()
         self._stopping = threading.Event()
 
     def work(self, step: str) -> int:
         """Take one batch through `step`, and on through the stages that follow as long as they
         are served here; returns how many orders were claimed (0: the hint was stale)."""
-        batch = self._claim(step)
+        try:
+            with self._solitude.among_others():
+                return self._work(step)
+        except Suspect:
+            with self._solitude.alone(self.limits.lease_seconds) as alone:
+                return self._work(step, alone=True) if alone else 0
+
+    def _work(self, step: str, *, alone: bool = False) -> int:
+        batch = self._claim(step, alone)
         claimed = 0 if batch is None else len(batch.orders) + len(batch.cancelled)
         while batch is not None:
             batch = self._take_through(batch)
@@ -85,14 +103,14 @@ class Engine:
         except Exception as error:
             log.warning("could not announce %s: %s", dispatches, error)
 
-    def _claim(self, step: str) -> Batch | None:
+    def _claim(self, step: str, alone: bool) -> Batch | None:
         with self.database.transaction() as tx:
-            batch = claim(tx, step, self.limits.batch, self.limits.lease_seconds)
+            batch = claim(tx, step, self.limits.batch, self.limits.lease_seconds, alone=alone)
             if batch is None:
                 return None
             halves = self._halve_if_deadly(tx, batch)
             if not halves and batch.deaths < DEATHS_BEFORE_HOLD:
-                batch.plan = self.steps[step].intend(tx, batch.orders)
+                batch.plan = self._intend(tx, batch)
         if halves:
             self.announce([(step, half) for half in halves])
             return None
@@ -102,7 +120,20 @@ class Engine:
 
     def _halve_if_deadly(self, tx: Any, batch: Batch) -> list[int]:
         size = len(batch.orders) + len(batch.cancelled)
-        return halve(tx, batch) if batch.deaths >= DEATHS_BEFORE_HALVING and size > 1 else []
+        if batch.deaths < DEATHS_BEFORE_HALVING or size == 1:
+            return []
+        hand_back(tx, batch)
+        return halve(tx, batch)
+
+    def _intend(self, tx: Any, batch: Batch) -> Any:
+        """The step's plan; or, as a plan, the defect that shows: it is the step's own to isolate."""
+        try:
+            with tx.begin_nested():
+                return self.steps[batch.step].intend(tx, batch.orders)
+        except Exception as error:
+            if self.database.is_disconnect(error):
+                raise
+            return Broken(error)
 
     def _take_through(self, batch: Batch) -> Batch | None:
         """Run and record one step; returns the batch to carry on with."""
@@ -120,6 +151,8 @@ class Engine:
             return self._record_as(batch, Hold("poison", {"deaths": batch.deaths}))
         step = self.steps[batch.step]
         try:
+            if isinstance(batch.plan, Broken):
+                raise batch.plan.error
             findings = step.call(batch.plan)
             return self._record_patiently(batch, step, findings)
         except LeaseLost:
@@ -144,12 +177,13 @@ class Engine:
 
     def _record(self, batch: Batch, step: Step[Any, Any], findings: Any) -> Recorded:
         with self.database.transaction() as tx:
+            hand_back(tx, batch)
             outcomes = step.settle(tx, batch.orders, findings)
             carry_on = self._carry_on(tx)
             recorded = record(tx, batch, outcomes, self.limits.attempts, carry_on)
             if recorded.carried is not None:
                 carried = recorded.carried
-                carried.plan = self.steps[carried.step].intend(tx, carried.orders)
+                carried.plan = self._intend(tx, carried)
             return recorded
 
     def _isolate(self, batch: Batch, error: Exception) -> Recorded:
@@ -157,11 +191,13 @@ class Engine:
         if len(batch.orders) + len(batch.cancelled) == 1:
             return self._record_as(batch, Hold("defect", {"error": _describe(error)}))
         with self.database.transaction() as tx:
+            hand_back(tx, batch)
             halves = halve(tx, batch)
         return Recorded([(batch.step, half) for half in halves], None)
 
     def _record_as(self, batch: Batch, outcome: Outcome) -> Recorded:
         with self.database.transaction() as tx:
+            hand_back(tx, batch)
             outcomes = [outcome] * len(batch.orders)
             return record(tx, batch, outcomes, self.limits.attempts, None)
 

@@ -125,6 +125,16 @@ def cancelled(order: Order, at: str | None) -> Next:
     return Next(order, move)
 
 
+def hand_back(tx: Tx, batch: Batch) -> None:
+    """Give up the dispatches we hold; LeaseLost if another worker has any of them by now.
+
+    Before all else that a transaction writes for the batch: what another has recorded meanwhile
+    would look like a defect of the orders, and dispatches come first in the lock order.
+    """
+    if not dispatches.finish(tx, batch.dispatch_ids, batch.token):
+        raise LeaseLost(batch.token)
+
+
 def record(
     tx: Tx,
     batch: Batch,
@@ -132,7 +142,7 @@ def record(
     most_attempts: int,
     carry_on: CarryOn | None,
 ) -> Recorded:
-    """Write what became of every order of the batch; LeaseLost if another worker has it by now."""
+    """Write what became of every order of a batch that was handed back in this transaction."""
     if len(outcomes) != len(batch.orders):
         raise InvariantBroken(
             f"{batch.step} returned {len(outcomes)} outcomes for {len(batch.orders)} orders"
@@ -142,8 +152,6 @@ def record(
         for order, outcome in zip(batch.orders, outcomes, strict=True)
     ]
     nexts += [cancelled(order, batch.step) for order in batch.cancelled]
-    if not dispatches.finish(tx, batch.dispatch_ids, batch.token):
-        raise LeaseLost(batch.token)
     nexts = _move(tx, nexts)
     counters.add(tx, batch.step, Counter(n.move.kind for n in nexts))
     return _succeed(tx, nexts, carry_on)
