@@ -1,0 +1,88 @@
+"""What the rules' statements are made of: each part named by what its rows are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Select,
+    String,
+    Subquery,
+    and_,
+    case,
+    cast,
+    func,
+    or_,
+    select,
+    true,
+)
+
+from pipeline.chain import CHAINS, Chain
+from pipeline.order import SETTLED, Status
+from pipeline.storage.sql import members
+from pipeline.storage.tables import dispatches, orders
+from pipeline.storage.tables import payment_operations as ops
+
+
+def count(of: FromClause, *where: ColumnElement[bool]) -> Select[Any]:
+    return select(func.count()).select_from(of).where(*where)
+
+
+def units(amount: Any, where: ColumnElement[bool]) -> ColumnElement[int]:
+    """The sum of `amount` over the rows of a group that meet `where`."""
+    return func.sum(case((where, amount), else_=0))
+
+
+def is_settled() -> ColumnElement[bool]:
+    return orders.c.status.in_(sorted(SETTLED))
+
+
+def past(stage: str) -> ColumnElement[bool]:
+    """Orders on their way, or at its end, that have `stage` behind them. Those on hold or being
+    cancelled are not among them: they may or may not have."""
+    return or_(
+        *(
+            and_(orders.c.chain == chain.name, orders.c.status.in_(_statuses_past(chain, stage)))
+            for chain in CHAINS.values()
+        )
+    )
+
+
+def _statuses_past(chain: Chain, stage: str) -> list[Status]:
+    stages = [link.stage for link in chain.links]
+    behind = stages.index(stage)
+    waits_for_stock = [Status.BACKORDERED] if stages.index("reserve") > behind else []
+    return [link.target for link in chain.links[behind:]] + waits_for_stock
+
+
+def memberships() -> Subquery:
+    """Every order in a dispatch: order_id, dispatch_id, step."""
+    member = members(dispatches.c.order_ids)
+    return (
+        select(
+            cast(cast(member.c.value, String), BigInteger).label("order_id"),
+            dispatches.c.id.label("dispatch_id"),
+            dispatches.c.step,
+        )
+        .select_from(dispatches.join(member, true()))
+        .subquery("memberships")
+    )
+
+
+def accounts() -> Subquery:
+    """What happened to the money of each order: order_id, authorized, captured, refunded, voids."""
+    return (
+        select(
+            ops.c.order_id,
+            units(ops.c.amount, ops.c.kind == "authorize").label("authorized"),
+            units(ops.c.amount, ops.c.kind == "capture").label("captured"),
+            units(ops.c.amount, ops.c.kind == "refund").label("refunded"),
+            units(1, ops.c.kind == "void").label("voids"),
+        )
+        .where(ops.c.state == "succeeded")
+        .group_by(ops.c.order_id)
+        .subquery("accounts")
+    )

@@ -1,0 +1,64 @@
+"""What the gateway says was done, we say too: no charge that nobody here knows of."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
+
+from pipeline.audit.book import book
+from pipeline.audit.parts import count
+from pipeline.audit.rule import Rule
+from pipeline.order import Status
+from pipeline.storage.tables import orders
+from pipeline.storage.tables import payment_operations as ops
+
+_lines = (
+    select(
+        book.c.key,
+        func.min(book.c.order_id).label("order_id"),
+        func.min(book.c.kind).label("kind"),
+        func.min(book.c.amount).label("amount"),
+        func.count().label("times"),
+    )
+    .group_by(book.c.key)
+    .subquery("lines")
+)
+_done, _refused = ops.alias("done"), ops.alias("refused")
+
+
+def _is_its(operation: Any, state: str) -> ColumnElement[bool]:
+    return and_(
+        operation.c.order_id == _lines.c.order_id,
+        operation.c.key == _lines.c.key,
+        operation.c.state == state,
+    )
+
+
+# Requested, or unknown: someone will ask, be it the step an order is at, the person it is held
+# for, or whoever refunds an order that stays confirmed.
+_will_be_asked_for = or_(
+    orders.c.status.not_in([Status.CONFIRMED, Status.CANCELLED, Status.REJECTED]),
+    and_(orders.c.status == Status.CONFIRMED, _lines.c.kind == "refund"),
+)
+_fault = case(
+    (_lines.c.order_id.is_(None), "none of our operations"),
+    (_lines.c.times > 1, "in the book more than once"),
+    (_done.c.key.is_not(None), None),
+    (_refused.c.key.is_not(None), "one that we say failed"),
+    (~_will_be_asked_for, "one whose outcome nobody will ask for"),
+)
+_told = (
+    select(_lines, orders.c.status, _fault.label("fault"))
+    .outerjoin(_done, _is_its(_done, "succeeded"))
+    .outerjoin(_refused, _is_its(_refused, "failed"))
+    .outerjoin(orders, orders.c.id == _lines.c.order_id)
+    .subquery()
+)
+
+RULE = Rule(
+    name="book_is_ours",
+    sentence="Every line of the gateway's book is an operation of ours that succeeded, or that "
+    "will be asked for.",
+    checked=count(book),
+    broken=select(_told).where(_told.c.fault.is_not(None)),
+    what="{kind} {key} over {amount} in the book is {fault} (order {order_id}, {status})",
+)

@@ -1,0 +1,31 @@
+"""No more is given back than was taken, no more taken than was promised."""
+
+from sqlalchemy import func, or_, select
+
+from pipeline.audit.parts import accounts, count
+from pipeline.audit.rule import Rule
+from pipeline.storage.tables import quotes
+
+_accounts = accounts()
+_total = func.coalesce(quotes.c.total, 0)
+
+RULE = Rule(
+    name="money_in_bounds",
+    sentence="refunded ≤ captured ≤ authorized, and what is kept is at most the order's total.",
+    checked=count(_accounts),
+    broken=(
+        select(_accounts, _total.label("total"))
+        .outerjoin(quotes, quotes.c.order_id == _accounts.c.order_id)
+        .where(
+            or_(
+                _accounts.c.refunded > _accounts.c.captured,
+                _accounts.c.captured > _accounts.c.authorized,
+                _accounts.c.captured - _accounts.c.refunded > _total,
+            )
+        )
+    ),
+    what=(
+        "of order {order_id}, which costs {total}, {authorized} were authorized, {captured} "
+        "captured, {refunded} refunded"
+    ),
+)

@@ -1,0 +1,46 @@
+"""What we say was done, the gateway says too."""
+
+from sqlalchemy import bindparam, case, or_, select
+
+from pipeline.audit.book import book
+from pipeline.audit.parts import count
+from pipeline.audit.rule import Rule
+from pipeline.storage.tables import payment_operations as ops
+
+# Younger ones the book may have been read too early for: see book.py.
+_is_asked_for = (
+    (ops.c.state == "succeeded")
+    & (ops.c.gateway == bindparam("gateway"))
+    & (ops.c.at < bindparam("book_read_at", type_=ops.c.at.type))
+)
+
+RULE = Rule(
+    name="ours_in_the_book",
+    sentence="Every operation that succeeded is in the gateway's book, with its kind and amount.",
+    checked=count(ops, _is_asked_for),
+    broken=(
+        select(
+            ops.c.order_id,
+            ops.c.key,
+            ops.c.kind,
+            ops.c.amount,
+            ops.c.currency,
+            case(
+                (book.c.key.is_(None), "not in the gateway's book"),
+                else_="another there: " + book.c.kind,
+            ).label("fault"),
+            book.c.amount.label("booked"),
+        )
+        .outerjoin(book, book.c.key == ops.c.key)
+        .where(
+            _is_asked_for,
+            or_(
+                book.c.key.is_(None),
+                book.c.kind != ops.c.kind,
+                book.c.amount != ops.c.amount,
+                book.c.currency != ops.c.currency,
+            ),
+        )
+    ),
+    what="{kind} {key} of order {order_id} over {amount} {currency} is {fault} (booked: {booked})",
+)

@@ -1,0 +1,498 @@
+"""For each rule: a shop that keeps it, and a planted defect that it finds and names."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+from pipeline.audit.audit import Report, audit
+from pipeline.audit.rule import Checked
+from pipeline.audit.rules import RULES
+from pipeline.operations import cancel
+from pipeline.payments.gateway import BookEntry
+from pipeline.payments.sandbox import SandboxGateway
+from pipeline.source import Policy
+from tests.support import MUG, TEE, Mill
+
+MakeMill = Callable[..., Mill]
+CONFIRMED, REJECTED, CANCELLED, ON_HOLD, WAITING, NEW = range(1, 7)
+
+
+class Gateway(SandboxGateway):
+    """A sandbox whose book can be falsified, line by line."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.falsify: Callable[[BookEntry], list[BookEntry]] = lambda entry: [entry]
+        self.before: Callable[[], object] = lambda: None
+        self.after: Callable[[], object] = lambda: None
+
+    def book(self) -> Iterator[BookEntry]:
+        self.before()
+        entries = list(super().book())
+        self.after()
+        for entry in entries:
+            yield from self.falsify(entry)
+
+
+@pytest.fixture(params=["capture_first", "reserve_first"])
+def chain(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def shop(mill: MakeMill) -> Mill:
+    return a_shop(mill, "capture_first")
+
+
+def a_shop(mill: MakeMill, chain: str) -> Mill:
+    """One order at each end that an order can come to, one that waits and one that is new."""
+    shop = mill(gateway=Gateway(), policy=Policy.model_validate({"chain": chain})).stocked(
+        units=50, backorder=True
+    )
+    assert shop.accept(lines=[(MUG, 2), (TEE, 1)]) == CONFIRMED
+    assert shop.accept(lines=[("MUG-99", 1)]) == REJECTED
+    assert shop.accept() == CANCELLED
+    assert shop.accept(method="pm_crash") == ON_HOLD
+    assert shop.accept(lines=[(MUG, 1000)]) == WAITING
+    shop.turn()
+    with shop.database.transaction() as tx:
+        cancel(tx, CANCELLED, "ada")
+    shop.turn()
+    assert shop.accept() == NEW
+    return shop
+
+
+def plant(shop: Mill, *statements: str) -> None:
+    with shop.database.transaction() as tx:
+        for statement in statements:
+            tx.execute(text(statement))
+
+
+def report(shop: Mill) -> Report:
+    return audit(shop.database, shop.gateway)
+
+
+def verdict(shop: Mill, rule: str) -> Checked:
+    return next(checked for checked in report(shop).rules if checked.rule.name == rule)
+
+
+def names(report: Report) -> list[str]:
+    return [checked.rule.name for checked in report.rules if checked.broken]
+
+
+def test_a_sound_shop_keeps_every_rule_and_every_rule_looks_at_something(
+    mill: MakeMill, chain: str
+) -> None:
+    shop = a_shop(mill, chain)
+
+    found = report(shop)
+
+    assert [f.what for checked in found.rules for f in checked.findings] == []
+    assert found.is_clean
+    assert [checked.rule.name for checked in found.rules if not checked.checked] == []
+
+
+def test_a_shop_at_work_keeps_every_rule_at_every_moment(mill: MakeMill, chain: str) -> None:
+    shop = mill(
+        gateway=Gateway(), policy=Policy.model_validate({"chain": chain}), serves=[]
+    ).stocked()
+    for method in ("pm_card_visa", "pm_timeout_after", "pm_error_500", "pm_card_declined"):
+        shop.accept(method=method)
+
+    for _ in range(12):
+        for step in ("validate", "price", "pay", "reserve", "undo_reserve", "notify"):
+            assert names(report(shop)) == []
+            shop.make_due()
+            shop.engine.work(step)
+
+    assert sorted(r.status for r in shop.query("SELECT status FROM orders")) == [
+        *(["cancelled"] if chain == "reserve_first" else []),
+        *["confirmed"] * 3,
+        *(["rejected"] if chain == "capture_first" else []),
+    ]
+
+
+def test_a_rule_is_named_as_its_file() -> None:
+    for rule in RULES:
+        assert importlib.import_module(f"pipeline.audit.rules.{rule.name}").RULE is rule
+
+
+#: rule → what is planted, and a part of what is then said.
+DEFECTS: list[tuple[str, list[str], str]] = [
+    (
+        "accepted_whole",
+        [f"DELETE FROM order_documents WHERE order_id = {NEW}"],
+        "order 6 has no document",
+    ),
+    (
+        "accepted_whole",
+        [f"UPDATE events SET kind = 'advanced' WHERE order_id = {NEW}"],
+        "order 6 has no receipt",
+    ),
+    (
+        "accepted_once",
+        [
+            "DROP INDEX one_orders",
+            "UPDATE orders SET external_id = 'web-twice' WHERE id IN (1, 3)",
+        ],
+        "2 orders of source 1 are web-twice",
+    ),
+    (
+        "no_orphans",
+        [f"UPDATE order_lines SET order_id = 77 WHERE order_id = {CONFIRMED}"],
+        "2 rows of order_lines are of order 77, which doesn't exist",
+    ),
+    (
+        "in_one_dispatch",
+        [f"DELETE FROM dispatches WHERE order_ids = '[{NEW}]'"],
+        "order 6 is received at validate, and in 0 dispatches",
+    ),
+    (
+        "in_one_dispatch",
+        [f"UPDATE dispatches SET order_ids = '[{WAITING},{NEW}]', size = 2"],
+        "order 5 is backordered at reserve, and in 2 dispatches",
+    ),
+    (
+        "in_one_dispatch",
+        ["UPDATE dispatches SET step = 'price' WHERE step = 'validate'"],
+        "(step: price)",
+    ),
+    (
+        "dispatches_name_the_unsettled",
+        [f"UPDATE dispatches SET order_ids = '[{ON_HOLD},{NEW}]' WHERE step = 'validate'"],
+        "names order 4, which is on_hold",
+    ),
+    (
+        "dispatches_name_the_unsettled",
+        [f"UPDATE dispatches SET order_ids = '[{NEW},77]' WHERE step = 'validate'"],
+        "names order 77, which is unknown",
+    ),
+    ("dispatch_size", ["UPDATE dispatches SET size = 9 WHERE step = 'validate'"], "holds 1"),
+    (
+        "dispatch_size",
+        ["UPDATE dispatches SET order_ids = '[]' WHERE step = 'validate'"],
+        "of validate says that it holds 1 orders, and holds 0",
+    ),
+    (
+        "timeline",
+        [f"DELETE FROM events WHERE order_id = {CONFIRMED} AND seq = 3"],
+        "event 4 of order 1 (from priced to paid) comes after a gap",
+    ),
+    (
+        "timeline",
+        [
+            f"UPDATE events SET from_status = 'paid' WHERE order_id = {CONFIRMED} AND seq = 4",
+        ],
+        "doesn't begin where the last ended",
+    ),
+    (
+        "timeline",
+        [
+            f"UPDATE events SET to_status = 'paid' WHERE order_id = {CONFIRMED} AND seq = 2",
+            f"UPDATE events SET from_status = 'paid' WHERE order_id = {CONFIRMED} AND seq = 3",
+        ],
+        "(from received to paid) is no legal move",
+    ),
+    (
+        "timeline",
+        [f"UPDATE orders SET status = 'reserved' WHERE id = {CONFIRMED}"],
+        "isn't where it is; the order is reserved",
+    ),
+    (
+        "timeline",
+        [f"UPDATE orders SET version = version + 1 WHERE id = {CONFIRMED}"],
+        "isn't the last by the row's version",
+    ),
+    (
+        "timeline",
+        [f"DELETE FROM events WHERE order_id = {CONFIRMED} AND seq = 6"],
+        "event 5 of order 1 (from paid to reserved) isn't where it is",
+    ),
+    (
+        "settled_at",
+        [f"UPDATE orders SET settled_at = NULL WHERE id = {CONFIRMED}"],
+        "order 1 is confirmed, and was settled at None",
+    ),
+    (
+        "settled_at",
+        [f"UPDATE orders SET settled_at = accepted_at WHERE id = {NEW}"],
+        "order 6 is received, and was settled at 20",
+    ),
+    ("quote_adds_up", [f"DELETE FROM quotes WHERE order_id = {CONFIRMED}"], "order 1 has no quote"),
+    (
+        "quote_adds_up",
+        [f"DELETE FROM order_lines WHERE order_id = {CONFIRMED}"],
+        "order 1 has a quote without lines",
+    ),
+    (
+        "quote_adds_up",
+        [f"UPDATE order_lines SET net = net - 1 WHERE order_id = {CONFIRMED} AND line_no = 1"],
+        "order 1 has a line whose net and tax don't sum to its gross",
+    ),
+    (
+        "quote_adds_up",
+        [f"UPDATE quotes SET total = total + 1 WHERE order_id = {ON_HOLD}"],
+        "order 4 is not what its lines sum to: total 2001, lines 2000",
+    ),
+    (
+        "captured_once",
+        [f"DELETE FROM payment_operations WHERE order_id = {CONFIRMED}"],
+        "order 1 is confirmed: 0 were captured, 4000 are due",
+    ),
+    (
+        "captured_once",
+        [f"UPDATE payment_operations SET order_id = {NEW} WHERE order_id = {CONFIRMED}"],
+        "order 6 is received: 4000 were captured, 0 are due",
+    ),
+    (
+        "captured_once",
+        [
+            "INSERT INTO payment_operations (order_id, key, state, kind, amount, currency,"
+            " gateway, at) SELECT order_id, 'twice', state, kind, amount, currency, gateway, at"
+            f" FROM payment_operations WHERE order_id = {CONFIRMED} AND kind = 'capture'"
+        ],
+        "order 1 is confirmed: 8000 were captured, 4000 are due",
+    ),
+    (
+        "money_in_bounds",
+        ["UPDATE payment_operations SET amount = 2500 WHERE order_id = 3 AND kind = 'refund'"],
+        "2000 captured, 2500 refunded",
+    ),
+    (
+        "money_in_bounds",
+        ["UPDATE payment_operations SET amount = 10 WHERE order_id = 1 AND kind = 'authorize'"],
+        "10 were authorized, 4000 captured",
+    ),
+    (
+        "money_in_bounds",
+        ["UPDATE quotes SET total = 3999 WHERE order_id = 1"],
+        "of order 1, which costs 3999, 4000 were authorized, 4000 captured, 0 refunded",
+    ),
+    (
+        "money_returned",
+        ["DELETE FROM payment_operations WHERE order_id = 3 AND kind = 'refund'"],
+        "order 3 is cancelled and keeps what it captured (2000 kept)",
+    ),
+    (
+        "money_returned",
+        ["DELETE FROM payment_operations WHERE order_id = 3 AND kind <> 'authorize'"],
+        "order 3 is cancelled and keeps an authorization",
+    ),
+    (
+        "money_returned",
+        [
+            "DELETE FROM payment_operations"
+            " WHERE order_id = 3 AND kind = 'authorize' AND state = 'succeeded'"
+        ],
+        "order 3 is cancelled and left a payment operation open",
+    ),
+    (
+        "operations_end_once",
+        ["DELETE FROM payment_operations WHERE order_id = 1 AND state = 'requested'"],
+        "of order 1 was never requested",
+    ),
+    (
+        "operations_end_once",
+        [
+            "INSERT INTO payment_operations (order_id, key, state, kind, amount, currency,"
+            " gateway, at) SELECT order_id, key, 'failed', kind, amount, currency, gateway, at"
+            " FROM payment_operations WHERE order_id = 1 AND state = 'succeeded'"
+        ],
+        "of order 1 both succeeded and failed",
+    ),
+    (
+        "operations_end_once",
+        ["UPDATE payment_operations SET amount = 1 WHERE order_id = 1 AND state = 'succeeded'"],
+        "of order 1 ended as something else than was requested",
+    ),
+    (
+        "ours_in_the_book",
+        ["UPDATE payment_operations SET key = 'mine' WHERE order_id = 1 AND kind = 'capture'"],
+        "capture mine of order 1 over 4000 EUR is not in the gateway's book",
+    ),
+    (
+        "ours_in_the_book",
+        ["UPDATE payment_operations SET amount = 4001 WHERE order_id = 1 AND kind = 'capture'"],
+        "over 4001 EUR is another there: capture (booked: 4000)",
+    ),
+    (
+        "book_is_ours",
+        ["DELETE FROM payment_operations WHERE order_id = 1 AND kind = 'capture'"],
+        "over 4000 in the book is none of our operations",
+    ),
+    (
+        "book_is_ours",
+        [
+            "UPDATE payment_operations SET state = 'failed'"
+            " WHERE order_id = 1 AND kind = 'capture' AND state = 'succeeded'"
+        ],
+        "over 4000 in the book is one that we say failed (order 1, confirmed)",
+    ),
+    (
+        "book_is_ours",
+        [
+            "UPDATE payment_operations SET state = 'unknown'"
+            " WHERE order_id = 1 AND kind = 'capture' AND state = 'succeeded'"
+        ],
+        "one whose outcome nobody will ask for (order 1, confirmed)",
+    ),
+    (
+        "stock_held",
+        ["UPDATE reservations SET quantity = 1 WHERE order_id = 1 AND line_no = 1"],
+        "line 1 of order 1 wants 2 of MUG-01, and holds 1",
+    ),
+    (
+        "stock_held",
+        ["DELETE FROM reservations WHERE order_id = 1"],
+        "line 2 of order 1 wants 1 of TEE-01, and holds 0",
+    ),
+    (
+        "stock_held",
+        [
+            "INSERT INTO reservations (order_id, line_no, location, sku, quantity)"
+            " VALUES (1, 3, 'main', 'POSTER-01', 7)"
+        ],
+        "line 3 of order 1 wants 0 of POSTER-01, and holds 7",
+    ),
+    (
+        "stock_returned",
+        [
+            "INSERT INTO reservations (order_id, line_no, location, sku, quantity)"
+            " VALUES (3, 1, 'main', 'MUG-01', 2)"
+        ],
+        "order 3 is cancelled and holds 2 units",
+    ),
+    (
+        "ledger",
+        ["UPDATE stock_movements SET quantity = 49 WHERE sku = 'MUG-01'"],
+        "MUG-01 at main: 50 on hand, the movements sum to 49",
+    ),
+    (
+        "ledger",
+        ["DELETE FROM stock_levels WHERE sku = 'TEE-01'"],
+        "TEE-01 at main: 0 on hand, the movements sum to 50",
+    ),
+    (
+        "promises",
+        ["DELETE FROM reservations WHERE order_id = 1 AND sku = 'TEE-01'"],
+        "TEE-01 at main: 1 reserved, the orders' reservations sum to 0",
+    ),
+    (
+        "not_oversold",
+        ["UPDATE stock_levels SET reserved = 51 WHERE sku = 'MUG-01'"],
+        "MUG-01 at main: 51 reserved of 50 on hand",
+    ),
+    (
+        "not_oversold",
+        ["UPDATE stock_levels SET reserved = -1 WHERE sku = 'MUG-01'"],
+        "MUG-01 at main: -1 reserved of 50 on hand",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "statements", "said"), DEFECTS, ids=[f"{rule}-{said}" for rule, _, said in DEFECTS]
+)
+def test_a_planted_defect_is_found_and_named(
+    shop: Mill, rule: str, statements: list[str], said: str
+) -> None:
+    plant(shop, *statements)
+
+    found = verdict(shop, rule)
+
+    assert said in " / ".join(finding.what for finding in found.findings)
+    assert found.broken == len(found.findings)
+
+
+def test_every_rule_has_a_defect_that_is_found() -> None:
+    in_the_book_only = {"one_capture_in_the_book"}
+
+    assert {rule for rule, _, _ in DEFECTS} | in_the_book_only == {rule.name for rule in RULES}
+
+
+def test_findings_carry_what_they_are_about(shop: Mill) -> None:
+    plant(
+        shop,
+        "UPDATE payment_operations SET key = 'mine' WHERE order_id = 1 AND kind = 'capture'",
+        "UPDATE stock_levels SET reserved = -1 WHERE sku = 'MUG-01'",
+    )
+
+    (operation,) = verdict(shop, "ours_in_the_book").findings
+    (level,) = verdict(shop, "not_oversold").findings
+
+    assert (operation.rule, operation.order_id, operation.key) == ("ours_in_the_book", 1, "mine")
+    assert (level.order_id, level.sku, level.key) == (None, MUG, None)
+
+
+def test_many_findings_are_counted_and_some_told(shop: Mill) -> None:
+    for _ in range(120):
+        shop.accept()
+    plant(shop, "DELETE FROM dispatches")
+
+    found = verdict(shop, "in_one_dispatch")
+
+    assert (found.checked, found.broken, len(found.findings)) == (122, 122, 100)
+
+
+def test_a_second_capture_in_the_book_is_found(shop: Mill) -> None:
+    """As a gateway makes one that forgets our key and is asked again under another."""
+    plant(
+        shop,
+        "INSERT INTO payment_operations (order_id, key, state, kind, amount, currency, gateway, at)"
+        " SELECT order_id, 'again', state, kind, amount, currency, gateway, at"
+        " FROM payment_operations"
+        " WHERE order_id = 1 AND kind = 'capture' AND state = 'requested'",
+    )
+    captures = [e for e in shop.gateway.book() if e.kind == "capture" and e.amount == 4000]
+    again = replace(captures[0], key="again")
+    falsify(shop, lambda entry: [entry, again] if entry == captures[0] else [entry])
+
+    assert set(names(report(shop))) == {"one_capture_in_the_book", "book_is_ours"}
+    (finding,) = verdict(shop, "one_capture_in_the_book").findings
+    assert finding.what == "order 1 has 2 captures in the book, 8000 in all"
+
+
+def test_a_key_that_was_done_twice_is_found(shop: Mill) -> None:
+    """As a gateway does that ignores idempotency keys."""
+    falsify(shop, lambda entry: [entry, entry] if entry.kind == "refund" else [entry])
+
+    (finding,) = verdict(shop, "book_is_ours").findings
+
+    assert "is in the book more than once (order 3, cancelled)" in finding.what
+
+
+def falsify(shop: Mill, how: Callable[[BookEntry], list[BookEntry]]) -> None:
+    assert isinstance(shop.gateway, Gateway)
+    shop.gateway.falsify = how
+
+
+def test_a_charge_whose_answer_is_awaited_is_no_defect(mill: MakeMill) -> None:
+    """It is in the book, and ours is `unknown`: the order, under way or held, will ask."""
+    shop = mill(gateway=Gateway()).stocked()
+    order = shop.accept(method="pm_timeout_after")
+    shop.turn(impatient=False)
+    assert (shop.status(order), shop.row(order).reason) == ("priced", "payment_unknown")
+
+    assert names(report(shop)) == []
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_orders_paid_while_the_book_is_read_are_no_defects(shop: Mill, moment: str) -> None:
+    """Whether the reading still meets the new lines or not."""
+    setattr(shop.gateway, moment, shop.turn)
+
+    found = report(shop)
+
+    assert shop.status(NEW) == "confirmed"
+    assert names(found) == []
+
+
+def test_an_audit_leaves_nothing_behind(shop: Mill) -> None:
+    report(shop)
+
+    assert names(report(shop)) == []  # it could not make its table again
