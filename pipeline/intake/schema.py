@@ -71,6 +71,7 @@ Id = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printab
 Sku = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
 Country = Annotated[str, AfterValidator(_country)]
 CurrencyCode = Annotated[str, AfterValidator(_currency)]
+Price = Annotated[str, Field(pattern=r"^\d{1,12}(\.\d{1,4})?$", description="a decimal string")]
 
 
 class _Strict(BaseModel):
@@ -98,10 +99,7 @@ class Payment(_Strict):
 class LineIn(_Strict):
     sku: Sku
     quantity: Annotated[int, Field(gt=0, le=MOST_QUANTITY)]
-    unit_price: (
-        Annotated[str, Field(pattern=r"^\d{1,12}(\.\d{1,4})?$", description="a decimal string")]
-        | None
-    ) = None
+    unit_price: Price | None = None
 
 
 class OrderIn(_Strict):
@@ -181,7 +179,9 @@ def too_large(size: int) -> Problem:
 
 def _external_id(data: Any) -> str | None:
     found = data.get("external_id") if isinstance(data, Mapping) else None
-    return found[:128] if isinstance(found, str) else None
+    if not isinstance(found, str):
+        return None
+    return found[:128] if found.isprintable() else ascii(found)[:128]  # what no database can keep
 
 
 def problems(error: ValidationError) -> list[Problem]:

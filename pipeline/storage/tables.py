@@ -302,3 +302,11 @@ job_runs = Table(
     Column("result", Text),
     Column("error", Text),
 )
+
+# Which lines of which stock files (by SHA-256) were posted: importing one again posts nothing.
+stock_imports = Table(
+    "stock_imports",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("line", Integer, primary_key=True),
+)

@@ -216,6 +216,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", name=op.f("uq_sources_name")),
     )
     op.create_table(
+        "stock_imports",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("line", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", "line", name=op.f("pk_stock_imports")),
+    )
+    op.create_table(
         "stock_movements",
         sa.Column(
             "id",
@@ -308,6 +314,7 @@ def downgrade() -> None:
     op.drop_table("orders")
     op.drop_index("ix_stock_movements_level", table_name="stock_movements")
     op.drop_table("stock_movements")
+    op.drop_table("stock_imports")
     op.drop_table("sources")
     op.drop_table("reservations")
     op.drop_table("refusals")

@@ -1,0 +1,48 @@
+"""How a cell becomes a value: a small vocabulary that a mapping names, and countries by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Literal
+
+import pycountry
+
+Clean = Literal["strip", "collapse", "upper", "lower", "drop_decimal_zero"]
+
+_DECIMAL_ZERO = re.compile(r"(?<=\d)\.0+$")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+
+_VOCABULARY: dict[Clean, Callable[[str], str]] = {
+    "strip": str.strip,
+    "collapse": lambda text: " ".join(text.split()),
+    "upper": str.upper,
+    "lower": str.lower,
+    "drop_decimal_zero": lambda text: _DECIMAL_ZERO.sub("", text),  # "17850.0" → "17850"
+}
+
+
+def cleaned(text: str, steps: Iterable[Clean]) -> str:
+    """`text` after the named steps, in their order."""
+    for step in steps:
+        text = _VOCABULARY[step](text)
+    return text
+
+
+def whole_number(text: str) -> int | str:
+    """ "6" → 6; what is no whole number stays text, for the schema to refuse as it stands."""
+    return int(text) if _WHOLE.fullmatch(text) else text
+
+
+def country_code(name: str, overrides: Mapping[str, str]) -> str:
+    """A country's name (or code) → its ISO 3166-1 alpha-2 code; an unknown one stays as it is."""
+    return overrides.get(name) or _by_name(name)
+
+
+@cache
+def _by_name(name: str) -> str:
+    try:
+        return str(pycountry.countries.lookup(name).alpha_2)
+    except LookupError:
+        return name

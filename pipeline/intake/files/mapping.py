@@ -1,0 +1,168 @@
+"""A mapping: which column of a CSV file is which field of an order. Written as TOML by an operator.
+
+order_key = "InvoiceNo"                  # consecutive rows that share it are one order
+[order]
+currency = {value = "GBP"}               # a constant
+customer.id = {column = "CustomerID", clean = ["strip", "drop_decimal_zero"]}
+ship_to.country = {column = "Country"}   # names become codes
+[line]
+sku = {column = "StockCode", clean = ["strip", "upper"]}
+quantity = {column = "Quantity"}
+unit_price = {column = "UnitPrice", positive = true}
+[countries]
+EIRE = "IE"
+[[reject]]
+column = "InvoiceNo"
+starts_with = "C"
+reason = "cancellation"
+"""
+
+from __future__ import annotations
+
+import codecs
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import InvalidInput
+from pipeline.intake.files.cleaning import Clean
+from pipeline.intake.schema import Country
+
+
+def _encoding(name: str) -> str:
+    try:
+        is_ascii_like = "\n,a".encode(codecs.lookup(name).name) == b"\n,a"
+    except LookupError:
+        raise ValueError("an encoding such as utf-8 or cp1252") from None
+    if not is_ascii_like:
+        raise ValueError("an encoding that extends ASCII; convert the file first, with iconv")
+    return name
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Cell(_Strict):
+    """Where a field's value comes from: a column, or a constant. An empty cell is no value."""
+
+    column: str | None = None
+    value: str | None = None
+    # Not strict here: TOML has lists only.
+    clean: Annotated[tuple[Clean, ...], Field(strict=False)] = ()
+    positive: bool = False
+
+    @model_validator(mode="after")
+    def _column_or_value(self) -> Cell:
+        if (self.column is None) == (self.value is None):
+            raise ValueError("exactly one of column and value")
+        return self
+
+
+class CustomerCells(_Strict):
+    id: Cell | None = None
+    email: Cell | None = None
+    name: Cell | None = None
+
+
+class AddressCells(_Strict):
+    country: Cell
+    postal_code: Cell | None = None
+    city: Cell | None = None
+    region: Cell | None = None
+    street: Cell | None = None
+
+
+class PaymentCells(_Strict):
+    method: Cell
+
+
+class OrderCells(_Strict):
+    external_id: Cell | None = Field(None, description="left out: the order key as it stands")
+    currency: Cell
+    customer: CustomerCells = CustomerCells()
+    ship_to: AddressCells
+    bill_to: AddressCells | None = None
+    payment: PaymentCells | None = None
+    metadata: dict[str, Cell] = {}
+
+
+class LineCells(_Strict):
+    sku: Cell
+    quantity: Cell
+    unit_price: Cell | None = None
+    name: Cell | None = Field(None, description="no part of an order; names a derived product")
+
+
+class Csv(_Strict):
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+
+
+class Reject(_Strict):
+    """Refuses every order that has such a row."""
+
+    column: str
+    starts_with: str | None = None
+    equals: str | None = None
+    reason: Annotated[str, Field(min_length=1, max_length=64)]
+
+    @model_validator(mode="after")
+    def _one_test(self) -> Reject:
+        if (self.starts_with is None) == (self.equals is None):
+            raise ValueError("exactly one of starts_with and equals")
+        return self
+
+    def matches(self, text: str) -> bool:
+        if self.starts_with is not None:
+            return text.startswith(self.starts_with)
+        return text == self.equals
+
+
+class Mapping(_Strict):
+    order_key: str
+    csv: Csv = Csv()
+    order: OrderCells
+    line: LineCells
+    countries: dict[str, Country] = {}
+    reject: list[Reject] = []
+
+
+Path_ = tuple[str, ...]
+
+
+def cells_of(model: BaseModel) -> Iterator[tuple[Path_, Cell]]:
+    """Every cell of a table with the path of its field: ("ship_to", "country"), Cell(…)."""
+    return _cells((), dict(model))
+
+
+def _cells(path: Path_, value: Any) -> Iterator[tuple[Path_, Cell]]:
+    if isinstance(value, Cell):
+        yield path, value
+    elif isinstance(value, BaseModel | dict):
+        for name, inner in dict(value).items():
+            yield from _cells((*path, name), inner)
+
+
+def load_mapping(path: Path) -> Mapping:
+    """Read a mapping file; InvalidInput names every key that is wrong."""
+    try:
+        return Mapping.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except OSError as error:
+        raise InvalidInput(f"{path} can't be read: {error.strerror}") from None
+    except ValidationError as error:
+        raise InvalidInput(f"{path}: " + "; ".join(map(_said, error.errors()))) from None
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise InvalidInput(f"{path} is not TOML: {error}") from None
+
+
+def _said(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    if error["type"] == "extra_forbidden":
+        return f"there is no key {key}"
+    return f"{key}: got {error['input']!r}, expected {error['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,171 @@
+"""Importing stock: every line of a file is posted once, however often the file is imported."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pipeline.intake.files import levels
+from pipeline.intake.files.levels import import_stock
+from pipeline.storage import catalogue
+from pipeline.storage.catalogue import ProductIn
+from tests.intake.files.helpers import csv_file, written
+from tests.support import MUG, POSTER, TEE, Mill
+
+HEADER = "sku,location,quantity,kind,reason"
+MakeMill = Callable[..., Mill]
+
+
+def stock_file(folder: Path, *lines: str) -> Path:
+    return csv_file(folder, *lines, header=HEADER, name="stock.csv")
+
+
+def on_hand(shop: Mill, sku: str) -> int:
+    return sum(n for (n,) in shop.query("SELECT on_hand FROM stock_levels WHERE sku = :s", s=sku))
+
+
+def ledger(shop: Mill) -> int:
+    """Σ of all movements but those the shop began with."""
+    found = shop.query("SELECT quantity FROM stock_movements WHERE actor = 'ada'")
+    return sum(quantity for (quantity,) in found)
+
+
+def test_receipts_and_adjustments_are_posted_with_their_reason(
+    mill: MakeMill, tmp_path: Path
+) -> None:
+    shop = mill().stocked(units=10)
+    path = stock_file(tmp_path, f"{MUG},main,5,,", f"{TEE},main,-3,adjustment,broken")
+
+    tally = import_stock(shop.database, path, "ada")
+
+    assert (tally.read, tally.accepted) == (2, 2)
+    assert (on_hand(shop, MUG), on_hand(shop, TEE)) == (15, 7)
+    found = shop.query("SELECT kind, quantity, reason FROM stock_movements WHERE actor = 'ada'")
+    assert sorted(map(tuple, found)) == [("adjustment", -3, "broken"), ("receipt", 5, None)]
+
+
+def test_kind_and_reason_may_be_left_out(mill: MakeMill, tmp_path: Path) -> None:
+    shop = mill().stocked(units=0)
+    path = csv_file(tmp_path, f"{MUG},main,5", header="sku,location,quantity")
+
+    assert import_stock(shop.database, path, "ada").accepted == 1
+    assert on_hand(shop, MUG) == 5
+
+
+def test_the_same_file_again_changes_nothing(mill: MakeMill, tmp_path: Path) -> None:
+    shop = mill().stocked(units=10)
+    path = stock_file(tmp_path, f"{MUG},main,5,,", f"{MUG},main,5,,")
+    zipped = tmp_path / "stock.csv.gz"
+    zipped.write_bytes(gzip.compress(path.read_bytes()))
+
+    first = import_stock(shop.database, path, "ada")
+    again = import_stock(shop.database, zipped, "ada")
+
+    assert (first.accepted, first.skipped) == (2, 0)
+    assert (again.accepted, again.skipped) == (0, 2)
+    assert on_hand(shop, MUG) == 20
+
+
+def test_two_who_import_the_same_file_at_once_post_it_once(mill: MakeMill, tmp_path: Path) -> None:
+    shop = mill().stocked(units=0)
+    path = stock_file(tmp_path, *[f"{sku},main,1,," for sku in (MUG, TEE, POSTER) * 400])
+
+    with ThreadPoolExecutor(3) as pool:
+        runs = [pool.submit(import_stock, shop.database, path, "ada") for _ in range(3)]
+        tallies = [run.result() for run in runs]
+
+    assert sum(tally.accepted for tally in tallies) == 1200
+    assert all(tally.accepted + tally.skipped == 1200 for tally in tallies)
+    assert on_hand(shop, MUG) == 400
+
+
+def test_what_broke_off_is_resumed_where_it_was(
+    mill: MakeMill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = mill().stocked(units=0)
+    path = stock_file(tmp_path, *[f"{MUG},main,1,,"] * 700)
+    batches_posted = []
+
+    def break_off(*args: object) -> object:
+        if batches_posted:
+            raise ConnectionError
+        batches_posted.append(args)
+        return post(*args)  # type: ignore[arg-type]
+
+    post = levels._post
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(levels, "_post", break_off)
+        import_stock(shop.database, path, "ada")
+    assert on_hand(shop, MUG) == 500
+
+    tally = import_stock(shop.database, path, "ada")
+
+    assert (tally.skipped, tally.accepted) == (500, 200)
+    assert on_hand(shop, MUG) == 700
+
+
+def test_an_unknown_sku_is_rejected_by_its_line_and_posted_once_it_is_known(
+    mill: MakeMill, tmp_path: Path
+) -> None:
+    shop = mill().stocked(units=0)
+    rejects = tmp_path / "rejects.csv"
+    path = stock_file(tmp_path, f"{MUG},main,5,,", "NEW,main,3,,")
+
+    first = import_stock(shop.database, path, "ada", rejects)
+    (line,) = written(rejects)
+    with shop.database.transaction() as tx:
+        catalogue.put(tx, [ProductIn("NEW", "New", True, False, {})])
+    again = import_stock(shop.database, path, "ada", rejects)
+
+    assert (first.accepted, first.rejected) == (1, 1)
+    assert (line["line"], line["sku"], line["reason"]) == ("3", "NEW", "a product that exists")
+    assert (again.accepted, again.skipped) == (1, 1)
+    assert (on_hand(shop, MUG), on_hand(shop, "NEW")) == (5, 3)
+
+
+def test_units_that_are_promised_are_not_taken_and_the_other_lines_are_posted(
+    mill: MakeMill, tmp_path: Path
+) -> None:
+    shop = mill().stocked(units=10)
+    shop.accept(lines=[(MUG, 8)])
+    shop.turn()
+    rejects = tmp_path / "rejects.csv"
+    path = stock_file(tmp_path, f"{MUG},main,-5,adjustment,", f"{TEE},main,5,,")
+
+    tally = import_stock(shop.database, path, "ada", rejects)
+
+    assert (tally.accepted, tally.rejected, tally.reasons) == (1, 1, {"promised": 1})
+    assert (on_hand(shop, MUG), on_hand(shop, TEE)) == (10, 15)
+    assert written(rejects)[0]["value"] == "-5"
+    assert ledger(shop) == 5
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ("MUG-01,main,0,,", "quantity"),
+        ("MUG-01,main,-1,,", "quantity"),
+        ("MUG-01,main,-1,receipt,", "quantity"),
+        ("MUG-01,main,some,,", "quantity"),
+        ("MUG-01,main,1,theft,", "kind"),
+        ("MUG-01,,1,,", "location"),
+        (f"MUG-01,{'x' * 33},1,,", "location"),
+        ("MUG-01,main,99999999999,,", "quantity"),
+        (",main,1,,", "sku"),
+    ],
+)
+def test_a_line_that_is_wrong_is_rejected_by_its_field(
+    mill: MakeMill, tmp_path: Path, line: str, field: str
+) -> None:
+    shop = mill().stocked(units=10)
+    rejects = tmp_path / "rejects.csv"
+
+    tally = import_stock(shop.database, stock_file(tmp_path, line), "ada", rejects)
+
+    assert (tally.read, tally.rejected) == (1, 1)
+    assert [each["field"] for each in written(rejects)] == [field]
+    assert ledger(shop) == 0
