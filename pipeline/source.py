@@ -20,7 +20,7 @@ class Policy(BaseModel):
     chain: Literal["capture_first", "reserve_first"] = "capture_first"
     gateway: str = "sandbox"
     price_policy: PricePolicy = Field(
-        "catalogue", description="catalogue: our prices; as_sold: those the order states"
+        default="catalogue", description="catalogue: our prices; as_sold: those the order states"
     )
     prices_include_tax: bool = False
     tax_rates: dict[str, Rate] = Field(
@@ -34,10 +34,10 @@ class Policy(BaseModel):
         description="orders whose total exceeds this many minor units, by currency, wait for a person",
     )
     hold_countries: frozenset[str] = Field(
-        frozenset(), description="orders to these countries wait for a person"
+        default=frozenset(), description="orders to these countries wait for a person"
     )
-    email: bool = Field(True, description="mail the customer when the order is confirmed")
-    webhook_url: str | None = Field(None, description="told of every confirmed order")
+    email: bool = Field(default=True, description="mail the customer when the order is confirmed")
+    webhook_url: str | None = Field(default=None, description="told of every confirmed order")
 
     def tax_rate(self, country: str) -> Rate | None:
         """The rate for `country` as a fraction (0.19), or None where the policy knows none."""

@@ -1,0 +1,3 @@
+from ordermill.main import main
+
+main()

@@ -1,0 +1,133 @@
+"""ordermill: the command. Each group of subcommands is a file of its own beside this one."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ordermill import demo as demonstration
+from ordermill.database import db
+from ordermill.imports import import_orders
+from ordermill.jobs import jobs
+from ordermill.orders import orders
+from ordermill.output import AsJson, console, errors, one_of, show, show_json
+from ordermill.processes import Everything, run_until_signalled, upgrade_embedded
+from ordermill.products import products
+from ordermill.queues import queues
+from ordermill.session import application, bare_database, configure_logging
+from ordermill.sources import sources
+from ordermill.stock import stock
+from pipeline.audit.audit import audit as run_audit
+from pipeline.chain import STEPS
+from pipeline.check import check as run_check
+from pipeline.errors import OrdermillError
+from pipeline.settings import load_settings
+from scheduler.process import SchedulerProcess
+from workers.process import WorkerProcess
+
+app = typer.Typer(
+    help="An order pipeline a shop can run itself. Begin with `ordermill demo`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for group, name in (
+    (orders, "orders"),
+    (queues, "queues"),
+    (jobs, "jobs"),
+    (sources, "sources"),
+    (products, "products"),
+    (stock, "stock"),
+    (db, "db"),
+):
+    app.add_typer(group, name=name)
+app.command("import")(import_orders)
+app.command("demo")(demonstration.demo)
+
+
+@app.command()
+def up() -> None:
+    """Run everything in one process, on the embedded home. Ctrl-C stops it in good order."""
+    settings = load_settings()
+    configure_logging(settings)
+    upgrade_embedded(settings)
+    console.print(f"Ordermill is up; its home is {settings.home.resolve()}. Ctrl-C stops it.")
+    run_until_signalled(Everything(settings))
+
+
+@app.command()
+def worker(
+    queue: Annotated[
+        list[str] | None,
+        typer.Option(
+            parser=one_of(STEPS), metavar="NAME", help="Work only on these queues; default all."
+        ),
+    ] = None,
+) -> None:
+    """Run a worker. Start any number, on any number of hosts."""
+    settings = load_settings()
+    configure_logging(settings)
+    run_until_signalled(WorkerProcess(settings, serves=queue or STEPS))
+
+
+@app.command()
+def scheduler() -> None:
+    """Run a scheduler. Two are better than one: each job still fires once."""
+    settings = load_settings()
+    configure_logging(settings)
+    run_until_signalled(SchedulerProcess(settings))
+
+
+@app.command()
+def audit(json: AsJson = False) -> None:
+    """Prove the invariants on the data there is. Exit code 1 if one doesn't hold."""
+    with application() as opened:
+        report = run_audit(opened.database, opened.gateway)
+    rows = [
+        {
+            "": "FAILED" if checked.broken else "ok",
+            "rule": checked.rule.name,
+            "checked": checked.checked,
+            "broken": checked.broken,
+            "says": checked.rule.sentence,
+        }
+        for checked in report.rules
+    ]
+    if json:
+        show_json(
+            {
+                "clean": report.is_clean,
+                "rules": rows,
+                "findings": list(map(asdict, report.findings)),
+            }
+        )
+    else:
+        show(rows, False, empty="")
+        for finding in report.findings:
+            errors.print(f"{finding.rule}: {finding.what}", markup=False)
+    raise typer.Exit(0 if report.is_clean else 1)
+
+
+@app.command()
+def check(json: AsJson = False) -> None:
+    """Say what is wrong with this deployment, and how to mend it. Exit code 1 on an error."""
+    settings = load_settings()
+    with bare_database() as database:
+        found = run_check(settings, database)
+    show(
+        [{"": c.level, "what": c.name, "found": c.found, "mend": c.mend} for c in found],
+        json,
+        empty="",
+    )
+    raise typer.Exit(1 if any(c.level == "error" for c in found) else 0)
+
+
+def main() -> None:
+    try:
+        app()
+    except OrdermillError as error:
+        errors.print(str(error), markup=False)
+        sys.exit(2)

@@ -1,0 +1,100 @@
+"""ordermill orders: list, show, cancel, requeue."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ordermill.output import AsJson, console, show, show_json
+from ordermill.session import actor, application
+from pipeline import operations
+from pipeline.money import to_text
+from pipeline.order import Status
+from pipeline.storage import views
+
+orders = typer.Typer(help="Look at orders, and put right what is stuck.", no_args_is_help=True)
+
+OrderId = Annotated[int, typer.Argument(help="An order's id, as `orders ls` shows it.")]
+
+
+@orders.command("ls")
+def ls(
+    status: Annotated[Status | None, typer.Option(help="Only orders with this status.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only orders with this reason.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only orders of this source.")] = None,
+    external_id: Annotated[
+        str | None, typer.Option(help="Only the order the upstream system calls so.")
+    ] = None,
+    before: Annotated[
+        int | None, typer.Option(help="Continue an earlier page: only ids below.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
+    json: AsJson = False,
+) -> None:
+    """List orders, newest first."""
+    with application() as app, app.database.snapshot() as tx:
+        found = views.page(
+            tx,
+            status=status,
+            reason=reason,
+            source=source,
+            external_id=external_id,
+            before=before,
+            most=limit,
+        )
+    show([_amounts(row) for row in found], json, empty="No order matches.")
+
+
+@orders.command("show")
+def show_one(order_id: OrderId, json: AsJson = False) -> None:
+    """Show everything about one order: lines, money, stock, notifications, timeline."""
+    with application() as app, app.database.snapshot() as tx:
+        order = views.one(tx, order_id)
+    if json:
+        show_json(order)
+        return
+    summary = {k: order[k] for k in ("id", "source", "external_id", "status", "reason", "stage")}
+    show([summary], False, empty="")
+    currency = order["currency"]
+    for title, rows in (
+        ("Lines", [_money(x, currency, "unit_price", "net", "tax", "gross") for x in order["lines"]]),
+        ("Payments", [_money(x, currency, "amount") for x in order["payments"]]),
+        ("Reservations", order["reservations"]),
+        ("Notifications", order["notifications"]),
+        ("Timeline", order["events"]),
+    ):  # fmt: skip
+        if rows:
+            console.print(f"\n[bold]{title}[/bold]")
+            show(rows, False, empty="")
+
+
+@orders.command("cancel")
+def cancel(order_id: OrderId) -> None:
+    """Cancel an order wherever it is. What was done for it is undone: refund, units given back."""
+    with application() as app:
+        with app.database.transaction() as tx:
+            announcements = operations.cancel(tx, order_id, actor())
+        app.engine.announce(announcements)
+    console.print(f"Order {order_id} is being cancelled; `ordermill orders show {order_id}` tells.")
+
+
+@orders.command("requeue")
+def requeue(
+    order_ids: Annotated[list[int], typer.Argument(help="Orders that are on hold.")],
+) -> None:
+    """Put orders on hold back to work, where they were held. All of them or, on an error, none."""
+    with application() as app:
+        with app.database.transaction() as tx:
+            announcements = operations.requeue(tx, order_ids, actor())
+        app.engine.announce(announcements)
+    console.print(f"{len(set(order_ids))} put back to work.")
+
+
+def _amounts(row: dict[str, Any]) -> dict[str, Any]:
+    total = None if row["total"] is None else to_text(row["total"], row["currency"])
+    return {**row, "total": total}
+
+
+def _money(row: dict[str, Any], currency: str, *names: str) -> dict[str, Any]:
+    return {k: to_text(v, currency) if k in names else v for k, v in row.items()}
