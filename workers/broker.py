@@ -23,6 +23,9 @@ NAMESPACE = "ordermill"
 #: the intake queue needs it: everything else is announced again from the database.
 HEARTBEAT_TIMEOUT = 5_000
 
+#: Seconds that a consumer waits on an empty queue before it looks whether it should stop.
+BLOCK = 0.5
+
 
 class WakefulConsumer(_RedisConsumer):
     """Blocks on an empty queue instead of polling it with a growing back-off.
@@ -44,8 +47,11 @@ class WakefulConsumer(_RedisConsumer):
             return False
         key = f"{self.broker.namespace}:{self.queue_name}"
         try:
-            if self.broker.client.blmove(key, key, 0.5, "LEFT", "LEFT") is not None:
+            began = time.monotonic()
+            if self.broker.client.blmove(key, key, BLOCK, "LEFT", "LEFT") is not None:
                 self.message_cache = self.broker.do_fetch(self.queue_name, room)
+            elif time.monotonic() - began < BLOCK / 2:
+                time.sleep(0.01)  # fakeredis answers at once where a server would block
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call] # nor has this
         return bool(self.message_cache)
