@@ -1,0 +1,1 @@
+"""Ordermill beside its peers and its floors, in one run on one machine."""
