@@ -1,0 +1,50 @@
+# Everything here needs Python 3.11 or later, make, and a package registry; nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this help.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.PHONY: install
+install: $(READY) ## Make .venv with everything that development needs.
+
+$(READY): requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: run
+run: $(READY) ## Show orders flowing, failing and recovering, in under a minute.
+	@$(BIN)/ordermill demo
+
+.PHONY: test
+test: $(READY) ## Run all tests, against SQLite and a real Postgres and Valkey that it starts itself.
+	@$(BIN)/python -m pytest -n 2
+
+.PHONY: check
+check: $(READY) ## Lint, format and types.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+.PHONY: bench
+bench: $(READY) ## Measure ours beside its peers and the floors, on a real Postgres and Valkey.
+	@$(BIN)/python -m benchmarks
+
+.PHONY: soak
+soak: $(READY) ## Kill, wipe and restart everything under 5,000 orders; then prove the books.
+	@$(BIN)/python -m tests.chaos.soak
+
+.PHONY: requirements
+requirements: $(READY) ## Pin all dependencies anew, with hashes.
+	@mkdir -p requirements
+	@for extra in "" dev; do \
+	    $(BIN)/pip-compile -q --strip-extras --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	        --no-emit-find-links --no-header --allow-unsafe --upgrade $${extra:+--extra $$extra} \
+	        -o requirements/$${extra:-run}.txt pyproject.toml; done
