@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from sqlalchemy.exc import DBAPIError
 
 from ordermill import demo as demonstration
 from ordermill.database import db
@@ -130,4 +131,8 @@ def main() -> None:
         app()
     except OrdermillError as error:
         errors.print(str(error), markup=False)
+        sys.exit(2)
+    except DBAPIError as error:
+        errors.print(f"the database failed: {str(error.orig).strip()}", markup=False)
+        errors.print("`ordermill check` says what is wrong with this deployment.")
         sys.exit(2)

@@ -29,6 +29,9 @@ from pipeline.stages.step import Step
 from pipeline.stages.validate import Validate
 from pipeline.storage.database import Database
 
+#: Seconds that a process which is starting waits for its database.
+DATABASE_PATIENCE = 300.0
+
 
 @dataclass(frozen=True, slots=True)
 class Application:
@@ -53,12 +56,15 @@ def assemble(
     gateway: Gateway | None = None,
     courier: Courier | None = None,
     serves: Collection[str] = STEPS,
+    patience: float = 0.0,
 ) -> Application:
     """An application on the database of `settings`; its schema must be current (SchemaOutdated).
 
-    `serves` are the steps that this process works on.
+    `serves` are the steps that this process works on; for `patience` seconds it waits for a
+    database that is away.
     """
     database = open_database(settings)
+    database.wait_until_there(patience)
     database.require_schema()
     gateway = gateway or open_gateway(settings)
     courier = courier or _courier(settings)

@@ -117,6 +117,11 @@ def _secrets(settings: Settings) -> Iterator[Check]:
             "webhook secret", "error", "is not set: each host would sign with one of its own",
             "set ORDERMILL_WEBHOOK_SECRET, the same everywhere (`openssl rand -base64 32`)",
         )  # fmt: skip
+    if not settings.is_embedded and settings.sandbox_book == "memory":
+        yield Check(
+            "sandbox gateway", "error", "keeps its book in memory: each process has its own",
+            "unset ORDERMILL_SANDBOX_BOOK, or name a file",
+        )  # fmt: skip
     if not settings.is_embedded and not settings.smtp_url.get_secret_value():
         yield Check(
             "mail", "warning", f"goes to files in {settings.home / 'mail'}",

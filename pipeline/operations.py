@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from pipeline.chain import CHAINS, UNDO
 from pipeline.engine.record import cancelled
@@ -27,11 +28,10 @@ def cancel(tx: Tx, order_id: int, actor: str) -> Announcements:
     status = Status(row.status)
     if status in (Status.REJECTED, Status.CANCELLED):
         raise NotAllowedNow(order_id, status, "cancelled")
-    if not orders.request_cancel(tx, order_id, "cancelled", actor):
-        return []
+    first = orders.request_cancel(tx, order_id, "cancelled", actor)
     if status in (Status.ON_HOLD, Status.CONFIRMED):
         return _begin_undo(tx, _load(tx, order_id), actor)
-    return _hasten(tx, order_id)
+    return _hasten(tx, order_id) if first else []
 
 
 def _load(tx: Tx, order_id: int) -> Order:
@@ -77,9 +77,7 @@ def requeue(tx: Tx, order_ids: Sequence[int], actor: str) -> Announcements:
     for order_id, row in rows.items():
         if row.status != Status.ON_HOLD:
             raise NotAllowedNow(order_id, row.status, "requeued")
-    orders.move(
-        tx, [_resumed(order_id, row.chain, row.stage) for order_id, row in rows.items()], actor
-    )
+    orders.move(tx, [_resumed(order_id, row) for order_id, row in rows.items()], actor)
     due: dict[tuple[str, int], list[int]] = defaultdict(list)
     for order_id, row in rows.items():
         due[(row.stage, row.lane)].append(order_id)
@@ -87,7 +85,10 @@ def requeue(tx: Tx, order_ids: Sequence[int], actor: str) -> Announcements:
     return [(step, i) for (step, _), i in zip(due, made, strict=True)]
 
 
-def _resumed(order_id: int, chain: str, stage: str) -> Move:
-    undoing = stage.startswith(UNDO)
-    target = Status.CANCELLING if undoing else CHAINS[chain].link(stage).source
-    return Move(order_id, Status.ON_HOLD, target, stage, "requeued", approve=True)
+def _resumed(order_id: int, row: Any) -> Move:
+    """Pure: back to where it was held; one that is being undone keeps why."""
+    undoing = row.stage.startswith(UNDO)
+    target = Status.CANCELLING if undoing else CHAINS[row.chain].link(row.stage).source
+    cause = "cancelled" if row.cancel_requested_at else row.reason
+    reason = cause if undoing else None
+    return Move(order_id, Status.ON_HOLD, target, row.stage, "requeued", reason, approve=True)

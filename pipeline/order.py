@@ -37,7 +37,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
         {_S.PAID, _S.RESERVED, _S.BACKORDERED, _S.REJECTED, _S.ON_HOLD, _S.CANCELLING}
     ),
     _S.PAID: frozenset({_S.RESERVED, _S.CONFIRMED, _S.BACKORDERED, _S.ON_HOLD, _S.CANCELLING}),
-    _S.BACKORDERED: frozenset({_S.RESERVED, _S.ON_HOLD, _S.CANCELLING}),
+    _S.BACKORDERED: frozenset({_S.RESERVED, _S.REJECTED, _S.ON_HOLD, _S.CANCELLING}),
     _S.RESERVED: frozenset({_S.PAID, _S.CONFIRMED, _S.ON_HOLD, _S.CANCELLING}),
     _S.CONFIRMED: frozenset({_S.CANCELLING}),
     _S.ON_HOLD: frozenset(

@@ -7,7 +7,7 @@ from functools import partial
 from apscheduler.schedulers.background import BackgroundScheduler
 from dramatiq import Broker
 
-from pipeline.assembly import assemble
+from pipeline.assembly import DATABASE_PATIENCE, assemble
 from pipeline.presence import Presence
 from pipeline.settings import Settings
 from scheduler.jobs.announce import announce
@@ -22,7 +22,7 @@ ANNOUNCE_EVERY = 0.5
 class SchedulerProcess:
     def __init__(self, settings: Settings, broker: Broker | None = None) -> None:
         announcer = BrokerAnnouncer(broker or make_broker(settings.broker_url, []))
-        self.app = assemble(settings, announcer)
+        self.app = assemble(settings, announcer, patience=DATABASE_PATIENCE)
         self._presence = Presence(self.app.database, "scheduler")
         # A tick that comes late must still come, and once: APScheduler's default drops it silently.
         self._clock = BackgroundScheduler(

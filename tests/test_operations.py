@@ -115,6 +115,22 @@ def test_cancelled_twice_is_cancelled_once(mill: MakeMill, chain: str, steps: in
 
 
 @in_both_chains
+def test_nothing_more_is_done_for_an_order_whose_cancellation_was_asked_for(
+    mill: MakeMill, chain: str
+) -> None:
+    gateway = Gateway()
+    shop = mill(gateway=gateway, policy=Policy(chain=chain), serves=[]).stocked()
+    order = shop.accept()
+    work_through(shop, chain, [x.stage for x in CHAINS[chain].links].index("pay"))
+
+    cancel(shop, order)
+    shop.turn()
+
+    assert_cancelled_with_nothing_held(shop, order)
+    assert gateway.asked == []
+
+
+@in_both_chains
 def test_the_timeline_says_who_asked(mill: MakeMill, chain: str) -> None:
     shop = mill(policy=Policy(chain=chain)).stocked()
     order = shop.accept()

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.chain import CHAINS, UNDO, UNDOS, Chain
 from pipeline.engine.record import cancelled, decide
-from pipeline.operations import _resumed
+from pipeline.operations import requeue
 from pipeline.order import TRANSITIONS, Lane, Line, Order, Status, is_legal
 from pipeline.outcome import Advance, Hold, Outcome, Reject, Retry
 from pipeline.source import Policy, Source
@@ -139,14 +139,6 @@ def test_an_order_is_held_wherever_it_is(chain: str, stage: str, status: Status)
 
 
 @in_every_place
-def test_an_order_on_hold_goes_on_where_it_was_held(chain: str, stage: str, status: Status) -> None:
-    move = _resumed(1, chain, stage)
-
-    assert move.target is CHAINS[chain].link(stage).source
-    assert is_legal(Status.ON_HOLD, move.target)
-
-
-@in_every_place
 def test_a_cancelled_order_undoes_whatever_may_have_been_done(
     chain: str, stage: str, status: Status
 ) -> None:
@@ -193,7 +185,6 @@ def test_an_order_is_cancelled_only_when_all_is_undone(chain: str, undo: str) ->
     )
     assert moved(chain, undo, Status.CANCELLING, Retry("undo_unknown")) is Status.CANCELLING
     assert moved(chain, undo, Status.CANCELLING, Hold("undo_failed")) is Status.ON_HOLD
-    assert is_legal(Status.ON_HOLD, _resumed(1, chain, undo).target)
 
 
 # --- The lines ------------------------------------------------------------------------------------
@@ -322,3 +313,40 @@ def test_cancellation_is_asked_for_once(mill: MakeMill) -> None:
 
     assert not again
     assert shop.timeline(order) == ["received", "cancel_requested"]
+
+
+def held_at(shop: Mill, status: Status, step: str) -> int:
+    """An order put on hold at that step, from that status."""
+    order = shop.accept()
+    for source, target in ((Status.RECEIVED, status), (status, Status.ON_HOLD)):
+        assert move(shop, Move(order, source, target, step, "moved"))
+    return order
+
+
+@in_every_place
+def test_an_order_on_hold_goes_on_where_it_was_held(
+    mill: MakeMill, chain: str, stage: str, status: Status
+) -> None:
+    shop = mill(policy=Policy(chain=chain))
+    order = held_at(shop, status, stage)
+
+    with shop.database.transaction() as tx:
+        requeue(tx, [order], "ada")
+
+    resumed = CHAINS[chain].link(stage).source
+    assert (shop.status(order), shop.row(order).stage) == (resumed, stage)
+    assert is_legal(Status.ON_HOLD, resumed)
+
+
+@pytest.mark.parametrize("undo", UNDOS)
+@pytest.mark.parametrize("chain", CHAINS)
+def test_an_order_held_while_it_was_undone_goes_on_being_undone(
+    mill: MakeMill, chain: str, undo: str
+) -> None:
+    shop = mill(policy=Policy(chain=chain))
+    order = held_at(shop, Status.CANCELLING, undo)
+
+    with shop.database.transaction() as tx:
+        requeue(tx, [order], "ada")
+
+    assert (shop.status(order), shop.row(order).stage) == ("cancelling", undo)

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import dramatiq
 from dramatiq import Broker
 
-from pipeline.assembly import Application, assemble
+from pipeline.assembly import DATABASE_PATIENCE, Application, assemble
 from pipeline.chain import STEPS
 from pipeline.notifications.deliver import Courier
 from pipeline.presence import Presence
@@ -15,6 +15,7 @@ from pipeline.settings import Settings
 from workers.actors import INTAKE_QUEUE, declare_actors
 from workers.announcer import BrokerAnnouncer
 from workers.broker import make_broker
+from workers.middleware.dead_letters import KeepDeadLetters
 from workers.middleware.graceful_stop import GracefulStop
 from workers.middleware.leases import KeepLeases
 from workers.middleware.presence import ShowPresence
@@ -35,10 +36,15 @@ class WorkerProcess:
     ) -> None:
         self.broker = make_broker(settings.broker_url, []) if broker is None else broker
         self.app: Application = assemble(
-            settings, BrokerAnnouncer(self.broker), courier=courier, serves=serves
+            settings,
+            BrokerAnnouncer(self.broker),
+            courier=courier,
+            serves=serves,
+            patience=DATABASE_PATIENCE,
         )
         for middleware in (
             KeepLeases(self.app.engine),
+            KeepDeadLetters(),
             GracefulStop(self.app.engine),
             ShowPresence(Presence(self.app.database, "worker", self.app.engine.leases.in_hand)),
         ):

@@ -52,7 +52,7 @@ def claim(
     alone, so that it can't take others with it; a suspect (DEATHS_BEFORE_HALVING) only by a
     process that does nothing else meanwhile (`alone`; else Suspect), so that the blame is its own.
     """
-    candidates = dispatches.lock_due(tx, step, most_orders)
+    candidates = dispatches.lock_due(tx, step, most_orders + 1)  # one more, to see a backlog
     chosen = _fitting(candidates, most_orders)
     if not chosen:
         return None

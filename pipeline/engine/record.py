@@ -96,7 +96,10 @@ def _retried(order: Order, step: str, outcome: Retry) -> Next:
     reason = outcome.reason
     if step.startswith(UNDO) and order.reason:  # why it is being undone outlives a retry of it
         detail["cause"], reason = reason, order.reason
-    move = Move(order.id, order.status, target, step, "retried", reason, detail, at_stage=step)
+    move = Move(
+        order.id, order.status, target, step, "retried", reason, detail,
+        at_stage=step, unless_cancelled=not step.startswith(UNDO),
+    )  # fmt: skip
     return Next(order, move, delay, order.attempt if outcome.burns else order.attempt - 1)
 
 
@@ -104,9 +107,11 @@ def _held(order: Order, step: str, outcome: Retry | Hold) -> Next:
     detail = dict(outcome.detail)
     if isinstance(outcome, Retry):
         detail["gave_up_after"] = order.attempt
+    # A cancellation that came in between goes ahead of the hold, unless it is what failed.
     move = Move(
-        order.id, order.status, Status.ON_HOLD, step, "held", outcome.reason, detail, at_stage=step
-    )
+        order.id, order.status, Status.ON_HOLD, step, "held", outcome.reason, detail,
+        at_stage=step, unless_cancelled=not step.startswith(UNDO),
+    )  # fmt: skip
     return Next(order, move)
 
 

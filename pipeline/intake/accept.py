@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import itemgetter
 from typing import Any
 
 from pipeline.chain import FIRST_STAGE
@@ -105,7 +106,8 @@ def _store(
         tx,
         [
             (s.id, d.external_id, s.policy.chain, Lane(s.policy.lane).rank, FIRST_STAGE, d.currency)
-            for s, d in first.values()
+            # In key order, for everyone: two batches with the same orders must not deadlock.
+            for _, (s, d) in sorted(first.items(), key=itemgetter(0))
         ],
     )
     orders.add_documents(tx, [(new[k], first[k][1].digest, first[k][1].body) for k in new])

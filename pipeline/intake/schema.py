@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
@@ -18,10 +18,10 @@ from pydantic import (
     EmailStr,
     Field,
     ValidationError,
-    model_validator,
 )
 
 from pipeline.errors import InvalidInput
+from pipeline.intake.cards import holds_card_number
 from pipeline.money import exponent, to_minor
 
 MOST_LINES = 10_000
@@ -48,15 +48,9 @@ def _currency(code: str) -> str:
     return code
 
 
-_CARD = re.compile(r"(?:\d[ -]?){12,18}\d")
-
-
 def _no_card_number(text: str) -> str:
-    for match in _CARD.finditer(text):
-        digits = [int(c) for c in match.group() if c.isdigit()]
-        doubled = [d if i % 2 == 0 else d * 2 - 9 * (d > 4) for i, d in enumerate(reversed(digits))]
-        if sum(doubled) % 10 == 0:
-            raise ValueError("no payment card number; send the gateway's token instead")
+    if holds_card_number(text):
+        raise ValueError("no payment card number; send the gateway's token instead")
     return text
 
 
@@ -71,7 +65,9 @@ Id = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printab
 Sku = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
 Country = Annotated[str, AfterValidator(_country)]
 CurrencyCode = Annotated[str, AfterValidator(_currency)]
-Price = Annotated[str, Field(pattern=r"^\d{1,12}(\.\d{1,4})?$", description="a decimal string")]
+_PRICE = re.compile(r"\d{1,12}(\.\d{1,4})?")
+Price = Annotated[str, Field(pattern=f"^{_PRICE.pattern}$", description="a decimal string")]
+Email = Annotated[EmailStr, Field(max_length=254), AfterValidator(_no_card_number)]
 
 
 class _Strict(BaseModel):
@@ -79,7 +75,7 @@ class _Strict(BaseModel):
 
 
 class Customer(_Strict):
-    email: Annotated[EmailStr, Field(max_length=254)] | None = None
+    email: Email | None = None
     name: Text | None = None
     id: Id | None = None
 
@@ -113,16 +109,6 @@ class OrderIn(_Strict):
     lines: Annotated[list[LineIn], Field(min_length=1, max_length=MOST_LINES)]
     payment: Payment | None = None
     metadata: Annotated[dict[Id, Text], Field(max_length=50)] = {}
-
-    @model_validator(mode="after")
-    def _prices_fit_the_currency(self) -> OrderIn:
-        for n, line in enumerate(self.lines):
-            if line.unit_price is not None:
-                try:
-                    to_minor(line.unit_price, self.currency)
-                except InvalidInput as error:
-                    raise ValueError(f"lines.{n}.unit_price: {error}") from None
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,19 +144,45 @@ class Document:
 
 def read_order(data: Any) -> Document:
     """Check `data` (a decoded JSON object) against the schema; InvalidOrder names every bad field."""
+    wrong = list(_prices_finer_than_the_currency(data))
     try:
         order = OrderIn.model_validate(data)
     except ValidationError as error:
-        raise InvalidOrder(_external_id(data), problems(error)) from None
+        raise InvalidOrder(_external_id(data), wrong + problems(error)) from None
+    if wrong:
+        raise InvalidOrder(order.external_id, wrong)
     content = order.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     for line in content["lines"]:
         if "unit_price" in line:
             line["unit_price"] = to_minor(line["unit_price"], order.currency)
     body = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    if len(body) > MOST_BYTES:
-        raise InvalidOrder(order.external_id, [too_large(len(body))])
-    digest = hashlib.sha256(body.encode()).hexdigest()
+    encoded = body.encode()
+    if len(encoded) > MOST_BYTES:
+        raise InvalidOrder(order.external_id, [too_large(len(encoded))])
+    digest = hashlib.sha256(encoded).hexdigest()
     return Document(order.external_id, order.currency, body, digest)
+
+
+def _prices_finer_than_the_currency(data: Any) -> Iterator[Problem]:
+    """What the schema can't say: it needs two fields. Looks at `data` as sent, so that these are
+    named along with all else that is wrong; what is malformed is left to the schema."""
+    lines = data.get("lines") if isinstance(data, Mapping) else None
+    if not isinstance(lines, list) or not _is_currency(data.get("currency")):
+        return
+    for n, line in enumerate(lines):
+        price = line.get("unit_price") if isinstance(line, Mapping) else None
+        if isinstance(price, str) and _PRICE.fullmatch(price):
+            try:
+                to_minor(price, data["currency"])
+            except InvalidInput as error:
+                yield Problem(f"lines.{n}.unit_price", _shown(price), str(error))
+
+
+def _is_currency(code: Any) -> bool:
+    try:
+        return isinstance(code, str) and exponent(code) >= 0
+    except InvalidInput:
+        return False
 
 
 def too_large(size: int) -> Problem:
@@ -181,7 +193,9 @@ def _external_id(data: Any) -> str | None:
     found = data.get("external_id") if isinstance(data, Mapping) else None
     if not isinstance(found, str):
         return None
-    return found[:128] if found.isprintable() else ascii(found)[:128]  # what no database can keep
+    # As far as it can be kept at all: no card number, nothing that no database can store.
+    printable = found if found.isprintable() else ascii(found)
+    return fit_to_show(printable) if holds_card_number(printable) else printable[:128]
 
 
 def problems(error: ValidationError) -> list[Problem]:
@@ -190,7 +204,7 @@ def problems(error: ValidationError) -> list[Problem]:
 
 
 def _problem(error: Any) -> Problem:
-    field = ".".join(str(part) for part in error["loc"])
+    field = fit_to_show(".".join(str(part) for part in error["loc"]))
     message = error["msg"].removeprefix("Value error, ")
     value = error["input"]
     if error["type"] == "missing":
@@ -199,9 +213,9 @@ def _problem(error: Any) -> Problem:
         return Problem(field, _shown(value), "no such field")
     if error["type"] == "string_pattern_mismatch":
         return Problem(field, _shown(value), "a decimal string such as 12.50")
-    if not field and ": " in message:  # from the model validator, which names its field itself
+    if not field and ": " in message:  # a rule over several fields, which names its field itself
         field, message = message.split(": ", 1)
-        return Problem(field, "a price", message)
+        value = value.get(field) if isinstance(value, Mapping) else getattr(value, field, None)
     return Problem(field or "order", _shown(value), message)
 
 

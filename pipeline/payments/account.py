@@ -17,7 +17,10 @@ State = Literal["requested", "succeeded", "failed", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One row of the operations table: what was asked (`key`) and one thing that became of it."""
+    """One row of the operations table: what was asked (`key`) and one thing that became of it.
+
+    `age` is how many seconds ago it was written, when read.
+    """
 
     order_id: int
     key: str
@@ -28,6 +31,7 @@ class Operation:
     gateway: str
     reference: str | None = None
     code: str | None = None
+    age: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

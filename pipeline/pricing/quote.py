@@ -96,12 +96,16 @@ def _taxes(
     lines: Sequence[PricedLine], rate: Decimal, includes_tax: bool, mode: str, level: str
 ) -> list[int]:
     """The tax of each line in minor units."""
-    share = rate / (1 + rate) if includes_tax else rate
+    whole = 1 + rate if includes_tax else Decimal(1)
+
+    def tax(amount: int) -> Decimal:
+        return amount * rate / whole  # divided last: a half must come out as a half
+
     if level == "unit":
-        return [round_minor(line.unit_price * share, mode) * line.quantity for line in lines]
-    exact = [line.unit_price * line.quantity * share for line in lines]
+        return [round_minor(tax(line.unit_price), mode) * line.quantity for line in lines]
+    exact = [tax(line.unit_price * line.quantity) for line in lines]
     if level == "line":
-        return [round_minor(tax, mode) for tax in exact]
+        return [round_minor(amount, mode) for amount in exact]
     return largest_remainder(round_minor(sum(exact, Decimal(0)), mode), exact) if lines else []
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 from pipeline.order import Order
@@ -77,6 +77,7 @@ class _PaymentStep(Step[list[Task], list[Finding]]):
         strands = [
             self.pool.submit(ask_until_none_is_left) for _ in range(min(self.calls, len(plan)))
         ]
+        wait(strands)  # all, also when one broke: nobody may be calling when the batch is given up
         for strand in strands:
             strand.result()
         return [finding for finding in findings if finding is not None]
@@ -91,7 +92,7 @@ class _PaymentStep(Step[list[Task], list[Finding]]):
                 answered.append((operation, Unavailable("the batch ran out of time")))
                 break
             call = call_of(operation, task.order.payment_method, parent)
-            answer = self._ask_once(call, operation.key in task.doubtful)
+            answer = self._ask_once(operation, call, operation.key in task.doubtful)
             answered.append((operation, answer))
             if not isinstance(answer, Succeeded):
                 break
@@ -102,7 +103,7 @@ class _PaymentStep(Step[list[Task], list[Finding]]):
             answered += [(op, Declined("not_attempted")) for op in left]
         return Finding(task.order.id, answered)
 
-    def _ask_once(self, call: Call, doubtful: bool) -> Answer:
+    def _ask_once(self, operation: Operation, call: Call, doubtful: bool) -> Answer:
         found = self.gateway.find(call) if doubtful else None
         return self.gateway.perform(call) if found is None else found
 
@@ -195,6 +196,10 @@ def decide(order: Order, answered: Answered) -> Outcome:
 class UndoPay(_PaymentStep):
     """Works in rounds: first what is open is looked up, then what is known is given back."""
 
+    #: Seconds after which no worker can still be about to call the gateway for an operation: it
+    #: begins no call past its time limit (60), and one takes no longer than a time-out (30).
+    latest_charge = 90.0
+
     def intend(self, tx: Tx, orders: Sequence[Order]) -> list[Task]:
         return self._persist(tx, orders, self._wanted)
 
@@ -210,11 +215,14 @@ class UndoPay(_PaymentStep):
             return [account.open_of("void") or self._new(order, "void", authorized.amount)]
         return []
 
-    def _ask_once(self, call: Call, doubtful: bool) -> Answer:
+    def _ask_once(self, operation: Operation, call: Call, doubtful: bool) -> Answer:
         if call.kind in ("refund", "void"):
-            return super()._ask_once(call, doubtful)
-        # Never charge in order to undo: what can't be found did not happen.
-        return self.gateway.find(call) or Declined("never_happened")
+            return super()._ask_once(operation, call, doubtful)
+        # Never charge in order to undo: what can't be found did not happen. But a worker that hung
+        # in its call may have lost the order and charge yet: believe it only when it can't any more.
+        left = self.latest_charge - operation.age
+        absent = Declined("never_happened") if left <= 0 else Unavailable("it may yet happen", left)
+        return self.gateway.find(call) or absent
 
     def settle(self, tx: Tx, orders: Sequence[Order], findings: list[Finding]) -> list[Outcome]:
         self._write(tx, findings)

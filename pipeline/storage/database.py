@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +20,16 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from pipeline.errors import SchemaOutdated
 
+log = logging.getLogger(__name__)
+
 #: A transaction in progress. Stages hand it to the queries in this package and do nothing else with it.
 Tx = Connection
 
 #: SQLSTATE classes that pass: connection, rollback (deadlock), resources, operator intervention.
 _TRANSIENT = ("08", "40", "53", "57")
+
+#: A server that died is noticed rather than waited for for hours.
+_POSTGRES_CONNECTION = {"connect_timeout": 5, "keepalives_idle": 30}
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -45,12 +52,13 @@ class Database:
             max_overflow=pool_size,
             pool_pre_ping=False,  # a broken connection costs one retried batch, a ping costs every one
             pool_use_lifo=True,
-            # A backend that died is noticed; without this a half-open socket blocks a worker for hours.
-            connect_args={} if self.is_sqlite else {"connect_timeout": 5, "keepalives_idle": 30},
+            connect_args={} if self.is_sqlite else _POSTGRES_CONNECTION,
         )
         if self.is_sqlite:
             event.listen(self.engine, "connect", _configure_sqlite)
             event.listen(self.engine, "begin", _begin_immediate)
+        else:
+            event.listen(self.engine, "connect", _configure_postgres)
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
@@ -98,6 +106,19 @@ class Database:
         if found != wanted_schema():
             raise SchemaOutdated(found, wanted_schema())
 
+    def wait_until_there(self, patience: float) -> None:
+        """Wait for a server that is starting or restarting, up to `patience` seconds; then raise."""
+        give_up = time.monotonic() + patience
+        while True:
+            try:
+                with self.engine.connect():
+                    return
+            except Exception as error:
+                if not self.is_disconnect(error) or time.monotonic() > give_up:
+                    raise
+                log.warning("waiting for the database: %s", type(error).__name__)
+                time.sleep(1.0)
+
     def close(self) -> None:
         self.engine.dispose()
 
@@ -122,6 +143,12 @@ def _configure_sqlite(connection: Any, _record: ConnectionPoolEntry) -> None:
         "foreign_keys=ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _configure_postgres(connection: Any, _record: ConnectionPoolEntry) -> None:
+    # A host that froze in the middle of a transaction must let go of its locks.
+    connection.execute("SET idle_in_transaction_session_timeout = '30s'")
+    connection.commit()
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     ColumnElement,
     Float,
+    String,
     and_,
     bindparam,
     case,
+    cast,
     delete,
     exists,
     func,
@@ -196,7 +199,11 @@ _WAITING_WITH = (
     )
     .where(
         or_(dispatches.c.leased_until.is_(None), dispatches.c.leased_until <= now()),
-        exists(select(1).select_from(_member).where(_member.c.value == bindparam("member"))),
+        exists(
+            select(1)
+            .select_from(_member)
+            .where(cast(cast(_member.c.value, String), BigInteger) == bindparam("member"))
+        ),
     )
     .with_for_update(of=dispatches, skip_locked=True)
 )  # fmt: skip
@@ -205,7 +212,7 @@ _WAITING_WITH = (
 def lock_waiting(tx: Tx, order_id: int) -> tuple[Dispatch, float] | None:
     """Lock the dispatch that `order_id` waits in, and how many seconds it has yet to wait; None if
     somebody works on it. Reads all dispatches: for an operator, not for a stage."""
-    r = tx.execute(_WAITING_WITH, {"member": str(order_id)}).one_or_none()
+    r = tx.execute(_WAITING_WITH, {"member": order_id}).one_or_none()
     if r is None:
         return None
     found = Dispatch(r.id, r.step, r.lane, tuple(json.loads(r.order_ids)), r.attempts, r.deaths)

@@ -188,15 +188,11 @@ def request_cancel(tx: Tx, order_id: int, reason: str, actor: str) -> bool:
     return True
 
 
-_LOCK = (
-    select(orders.c.id, orders.c.status, orders.c.stage, orders.c.chain, orders.c.lane)
-    .where(orders.c.id == bindparam("order_id"))
-    .with_for_update()
-)
+_LOCK = select(orders).where(orders.c.id == bindparam("order_id")).with_for_update()
 
 
 def lock(tx: Tx, order_id: int) -> Any:
-    """One order's row (id, status, stage, chain, lane), locked; UnknownOrder if there is none."""
+    """One order's row, locked; UnknownOrder if there is none."""
     row = tx.execute(_LOCK, {"order_id": order_id}).one_or_none()
     if row is None:
         raise UnknownOrder(order_id)

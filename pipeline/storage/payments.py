@@ -19,10 +19,17 @@ _FIELDS = [
 ]  # fmt: skip
 _given = rows(*(ops.c[name] for name in _FIELDS))
 _READ = (
-    select(*(ops.c[name] for name in _FIELDS))
+    select(*(ops.c[name] for name in _FIELDS), ops.c.at, now().label("now"))
     .where(ops.c.order_id.in_(ids()))
-    # `requested` first: a clock of milliseconds may give one operation's two rows the same time.
-    .order_by(ops.c.order_id, ops.c.at, case((ops.c.state == "requested", 0), else_=1), ops.c.key)
+    # A clock of milliseconds may give several rows the same time: `requested` comes before what
+    # became of it, and an authorization before the capture that was asked for along with it.
+    .order_by(
+        ops.c.order_id,
+        ops.c.at,
+        case((ops.c.state == "requested", 0), else_=1),
+        case((ops.c.kind == "authorize", 0), else_=1),
+        ops.c.key,
+    )
 )
 
 
@@ -53,5 +60,5 @@ def add(tx: Tx, operations: Sequence[Operation]) -> None:
 def _operation(row: Any) -> Operation:
     return Operation(
         row.order_id, row.key, row.kind, row.state, row.amount, row.currency, row.gateway,
-        row.reference, row.code,
+        row.reference, row.code, (row.now - row.at).total_seconds(),
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pipeline.errors import InvalidInput
 from pipeline.intake.files.keys import KeySet
 from pipeline.intake.files.mapping import Mapping
+from pipeline.intake.files.output import open_output
 from pipeline.intake.files.reader import OrderFile
 from pipeline.intake.files.sent import Sent
 from pipeline.intake.schema import Document, LineIn
@@ -49,11 +50,13 @@ def derive_catalogue(
     found: dict[str, Derived] = defaultdict(Derived)
     with closing(KeySet()) as seen:
         for path in orders:
-            with OrderFile(path, mapping) as file:
-                for sent in file:
+            with OrderFile(path, mapping) as sent_orders:
+                for sent in sent_orders:
                     _add(found, sent, seen)
-    _write(products_out, PRODUCT_COLUMNS, _product_rows(found))
-    _write(stock_out, STOCK_COLUMNS, _stock_rows(found))
+    with open_output(products_out, orders) as file:
+        csv.writer(file).writerows([PRODUCT_COLUMNS, *_product_rows(found)])
+    with open_output(stock_out, orders) as file:
+        csv.writer(file).writerows([STOCK_COLUMNS, *_stock_rows(found)])
     return dict(sorted(found.items()))
 
 
@@ -97,11 +100,3 @@ def _stock_rows(found: dict[str, Derived]) -> Iterator[tuple[str, ...]]:
     for sku, product in sorted(found.items()):
         if product.units:
             yield sku, LOCATION, str(product.units), "receipt", REASON
-
-
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([header, *rows])
-    except OSError as error:
-        raise InvalidInput(f"{path} can't be written: {error.strerror}") from None

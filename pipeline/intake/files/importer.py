@@ -59,7 +59,7 @@ def import_orders(
     commit in hand; a file that can't be read raises InvalidInput, and what was accepted stays.
     """
     summary = Summary()
-    with OrderFile(path, mapping) as orders, reject_file(rejects) as refuse:
+    with OrderFile(path, mapping) as orders, reject_file(rejects, path) as refuse:
         for batch in batches(orders):
             with uninterrupted():
                 _take_in(intake, source, batch, summary, refuse)

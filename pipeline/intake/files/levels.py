@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from pipeline.errors import OrdermillError
 from pipeline.intake.files.batches import batches
@@ -34,17 +34,18 @@ class StockRow(BaseModel):
 
     sku: Sku
     location: Annotated[Text, Field(max_length=32)]
-    quantity: Annotated[int, Field(ge=-MOST_UNITS, le=MOST_UNITS)]
     kind: Literal["receipt", "adjustment"] = "receipt"
+    quantity: Annotated[int, Field(ge=-MOST_UNITS, le=MOST_UNITS)]
     reason: Text | None = None
 
-    @model_validator(mode="after")
-    def _quantity_fits_the_kind(self) -> StockRow:
-        if self.quantity == 0:
-            raise ValueError("quantity: some units; none is no movement")
-        if self.quantity < 0 and self.kind == "receipt":
-            raise ValueError("quantity: more than 0 for a receipt; `adjustment` takes units away")
-        return self
+    @field_validator("quantity")
+    @classmethod
+    def _fits_the_kind(cls, quantity: int, info: ValidationInfo) -> int:
+        if quantity == 0:
+            raise ValueError("some units; none is no movement")
+        if quantity < 0 and info.data.get("kind") == "receipt":
+            raise ValueError("more than 0 for a receipt; an adjustment takes units away")
+        return quantity
 
     @property
     def level(self) -> Level:
@@ -70,7 +71,7 @@ def import_stock(
     """
     tally = Tally()
     digest = digest_of(path)
-    with closing(TextFile(path)) as file, reject_file(rejects, "sku") as refuse:
+    with closing(TextFile(path)) as file, reject_file(rejects, path, "sku") as refuse:
         for batch in batches(read_records(file, path, StockRow)):
             with uninterrupted():
                 good = sound(batch, tally, refuse)

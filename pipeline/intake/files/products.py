@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from pipeline.errors import InvalidInput
 from pipeline.intake.files.batches import batches
@@ -32,23 +33,28 @@ class ProductRow(BaseModel):
     active: bool = True
     backorder: bool = False
     currency: CurrencyCode | None = None
-    price: Price | None = None
+    price: Annotated[Price | None, Field(validate_default=True)] = None
 
-    @model_validator(mode="after")
-    def _price_fits_the_currency(self) -> ProductRow:
-        if (self.currency is None) != (self.price is None):
-            raise ValueError("price: a currency and a price, or neither")
-        self.prices()
-        return self
+    @field_validator("price")
+    @classmethod
+    def _has_a_currency_and_fits_it(cls, price: str | None, info: ValidationInfo) -> str | None:
+        if "currency" not in info.data:
+            return price  # refused itself
+        currency = info.data["currency"]
+        if (currency is None) != (price is None):
+            raise ValueError("a currency and a price, or neither")
+        if currency is not None and price is not None:
+            try:
+                to_minor(price, currency)
+            except InvalidInput as error:
+                raise ValueError(str(error)) from None
+        return price
 
     def prices(self) -> dict[str, int]:
         """Minor units by currency."""
         if self.currency is None or self.price is None:
             return {}
-        try:
-            return {self.currency: to_minor(self.price, self.currency)}
-        except InvalidInput as error:
-            raise ValueError(f"price: {error}") from None
+        return {self.currency: to_minor(self.price, self.currency)}
 
 
 def import_products(
@@ -60,7 +66,7 @@ def import_products(
     """Make or replace the products in a file: CSV (sku, name, active, backorder, currency, price)
     or JSON lines with the same fields. Again is the same; errors are those of `import_orders`."""
     tally = Tally()
-    with closing(TextFile(path)) as file, reject_file(rejects, "sku") as refuse:
+    with closing(TextFile(path)) as file, reject_file(rejects, path, "sku") as refuse:
         for batch in batches(read_records(file, path, ProductRow)):
             with uninterrupted():
                 good = sound(batch, tally, refuse)

@@ -7,35 +7,31 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import InvalidInput
 from pipeline.intake.files.fault import Fault
+from pipeline.intake.files.output import open_output
+from pipeline.intake.schema import fit_to_show
 
 #: Takes the order (or SKU) that was refused and what is wrong with it.
 WriteRejects = Callable[[str | None, Sequence[Fault]], None]
 
-COLUMNS = ("line", "external_id", "field", "value", "reason")
-
 
 @contextmanager
-def reject_file(path: Path | None, key: str = "external_id") -> Iterator[WriteRejects]:
-    """Replaces the file at `path`; None writes nothing. `key` is the title of the second column.
+def reject_file(path: Path | None, of: Path, key: str = "external_id") -> Iterator[WriteRejects]:
+    """Replaces the file at `path`; None writes nothing. `of` is what is imported, `key` the title
+    of the second column.
 
     Importing again refuses the same again, so a file cut short by a crash is whole after that.
     """
     if path is None:
         yield lambda _key, _faults: None
         return
-    try:
-        # An order may hold what no encoding can: it must not end the import here.
-        file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
-    except OSError as error:
-        raise InvalidInput(f"{path} can't be written: {error.strerror}") from None
-    with file:
+    with open_output(path, [of]) as file:
         writer = csv.writer(file)
-        writer.writerow([key if column == "external_id" else column for column in COLUMNS])
+        writer.writerow(("line", key, "field", "value", "reason"))
 
         def write(name: str | None, faults: Sequence[Fault]) -> None:
-            writer.writerows((f.line, name or "", f.field, f.value, f.reason) for f in faults)
+            shown = fit_to_show(name or "")  # refused, so nobody has looked at it yet
+            writer.writerows((f.line, shown, f.field, f.value, f.reason) for f in faults)
             file.flush()
 
         yield write

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.errors import InvalidInput
 from pipeline.intake.accept import Intake, Receipt, Verdict
 from pipeline.intake.files.batches import MOST_ITEMS, batches
 from pipeline.intake.files.importer import Summary, import_orders
@@ -100,6 +101,27 @@ def test_the_reject_file_has_a_line_for_each_fault(mill: MakeMill, tmp_path: Pat
         ["4", "2", "Price", "free", "a decimal string such as 12.50"],
         ["5", "C3", "Order", "C3", "cancellation"],
     ]
+
+
+def test_the_reject_file_never_replaces_what_is_imported(mill: MakeMill, tmp_path: Path) -> None:
+    shop = mill()
+    path = csv_file(tmp_path, row("1"))
+
+    with pytest.raises(InvalidInput, match="write to another file"):
+        import_orders(shop.intake, shop.source, path, mapping(), rejects=path)
+
+    assert path.read_text().endswith("Germany\n")
+
+
+def test_a_card_number_never_gets_into_the_reject_file(mill: MakeMill, tmp_path: Path) -> None:
+    shop = mill()
+    card, rejects = "4111111111111111", tmp_path / "rejects.csv"
+    as_csv = csv_file(tmp_path, row(card, customer=card, qty=card), row("1") + f",{card}")
+    as_json = json_file(tmp_path, an_order(external_id=card, **{card: card}), f'{{"{card}"')
+
+    for path, by in ((as_csv, mapping()), (as_json, None)):
+        assert import_orders(shop.intake, shop.source, path, by, rejects).rejected == 2
+        assert card not in rejects.read_text()
 
 
 def test_what_no_encoding_can_hold_does_not_end_the_import(mill: MakeMill, tmp_path: Path) -> None:
