@@ -66,7 +66,7 @@ def _round(contestants: Sequence[Contestant], ours: int) -> dict[str, Measuremen
 def _latencies(contestants: Sequence[Contestant], orders: int) -> dict[str, Measurement]:
     done = {}
     for each in contestants:
-        if each.pipeline:
+        if each.rests:
             _say(f"{each.name}: {orders} orders one by one …")
             done[each.name] = measure(each, "latency", orders)
             _say(f"{each.name}: p50 {done[each.name]['latency_ms']['p50']:.0f} ms")

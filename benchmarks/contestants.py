@@ -1,19 +1,22 @@
 """Who runs, with what, and on how many orders."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 
 
 @dataclass(frozen=True)
 class Contestant:
     """`share` is its number of orders for each order of ours, so that all run about equally long.
-    A `peer` runs in the peers' venv; only what has a `pipeline` has a latency."""
+    A `peer` runs in the peers' venv; only what `rests` has its latency at rest measured;
+    `environment` is a variation of the module's own."""
 
     name: str
     module: str
     share: float
     peer: bool
-    pipeline: bool
+    rests: bool
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def exists(self) -> bool:
         return find_spec(self.module) is not None
@@ -25,14 +28,28 @@ class Contestant:
 OURS = "ordermill"
 
 CONTESTANTS = (
-    Contestant(OURS, "benchmarks.ours", 1, peer=False, pipeline=True),
-    Contestant("dramatiq", "benchmarks.peers.dramatiq_chain", 1 / 20, peer=True, pipeline=True),
-    Contestant("celery", "benchmarks.peers.celery_chain", 1 / 20, peer=True, pipeline=True),
-    Contestant("dbos", "benchmarks.peers.dbos_chain", 1 / 40, peer=True, pipeline=True),
+    Contestant(OURS, "benchmarks.ours", 1, peer=False, rests=True),
     Contestant(
-        "one-transaction", "benchmarks.floors.one_transaction", 3, peer=False, pipeline=False
+        "ordermill, 1,000,000 settled orders",
+        "benchmarks.ours",
+        1,
+        peer=False,
+        rests=False,
+        environment={"HISTORY": "1000000"},
     ),
-    Contestant("set-based", "benchmarks.floors.set_based", 20, peer=False, pipeline=False),
+    Contestant(
+        "ordermill, all on one SKU",
+        "benchmarks.ours",
+        1,
+        peer=False,
+        rests=False,
+        environment={"HOT": "1"},
+    ),
+    Contestant("dramatiq", "benchmarks.peers.dramatiq_chain", 1 / 20, peer=True, rests=True),
+    Contestant("celery", "benchmarks.peers.celery_chain", 1 / 20, peer=True, rests=True),
+    Contestant("dbos", "benchmarks.peers.dbos_chain", 1 / 40, peer=True, rests=True),
+    Contestant("one-transaction", "benchmarks.floors.one_transaction", 3, peer=False, rests=False),
+    Contestant("set-based", "benchmarks.floors.set_based", 20, peer=False, rests=False),
 )
 
 

@@ -32,7 +32,9 @@ def measure(contestant: Contestant, what: str, orders: int) -> Measurement:
 def _call(contestant: Contestant, what: str, orders: int, servers: Servers) -> Measurement:
     command = [_interpreter(contestant), "-m", contestant.module, what, "--orders", str(orders)]
     urls = {"DATABASE_URL": servers.database_url, "REDIS_URL": servers.redis_url}
-    result: Measurement = json.loads(_output(command, {**os.environ, **urls}).splitlines()[-1])
+    result: Measurement = json.loads(
+        _output(command, {**os.environ, **urls, **contestant.environment}).splitlines()[-1]
+    )
     return result
 
 

@@ -71,7 +71,7 @@ def progress_bar(what: str) -> Iterator[OnProgress]:
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), DownloadColumn(),
         TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=errors, transient=True) as bar:
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task(f"importing {what}", total=None, rate="")
 
         def on_progress(done: Done[Any]) -> None:

@@ -76,9 +76,8 @@ def assemble(
         Limits(settings.batch, settings.lease_seconds, settings.attempts),
         serves,
     )
-    return Application(
-        settings, database, engine, Intake(database, engine.announce), gateway, courier
-    )
+    intake = Intake(database, engine.announce, settings.batch)
+    return Application(settings, database, engine, intake, gateway, courier)
 
 
 def steps(gateway: Gateway, courier: Courier, gateway_calls: int) -> dict[str, Step[Any, Any]]:

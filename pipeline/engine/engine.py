@@ -24,7 +24,7 @@ from pipeline.engine.record import CarryOn, Recorded, hand_back, record
 from pipeline.engine.solitude import Solitude
 from pipeline.errors import LeaseLost
 from pipeline.outcome import Hold, Outcome
-from pipeline.stages.step import Step
+from pipeline.stages.step import InnerStep, Step
 from pipeline.storage import queues
 from pipeline.storage.database import Database
 
@@ -127,9 +127,12 @@ class Engine:
 
     def _intend(self, tx: Any, batch: Batch) -> Any:
         """The step's plan; or, as a plan, the defect that shows: it is the step's own to isolate."""
+        step = self.steps[batch.step]
+        if isinstance(step, InnerStep):  # has nothing to say: spare it the savepoint
+            return None
         try:
             with tx.begin_nested():
-                return self.steps[batch.step].intend(tx, batch.orders)
+                return step.intend(tx, batch.orders)
         except Exception as error:
             if self.database.is_disconnect(error):
                 raise

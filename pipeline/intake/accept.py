@@ -47,9 +47,11 @@ class Intake:
         self,
         database: Database,
         announce: Callable[[Sequence[tuple[str, int]]], None],
+        dispatch_size: int = DISPATCH_SIZE,
     ) -> None:
         self._database = database
         self._announce = announce
+        self._dispatch_size = min(dispatch_size, DISPATCH_SIZE)
         self._group = _GroupCommit(self._commit)
 
     def accept(self, source: Source, data: Any) -> Receipt:
@@ -69,7 +71,7 @@ class Intake:
             if isinstance(document, Document)
         ]
         with self._database.transaction() as tx:
-            stored, made = _store(tx, sound) if sound else ({}, [])
+            stored, made = _store(tx, sound, self._dispatch_size) if sound else ({}, [])
         self._announce([(FIRST_STAGE, dispatch_id) for dispatch_id in made])
         seen: set[tuple[int, str]] = set()
         return [
@@ -96,7 +98,7 @@ class _Stored:
 
 
 def _store(
-    tx: Tx, sound: Sequence[tuple[Source, Document]]
+    tx: Tx, sound: Sequence[tuple[Source, Document]], dispatch_size: int
 ) -> tuple[dict[Key, _Stored], list[int]]:
     """Insert what is not there yet; what stands there now by key, and the dispatches made."""
     first: dict[Key, tuple[Source, Document]] = {}
@@ -114,19 +116,20 @@ def _store(
     stored = {k: _Stored(order_id, first[k][1].digest, True) for k, order_id in new.items()}
     for key, order_id, digest in orders.find(tx, [k for k in first if k not in new]):
         stored[key] = _Stored(order_id, digest, False)
-    return stored, _dispatch(tx, [(first[k][0], order_id) for k, order_id in new.items()])
+    accepted = [(first[k][0], order_id) for k, order_id in new.items()]
+    return stored, _dispatch(tx, accepted, dispatch_size)
 
 
-def _dispatch(tx: Tx, accepted: Sequence[tuple[Source, int]]) -> list[int]:
+def _dispatch(tx: Tx, accepted: Sequence[tuple[Source, int]], size: int) -> list[int]:
     by_lane: dict[int, list[int]] = defaultdict(list)
     for source, order_id in accepted:
         by_lane[Lane(source.policy.lane).rank].append(order_id)
     return dispatches.add(
         tx,
         [
-            NewDispatch(FIRST_STAGE, lane, tuple(sorted(ids)[start : start + DISPATCH_SIZE]))
+            NewDispatch(FIRST_STAGE, lane, tuple(sorted(ids)[start : start + size]))
             for lane, ids in by_lane.items()
-            for start in range(0, len(ids), DISPATCH_SIZE)
+            for start in range(0, len(ids), size)
         ],
     )
 

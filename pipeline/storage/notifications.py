@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Float, String, bindparam, case, select, true, update
+from sqlalchemy import Column, Float, String, bindparam, case, select, update
 
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import ids, now, pack, rows
 from pipeline.storage.tables import notifications
-from pipeline.storage.upsert import insert_into
+from pipeline.storage.upsert import InsertNew
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,17 @@ class Pending:
 
 _FIELDS = ["id", "order_id", "channel", "topic", "target"]
 _given = rows(*(notifications.c[name] for name in _FIELDS))
+_ADD = InsertNew(
+    notifications,
+    [*_FIELDS, "state", "attempts", "due_at"],
+    select(
+        *_given.c,
+        bindparam("state", "pending", type_=String),
+        bindparam("attempts", 0),
+        now(bindparam("lead", type_=Float)),
+    ),
+    conflict=["order_id", "channel", "topic"],
+)
 _PENDING = select(*(notifications.c[name] for name in [*_FIELDS, "attempts"])).where(
     notifications.c.state == "pending"
 )
@@ -65,22 +76,9 @@ def add(tx: Tx, new: Sequence[Pending]) -> None:
     """Write notifications; one order is told of one topic on one channel once."""
     if not new:
         return
-    statement = (
-        insert_into(tx, notifications)
-        .from_select(
-            [*_FIELDS, "state", "attempts", "due_at"],
-            select(
-                *_given.c,
-                bindparam("state", "pending", type_=String),
-                bindparam("attempts", 0),
-                now(bindparam("lead", type_=Float)),
-            ).where(true()),
-        )
-        .on_conflict_do_nothing(index_elements=["order_id", "channel", "topic"])
-    )
     packed = pack((n.id, n.order_id, n.channel, n.topic, n.target) for n in new)
     # Not due for the background job while the stage that wrote it is about to send it.
-    tx.execute(statement, {"rows": packed, "lead": 60.0})
+    _ADD(tx, {"rows": packed, "lead": 60.0})
 
 
 def pending_of(tx: Tx, order_ids: Iterable[int]) -> list[Pending]:

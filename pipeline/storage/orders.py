@@ -16,7 +16,6 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    true,
     update,
 )
 
@@ -30,7 +29,7 @@ from pipeline.storage.tables import (
     order_documents,
     orders,
 )
-from pipeline.storage.upsert import insert_into
+from pipeline.storage.upsert import InsertNew
 
 _LOAD = (
     select(orders, order_documents.c.body)
@@ -209,26 +208,25 @@ _new = rows(
 )
 
 
+_NEW_FIELDS = ["source_id", "external_id", "chain", "lane", "stage", "currency"]
+_ADD = InsertNew(
+    orders,
+    [*_NEW_FIELDS, "status", "approved", "version", "accepted_at"],
+    select(
+        *(_new.c[name] for name in _NEW_FIELDS),
+        bindparam("status"), bindparam("approved", False), bindparam("version", 1), now(),
+    ),
+    conflict=["source_id", "external_id"],
+    returning=[orders.c.id, orders.c.source_id, orders.c.external_id],
+)  # fmt: skip
+
+
 def add(tx: Tx, new: Sequence[tuple[int, str, str, int, str, str]]) -> dict[tuple[int, str], int]:
     """Insert orders that are not there yet: (source id, external id, chain, lane, stage, currency).
 
     Returns the ids of those it inserted by (source id, external id); a duplicate is not among them.
     """
-    fields = ["source_id", "external_id", "chain", "lane", "stage", "currency"]
-    chosen = select(
-        *(_new.c[name] for name in fields),
-        bindparam("status"),
-        bindparam("approved", False),
-        bindparam("version", 1),
-        now(),
-    ).where(true())  # SQLite needs a WHERE to tell ON CONFLICT from a join's ON
-    statement = (
-        insert_into(tx, orders)
-        .from_select([*fields, "status", "approved", "version", "accepted_at"], chosen)
-        .on_conflict_do_nothing(index_elements=["source_id", "external_id"])
-        .returning(orders.c.id, orders.c.source_id, orders.c.external_id)
-    )  # fmt: skip
-    made = tx.execute(statement, {"rows": pack(new), "status": Status.RECEIVED})
+    made = _ADD(tx, {"rows": pack(new), "status": Status.RECEIVED})
     return {(r.source_id, r.external_id): r.id for r in made}
 
 

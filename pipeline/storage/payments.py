@@ -6,18 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import case, select, true
+from sqlalchemy import case, select
 
 from pipeline.payments.account import Operation
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import ids, now, pack, rows
 from pipeline.storage.tables import payment_operations as ops
-from pipeline.storage.upsert import insert_into
+from pipeline.storage.upsert import InsertNew
 
 _FIELDS = [
     "order_id", "key", "kind", "state", "amount", "currency", "gateway", "reference", "code",
 ]  # fmt: skip
 _given = rows(*(ops.c[name] for name in _FIELDS))
+_ADD = InsertNew(ops, [*_FIELDS, "at"], select(*_given.c, now()))
 _READ = (
     select(*(ops.c[name] for name in _FIELDS), ops.c.at, now().label("now"))
     .where(ops.c.order_id.in_(ids()))
@@ -45,16 +46,11 @@ def add(tx: Tx, operations: Sequence[Operation]) -> None:
     """Append. The same operation in the same state twice is once."""
     if not operations:
         return
-    statement = (
-        insert_into(tx, ops)
-        .from_select([*_FIELDS, "at"], select(*_given.c, now()).where(true()))
-        .on_conflict_do_nothing()
-    )
     packed = pack(
         (o.order_id, o.key, o.kind, o.state, o.amount, o.currency, o.gateway, o.reference, o.code)
         for o in operations
     )
-    tx.execute(statement, {"rows": packed})
+    _ADD(tx, {"rows": packed})
 
 
 def _operation(row: Any) -> Operation:

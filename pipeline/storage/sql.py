@@ -19,6 +19,7 @@ from sqlalchemy import (
     cast,
     column,
     literal,
+    literal_column,
     select,
 )
 from sqlalchemy.engine import Dialect
@@ -93,7 +94,7 @@ class _field(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function it
     inherit_cache = True
 
     def __init__(self, value: ColumnElement[Any], position: int) -> None:
-        super().__init__(value, literal(position, literal_execute=True))
+        super().__init__(value, literal_column(str(position)))
 
 
 @compiles(_field)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Table, select, true
+from sqlalchemy import Column, Select, Table, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.storage.database import Tx
@@ -14,8 +14,47 @@ from pipeline.storage.sql import pack, rows
 
 def insert_into(tx: Tx, table: Table) -> Any:
     """The dialect's INSERT, which knows on_conflict_do_nothing and on_conflict_do_update."""
-    dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
-    return dialect.insert(table)
+    return _insert(tx.dialect.name, table)
+
+
+def _insert(dialect: str, table: Table) -> Any:
+    return (sqlite if dialect == "sqlite" else postgresql).insert(table)
+
+
+class InsertNew:
+    """INSERT … SELECT … ON CONFLICT DO NOTHING, built once a dialect: building one takes longer
+    than a small one takes to run."""
+
+    def __init__(
+        self,
+        table: Table,
+        names: Sequence[str],
+        values: Select[Any],
+        *,
+        conflict: Sequence[str] | None = None,
+        returning: Sequence[Column[Any]] = (),
+    ) -> None:
+        self._statements = {
+            dialect: self._build(dialect, table, names, values, conflict, returning)
+            for dialect in ("sqlite", "postgresql")
+        }
+
+    def __call__(self, tx: Tx, parameters: Mapping[str, Any]) -> Any:
+        return tx.execute(self._statements[tx.dialect.name], parameters)
+
+    @staticmethod
+    def _build(
+        dialect: str,
+        table: Table,
+        names: Sequence[str],
+        values: Select[Any],
+        conflict: Sequence[str] | None,
+        returning: Sequence[Column[Any]],
+    ) -> Any:
+        # WHERE true: SQLite needs it to tell ON CONFLICT from a join's ON.
+        statement = _insert(dialect, table).from_select(list(names), values.where(true()))
+        statement = statement.on_conflict_do_nothing(index_elements=conflict)
+        return statement.returning(*returning) if returning else statement
 
 
 def upsert(tx: Tx, table: Table, columns: list[Column[Any]], values: Sequence[Any]) -> None:
