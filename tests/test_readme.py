@@ -63,7 +63,9 @@ def test_the_readmes_commands_do_what_it_shows(
 
     for command, words in told:
         if command.endswith("&"):
-            started.append(begin(command.removesuffix("&"), words))
+            started.append(begin(command.removesuffix("&")))
+            said = first_line(started[-1])
+            assert words <= set(said.split()), f"$ {command}\n{said}"
             continue
         give_up = time.monotonic() + (PATIENCE if started else 0.0)
         while True:
@@ -90,15 +92,14 @@ def run(
     return int(ended.value.code or 0), "".join(capsys.readouterr())
 
 
-def begin(command: str, words: set[str]) -> subprocess.Popen[str]:
-    """Start `command` in a process of its own, and wait for the first line it says."""
+def begin(command: str) -> subprocess.Popen[str]:
+    """Start `command` in a process of its own."""
     _ordermill, *arguments = shlex.split(command)
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-m", "ordermill", *arguments], text=True, stdout=subprocess.PIPE
     )
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
-
-    said = process.stdout.readline()
-
-    assert words <= set(said.split()), f"$ {command}\n{said}"
-    return process
+    return process.stdout.readline()
