@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 
 from sqlalchemy import text
 
@@ -42,8 +43,8 @@ def settings() -> Settings:
         broker_url=os.environ["REDIS_URL"],
         webhook_secret="benchmark",
         sandbox_book="memory",
-        worker_threads=int(os.environ.get("THREADS", "2")),
-        batch=int(os.environ.get("BATCH", "500")),
+        worker_threads=int(os.environ.get("THREADS", "1")),
+        batch=int(os.environ.get("BATCH", "1000")),
         log_level="WARNING",
     )
 
@@ -76,7 +77,9 @@ class Shop:
         self.hot = os.environ.get("HOT") == "1"
         self._numbers = iter(range(1, 10**9))
         with self.app.database.transaction() as tx:
-            sources.put(tx, "shop", Policy(tax_rates={"*": "0.19"}))
+            sources.put(
+                tx, "shop", Policy(tax_rates={"*": Decimal("0.19")}, price_policy="as_sold")
+            )
             self.source: Source = sources.by_name(tx, "shop")
             names = [f"SKU-{n:04}" for n in range(SKUS)]
             catalogue.put(
@@ -122,7 +125,11 @@ class Shop:
             "currency": "EUR",
             "customer": {"email": "ada@example.com", "name": "Ada"},
             "ship_to": {"country": "DE", "postal_code": "10115"},
-            "lines": [{"sku": f"SKU-{n:04}", "quantity": 2} for n in skus],
+            # Priced apart, so that three lines of one SKU stay three lines.
+            "lines": [
+                {"sku": f"SKU-{sku:04}", "quantity": 2, "unit_price": f"12.5{n}"}
+                for n, sku in enumerate(skus)
+            ],
             "payment": {"method": "pm_card_visa"},
         }
 

@@ -18,6 +18,7 @@ from ordermill.output import AsJson, console, errors, one_of, show, show_json
 from ordermill.processes import Everything, run_until_signalled, upgrade_embedded
 from ordermill.products import products
 from ordermill.queues import queues
+from ordermill.refusals import refusals
 from ordermill.session import application, bare_database, configure_logging
 from ordermill.sources import sources
 from ordermill.stock import stock
@@ -42,6 +43,7 @@ for group, name in (
     (sources, "sources"),
     (products, "products"),
     (stock, "stock"),
+    (refusals, "refusals"),
     (db, "db"),
 ):
     app.add_typer(group, name=name)
@@ -89,11 +91,11 @@ def audit(json: AsJson = False) -> None:
         report = run_audit(opened.database, opened.gateway)
     rows = [
         {
-            "": "FAILED" if checked.broken else "ok",
+            "state": "FAILED" if checked.broken else "ok",
             "rule": checked.rule.name,
             "checked": checked.checked,
             "broken": checked.broken,
-            "says": checked.rule.sentence,
+            "says": checked.rule.sentence if json or checked.broken else None,
         }
         for checked in report.rules
     ]
@@ -119,7 +121,7 @@ def check(json: AsJson = False) -> None:
     with bare_database() as database:
         found = run_check(settings, database)
     show(
-        [{"": c.level, "what": c.name, "found": c.found, "mend": c.mend} for c in found],
+        [{"level": c.level, "what": c.name, "found": c.found, "mend": c.mend} for c in found],
         json,
         empty="",
     )

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-console = Console()
-errors = Console(stderr=True)
+# A sentence is wrapped by the terminal, not by us: a command in it must stay one to be copied.
+# Into a pipe or a file, lines are as long as they need be.
+console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 300)
+errors = Console(stderr=True, soft_wrap=True)
+
+#: Columns that may be broken over lines when the terminal is narrow; all others stay whole.
+PROSE = frozenset({"says", "found", "mend", "detail", "policy", "problems", "result", "error"})
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -40,7 +46,9 @@ def show(rows: Sequence[Mapping[str, Any]], as_json: bool, *, empty: str) -> Non
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name, value in rows[0].items():
         number = isinstance(value, int) and not isinstance(value, bool)
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
+        prose = name in PROSE
+        justify: JustifyMethod = "right" if number else "left"
+        table.add_column(name, justify=justify, no_wrap=not prose, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     console.print(table)

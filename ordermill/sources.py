@@ -34,7 +34,10 @@ def ls(json: AsJson = False) -> None:
 def set_source(
     name: Annotated[str, typer.Argument(help="The source's name.")],
     policy: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="A TOML file; see the docs.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="A TOML file; docs/operating.md tells the fields."
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,

@@ -46,7 +46,7 @@ def show_levels(
     show(found, json, empty="No stock. Bring some in: ordermill stock import FILE")
 
 
-@stock.command("adjust")
+@stock.command("adjust", context_settings={"ignore_unknown_options": True})  # -5 is no option
 def adjust(
     sku: Annotated[str, typer.Argument(help="The SKU.")],
     units: Annotated[int, typer.Argument(help="How many more, or (negative) fewer.")],

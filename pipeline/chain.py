@@ -6,7 +6,7 @@ through a stage without losing or doubling anything is in `engine/`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.order import Status
 
@@ -27,6 +27,11 @@ class Link:
 class Chain:
     name: str
     links: tuple[Link, ...]
+    _positions: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        positions = {link.stage: position for position, link in enumerate(self.links)}
+        object.__setattr__(self, "_positions", positions)
 
     def link(self, stage: str) -> Link:
         return self.links[self._position(stage)]
@@ -50,7 +55,7 @@ class Chain:
         return self.undo_from(step.removeprefix(UNDO), inclusive=False)
 
     def _position(self, stage: str) -> int:
-        return next(i for i, link in enumerate(self.links) if link.stage == stage)
+        return self._positions[stage]
 
 
 CAPTURE_FIRST = Chain(

@@ -82,10 +82,17 @@ def _postgres(database: Database) -> Iterator[Check]:
 
 
 def _broker(settings: Settings) -> Iterator[Check]:
-    if not settings.broker_url.startswith(("redis", "rediss", "unix")):
-        yield Check("broker", "ok", settings.broker_url.split("@")[-1])
-        return
     shown = settings.broker_url.split("@")[-1]
+    scheme = settings.broker_url.split(":", 1)[0]
+    if scheme in ("memory", "amqp", "amqps"):
+        yield Check("broker", "ok", shown)
+        return
+    if scheme not in ("redis", "rediss", "unix"):
+        yield Check(
+            "broker", "error", f"{shown} is of no known kind",
+            "set ORDERMILL_BROKER_URL to memory://, redis://… or amqp://…",
+        )  # fmt: skip
+        return
     client: Any = redis.Redis.from_url(settings.broker_url, socket_connect_timeout=3)
     try:
         persistence = client.config_get("appendonly").get("appendonly")

@@ -40,7 +40,10 @@ def to_minor(amount: str | Decimal, currency: str) -> int:
 def to_text(minor: int, currency: str) -> str:
     """255 GBP → '2.55'."""
     places = exponent(currency)
-    return f"{Decimal(minor).scaleb(-places):.{places}f}"
+    if places == 0:
+        return str(minor)
+    whole, fraction = divmod(abs(minor), 10**places)
+    return f"{'-' if minor < 0 else ''}{whole}.{fraction:0{places}}"
 
 
 def round_minor(amount: Decimal, mode: str) -> int:

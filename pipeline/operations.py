@@ -23,10 +23,12 @@ Announcements = list[tuple[str, int]]
 
 def cancel(tx: Tx, order_id: int, actor: str) -> Announcements:
     """Cancel an order wherever it is; what was done for it is undone. Announce what is returned
-    after the commit. NotAllowedNow if it is over already; twice is once."""
+    after the commit. Twice is once; NotAllowedNow if it was rejected."""
     row = orders.lock(tx, order_id)
     status = Status(row.status)
-    if status in (Status.REJECTED, Status.CANCELLED):
+    if status is Status.CANCELLED:
+        return []
+    if status is Status.REJECTED:
         raise NotAllowedNow(order_id, status, "cancelled")
     first = orders.request_cancel(tx, order_id, "cancelled", actor)
     if status in (Status.ON_HOLD, Status.CONFIRMED):

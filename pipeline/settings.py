@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -29,14 +29,14 @@ class Settings(BaseSettings):
     )
     mail_from: str = "Ordermill <orders@localhost>"
 
-    batch: int = Field(500, gt=0, description="most orders taken through a stage at once")
+    batch: int = Field(1_000, gt=0, description="most orders taken through a stage at once")
     lease_seconds: Seconds = Field(
         15.0, description="how long a silent worker keeps its batch; renewed while it works"
     )
     attempts: int = Field(8, gt=0, description="tries of a stage before an order is held")
     worker_threads: int = Field(4, gt=0, description="batches a worker has in hand at once")
     gateway_calls: int = Field(32, gt=0, description="gateway calls a worker makes at once")
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     sandbox_book: str = Field(
         "", description="file of the sandbox gateway's book, or `memory`; empty: in `home`"

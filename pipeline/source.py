@@ -18,7 +18,7 @@ class Policy(BaseModel):
 
     lane: Literal["interactive", "bulk"] = "interactive"
     chain: Literal["capture_first", "reserve_first"] = "capture_first"
-    gateway: str = "sandbox"
+    gateway: Literal["sandbox"] = "sandbox"
     price_policy: PricePolicy = Field(
         default="catalogue", description="catalogue: our prices; as_sold: those the order states"
     )

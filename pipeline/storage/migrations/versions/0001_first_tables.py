@@ -269,7 +269,7 @@ def upgrade() -> None:
         sa.UniqueConstraint(
             "source_id", "external_id", name=op.f("uq_orders_source_id_external_id")
         ),
-        postgresql_with={"fillfactor": 80},
+        postgresql_with={"fillfactor": 50},
     )
     op.create_index(
         "ix_orders_unsettled",
