@@ -81,7 +81,8 @@ def _fitting(candidates: Sequence[Dispatch], most_orders: int) -> list[Dispatch]
     chosen = [candidates[0]]
     room = most_orders - len(candidates[0].order_ids)
     for candidate in candidates[1:]:
-        if candidate.deaths or len(candidate.order_ids) > room:
+        # Lanes don't mix: a shopper must not wait for the import that fills the rest of a batch.
+        if candidate.deaths or candidate.lane != chosen[0].lane or len(candidate.order_ids) > room:
             break
         chosen.append(candidate)
         room -= len(candidate.order_ids)

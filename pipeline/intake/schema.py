@@ -221,7 +221,9 @@ def _problem(error: Any) -> Problem:
 
 def _shown(value: Any) -> str:
     """The value as sent, cut short; never what may be a card number."""
-    return fit_to_show(json.dumps(value, default=str, ensure_ascii=False))
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    # What can't be printed can't be stored either (lone surrogates): escaped.
+    return fit_to_show(text if text.isprintable() else json.dumps(value, default=str))
 
 
 def fit_to_show(text: str) -> str:
