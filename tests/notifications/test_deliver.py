@@ -164,12 +164,18 @@ def told() -> dict[str, float]:
     return {}
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = (
+        64  # with the default of 5, a burst waits a second for its SYN to be resent
+    )
+
+
 @pytest.fixture
 def port(told: dict[str, float]) -> Iterator[int]:
     over = threading.Event()
     handler = type("Handler", (_Handler,), {"told": told, "over": over})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server.server_port
@@ -183,7 +189,7 @@ def test_a_slow_endpoint_does_not_delay_the_others(
     tmp_path: Path, port: int, told: dict[str, float]
 ) -> None:
     """An endpoint hangs until the time-out; mails and all other webhooks are through by then."""
-    courier = Courier(FileMailbox(tmp_path), WebhookSender("secret", timeout=1))
+    courier = Courier(FileMailbox(tmp_path), WebhookSender("secret", timeout=3))
     slow = [notification(f"http://localhost:{port}/slow", n) for n in range(20)]
     quick = [notification(f"http://127.0.0.1:{port}/quick", n) for n in range(20, 40)]
     mails = [notification("ada@example.com", n, "email") for n in range(20)]
@@ -193,6 +199,6 @@ def test_a_slow_endpoint_does_not_delay_the_others(
     took = time.monotonic() - began
 
     assert [type(result) for result in results] == [Failed] * 20 + [Delivered] * 40
-    assert all(told[each.id] - began < 0.9 for each in quick)
+    assert all(told[each.id] - began < 2.7 for each in quick)
     assert len(list(tmp_path.glob("*.eml"))) == 20
-    assert 1 <= took < 3
+    assert 3 <= took < 9
