@@ -6,14 +6,11 @@ leased is work, whoever was or wasn't told before.
 
 from __future__ import annotations
 
-import logging
 from typing import Protocol
 
 from pipeline.assembly import Application
 from pipeline.engine.engine import Announcer
 from pipeline.storage import dispatches
-
-log = logging.getLogger(__name__)
 
 #: Seconds that a dispatch may wait for its own message before it is announced again.
 GRACE = 1.0
