@@ -7,6 +7,7 @@ a dispatch in the database.
 from __future__ import annotations
 
 import time
+import uuid
 from typing import Any
 
 import dramatiq
@@ -34,6 +35,8 @@ class WakefulConsumer(_RedisConsumer):
     takes that long for each. BLMOVE from the head of the list to its head is a peek that waits.
     """
 
+    _look_again = 0.0
+
     def __next__(self) -> Any:
         if not self.message_cache and not self._wait_for_messages():
             return None
@@ -48,13 +51,22 @@ class WakefulConsumer(_RedisConsumer):
         key = f"{self.broker.namespace}:{self.queue_name}"
         try:
             began = time.monotonic()
-            if self.broker.client.blmove(key, key, BLOCK, "LEFT", "LEFT") is not None:
+            found = self.broker.client.blmove(key, key, BLOCK, "LEFT", "LEFT") is not None
+            # Now and then also when nothing was: a fetch is our sign of life, and the only thing
+            # that brings back to this queue what a worker held that died.
+            if found or began > self._look_again:
+                self._look_again = began + HEARTBEAT_TIMEOUT / 2_000
                 self.message_cache = self.broker.do_fetch(self.queue_name, room)
-            elif time.monotonic() - began < BLOCK / 2:
+            if not found and time.monotonic() - began < BLOCK / 2:
                 time.sleep(0.01)  # fakeredis answers at once where a server would block
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call] # nor has this
         return bool(self.message_cache)
+
+    def close(self) -> None:
+        """Called when the connection broke, too: messages that were fetched for us may never have
+        come. Under a new name we let the old one fall silent, so that they are brought back."""
+        self.broker.broker_id = str(uuid.uuid4())
 
 
 class WakefulRedisBroker(RedisBroker):

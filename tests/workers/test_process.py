@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import redis
 from dramatiq import Message
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
@@ -198,6 +199,42 @@ def test_orders_sent_as_a_message_are_taken_in(settings: Settings, shop: Mill) -
 
     assert [i for (i,) in shop.query(confirmed)] == [order["external_id"] for order in batch]
     assert shop.query("SELECT * FROM refusals") == []
+
+
+def test_a_message_that_a_dead_worker_held_comes_back_though_its_queue_is_quiet(
+    settings: Settings, shop: Mill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.broker.HEARTBEAT_TIMEOUT", 400)
+    dead = worker_of(settings)
+    enqueue(dead, "intake", "accept_orders", "shop", [an_order()])
+    assert dead.broker.do_fetch("intake", 1)  # and nothing more is heard of it
+
+    survivor = worker_of(settings) if settings.broker_url != "memory://" else dead
+    survivor.broker.broker_id = "the-survivor"
+    with running(survivor):
+        eventually(lambda: shop.query("SELECT * FROM orders WHERE status = 'confirmed'"))
+
+
+def test_messages_whose_fetch_lost_its_answer_come_back(
+    settings: Settings, shop: Mill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.broker.HEARTBEAT_TIMEOUT", 400)
+    worker = worker_of(settings)
+    fetch, lost = worker.broker.do_fetch, []
+
+    def lose_the_first(queue: str, room: int) -> Any:
+        found = fetch(queue, room)
+        if found and queue == "intake" and not lost:
+            lost.extend(found)
+            raise redis.ConnectionError("reset by peer")
+        return found
+
+    monkeypatch.setattr(worker.broker, "do_fetch", lose_the_first)
+    with running(worker):
+        enqueue(worker, "intake", "accept_orders", "shop", [an_order()])
+        eventually(lambda: shop.query("SELECT * FROM orders WHERE status = 'confirmed'"))
+
+    assert lost
 
 
 def refused(shop: Mill) -> list[Any]:
