@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -32,10 +33,11 @@ class Courier:
         What has not answered by the deadline counts as failed, although it may yet get there.
         """
         results: list[Delivery | None] = [None] * len(notifications)
+        over = time.monotonic() + self._deadline
         # A pool for this batch alone: who is stuck with an endpoint can't hold up the next batch.
         pool = ThreadPoolExecutor(self._size, thread_name_prefix="courier")
         conversations = [
-            pool.submit(self._converse, strand, notifications, results)
+            pool.submit(self._converse, strand, notifications, results, over)
             for strand in _strands(notifications)
         ]
         wait(conversations, timeout=self._deadline)
@@ -48,13 +50,16 @@ class Courier:
         strand: Sequence[int],
         notifications: Sequence[Notification],
         results: list[Delivery | None],
+        over: float,
     ) -> None:
-        """Deliver the notifications at the positions `strand`, one after the other."""
+        """Deliver the notifications at the positions `strand`, one after the other, until `over`."""
         sender = self._senders[notifications[strand[0]].channel]
         deliveries = sender.send([notifications[position] for position in strand])
         try:
             for delivery, position in zip(deliveries, strand, strict=True):
                 results[position] = delivery
+                if time.monotonic() > over:  # the rest was called late, and another will send it
+                    return
         except Exception as defect:  # a sender's own; the other endpoints must not suffer for it
             for position in strand:
                 results[position] = results[position] or Failed(f"the sender broke: {defect!r}")

@@ -130,6 +130,24 @@ def test_a_sender_that_hangs_does_not_hold_up_the_batch() -> None:
     assert took < 2
 
 
+def test_what_was_called_late_is_not_sent_behind_our_back() -> None:
+    """It is written down as failed and sent again later: sending it now would send it twice."""
+    sent: list[str] = []
+
+    def slow(each: Notification) -> Delivery:
+        time.sleep(0.15)
+        sent.append(each.target)
+        return Delivered()
+
+    letters = [notification("https://slow.example", n) for n in range(STRANDS * 5)]
+    results = Courier(Scripted(delivered), Scripted(slow), deadline=0.2).deliver(letters)
+    told = results.count(Delivered())
+    time.sleep(0.5)
+
+    assert 0 < told < len(letters)
+    assert len(sent) <= told + STRANDS  # those on their way at the deadline
+
+
 @pytest.mark.parametrize("target", ["http://[", "nonsense", ""])
 def test_a_target_that_is_no_url_fails_alone(target: str) -> None:
     """A mistyped URL is a result like any other."""
