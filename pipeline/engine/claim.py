@@ -44,15 +44,24 @@ class Suspect(Exception):
 
 
 def claim(
-    tx: Tx, step: str, most_orders: int, lease_seconds: float, *, alone: bool = False
+    tx: Tx,
+    step: str,
+    most_orders: int,
+    lease_seconds: float,
+    *,
+    alone: bool = False,
+    avoid_suspects: bool = False,
 ) -> Batch | None:
     """Lease what is due for `step`, up to `most_orders`; None if nothing is.
 
     The attempt is counted before the work. A dispatch under which a worker has died is taken
     alone, so that it can't take others with it; a suspect (DEATHS_BEFORE_HALVING) only by a
     process that does nothing else meanwhile (`alone`; else Suspect), so that the blame is its own.
+    With `avoid_suspects`, what is due behind them is taken.
     """
     candidates = dispatches.lock_due(tx, step, most_orders + 1)  # one more, to see a backlog
+    if avoid_suspects:
+        candidates = [d for d in candidates if d.deaths < DEATHS_BEFORE_HALVING]
     chosen = _fitting(candidates, most_orders)
     if not chosen:
         return None

@@ -82,10 +82,15 @@ class Engine:
                 return self._work(step)
         except Suspect:
             with self._solitude.alone(self.limits.lease_seconds) as alone:
-                return self._work(step, alone=True) if alone else 0
+                if alone:
+                    return self._work(step, alone=True)
+            # Something of ours takes long, or hangs: another process may have the suspect, what
+            # waits behind it need not.
+            with self._solitude.among_others():
+                return self._work(step, avoid_suspects=True)
 
-    def _work(self, step: str, *, alone: bool = False) -> int:
-        batch = self._claim(step, alone)
+    def _work(self, step: str, *, alone: bool = False, avoid_suspects: bool = False) -> int:
+        batch = self._claim(step, alone, avoid_suspects)
         claimed = 0 if batch is None else len(batch.orders) + len(batch.cancelled)
         while batch is not None:
             batch = self._take_through(batch)
@@ -103,9 +108,16 @@ class Engine:
         except Exception as error:
             log.warning("could not announce %s: %s", dispatches, error)
 
-    def _claim(self, step: str, alone: bool) -> Batch | None:
+    def _claim(self, step: str, alone: bool, avoid_suspects: bool) -> Batch | None:
         with self.database.transaction() as tx:
-            batch = claim(tx, step, self.limits.batch, self.limits.lease_seconds, alone=alone)
+            batch = claim(
+                tx,
+                step,
+                self.limits.batch,
+                self.limits.lease_seconds,
+                alone=alone,
+                avoid_suspects=avoid_suspects,
+            )
             if batch is None:
                 return None
             halves = self._halve_if_deadly(tx, batch)

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 
 from pipeline.audit.audit import audit
 from pipeline.chain import STAGES
 from pipeline.engine.claim import Batch, claim
+from pipeline.engine.engine import Limits
 from pipeline.engine.leases import Leases
 from pipeline.errors import LeaseLost
 from pipeline.storage import clock, dispatches, tables
@@ -195,3 +196,22 @@ def _overtake(shop: Mill, stage: str) -> None:
     """Another worker finds the lease run out, takes the batch, and gets it recorded."""
     shop.expire_leases()
     assert shop.engine.work(stage) > 0
+
+
+def test_what_waits_behind_a_suspect_is_taken_while_its_process_can_not_be_alone(
+    mill: MakeMill,
+) -> None:
+    """A suspect is worked on by a process that does nothing else; one that hangs never will."""
+    shop = mill(limits=Limits(batch=1, lease_seconds=0.2)).stocked()
+    suspect, other = shop.accept(), shop.accept()
+    with shop.database.transaction() as tx:
+        first = select(func.min(tables.dispatches.c.id)).scalar_subquery()
+        tx.execute(
+            update(tables.dispatches).where(tables.dispatches.c.id == first).values(deaths=2)
+        )
+
+    with shop.engine._solitude.among_others():  # something of ours that doesn't end
+        taken = shop.engine.work("validate")
+
+    assert taken == 1
+    assert (shop.status(suspect), shop.status(other)) == ("received", "confirmed")
