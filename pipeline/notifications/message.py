@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 
 Channel = Literal["email", "webhook"]
 
+CONFIRMED = "order.confirmed"
+
 
 @dataclass(frozen=True, slots=True)
 class Notification:

@@ -15,8 +15,6 @@ from pipeline.storage import notifications, orders, quotes
 from pipeline.storage.database import Tx
 from pipeline.storage.notifications import Pending
 
-CONFIRMED = "order.confirmed"
-
 #: With the back-off capped at ten minutes this is about a day of trying.
 MOST_ATTEMPTS = 150
 
@@ -57,15 +55,10 @@ def messages(tx: Tx, pending: Sequence[Pending], known: Mapping[int, Order]) -> 
     ]
 
 
-def results(
-    pending: Sequence[Pending], deliveries: Sequence[Delivery]
-) -> list[tuple[str, str, float, str | None]]:
-    """Pure: what to write of each delivery; a failed one is tried again, later and later."""
-    return [_result(n, delivery) for n, delivery in zip(pending, deliveries, strict=True)]
-
-
 def write(tx: Tx, pending: Sequence[Pending], deliveries: Sequence[Delivery]) -> None:
-    notifications.settle(tx, results(pending, deliveries))
+    """Write what became of each delivery; a failed one is tried again, later and later."""
+    results = [_result(n, delivery) for n, delivery in zip(pending, deliveries, strict=True)]
+    notifications.settle(tx, results)
 
 
 def _result(pending: Pending, delivery: Delivery) -> tuple[str, str, float, str | None]:

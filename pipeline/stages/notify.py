@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pipeline.notifications import outbox
 from pipeline.notifications.deliver import Courier
-from pipeline.notifications.message import Delivered, Delivery, Notification
+from pipeline.notifications.message import CONFIRMED, Delivered, Delivery, Notification
 from pipeline.order import Order
 from pipeline.outcome import Advance, Outcome
 from pipeline.stages.step import Step
@@ -40,7 +40,7 @@ class Notify(Step[Letters, Sent]):
         self.courier = courier
 
     def intend(self, tx: Tx, orders: Sequence[Order]) -> Letters:
-        new = [letter for order in orders for letter in outbox.wanted(order, outbox.CONFIRMED)]
+        new = [letter for order in orders for letter in outbox.wanted(order, CONFIRMED)]
         if not new:
             return Letters([], [])
         notifications.add(tx, new)

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Float, String, bindparam, case, select, update
+from sqlalchemy import Column, Float, String, bindparam, case, exists, or_, select, update
 
+from pipeline.notifications.message import CONFIRMED
+from pipeline.order import Status
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import ids, now, pack, rows
-from pipeline.storage.tables import notifications
+from pipeline.storage.tables import notifications, orders
 from pipeline.storage.upsert import InsertNew
 
 
@@ -43,8 +45,13 @@ _PENDING = select(*(notifications.c[name] for name in [*_FIELDS, "attempts"])).w
     notifications.c.state == "pending"
 )
 _OF_ORDERS = _PENDING.where(notifications.c.order_id.in_(ids()))
+# Whoever was cancelled meanwhile is not told any more that all is well.
+_still_holds = or_(
+    notifications.c.topic != CONFIRMED,
+    exists().where(orders.c.id == notifications.c.order_id, orders.c.status == Status.CONFIRMED),
+)
 _DUE = (
-    _PENDING.where(notifications.c.due_at <= now())
+    _PENDING.where(notifications.c.due_at <= now(), _still_holds)
     .order_by(notifications.c.due_at)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)

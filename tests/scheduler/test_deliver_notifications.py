@@ -1,0 +1,65 @@
+"""deliver-notifications: what could not be delivered is tried again, as long as it still holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from sqlalchemy import update
+
+from pipeline import operations
+from pipeline.notifications.deliver import Courier
+from pipeline.notifications.message import Failed, Notification
+from pipeline.storage.sql import now
+from pipeline.storage.tables import notifications
+from scheduler.jobs.deliver_notifications import deliver_notifications
+from tests.support import Inbox, Mill
+
+MakeMill = Callable[..., Mill]
+
+
+class Away(Inbox):
+    def send(self, notifications: Sequence[Notification]) -> Any:
+        return iter([Failed("nobody there")] * len(notifications))
+
+
+def confirmed_untold(shop: Mill) -> int:
+    """An order that is confirmed, but its mail could not be delivered."""
+    shop.engine.steps["notify"].courier = Courier(Away(), Away())  # type: ignore[attr-defined]
+    order = shop.accept()
+    shop.turn()
+    assert shop.status(order) == "confirmed"
+    return order
+
+
+def run_later(shop: Mill) -> tuple[dict[str, int], Inbox]:
+    """The job, when all that waits is due; what it did and what arrived."""
+    with shop.database.transaction() as tx:
+        tx.execute(update(notifications).values(due_at=now()))
+    inbox = Inbox()
+    app: Any = SimpleNamespace(database=shop.database, courier=Courier(inbox, inbox))
+    return deliver_notifications(app), inbox
+
+
+def test_what_could_not_be_delivered_is_delivered_later(mill: MakeMill) -> None:
+    shop = mill().stocked()
+    order = confirmed_untold(shop)
+
+    done, inbox = run_later(shop)
+
+    assert done == {"tried": 1, "delivered": 1}
+    assert [n.order_id for n in inbox.received] == [order]
+
+
+def test_who_was_cancelled_meanwhile_is_not_told_that_all_is_well(mill: MakeMill) -> None:
+    shop = mill().stocked()
+    order = confirmed_untold(shop)
+    with shop.database.transaction() as tx:
+        operations.cancel(tx, order, "ada")
+    shop.turn()
+
+    done, inbox = run_later(shop)
+
+    assert shop.status(order) == "cancelled"
+    assert (done["tried"], inbox.received) == (0, [])
