@@ -28,8 +28,15 @@ Tx = Connection
 #: SQLSTATE classes that pass: connection, rollback (deadlock), resources, operator intervention.
 _TRANSIENT = ("08", "40", "53", "57")
 
-#: A server that died is noticed rather than waited for for hours.
-_POSTGRES_CONNECTION = {"connect_timeout": 5, "keepalives_idle": 30}
+#: A server that died, or a network that swallows, is noticed in 10 to 25 s rather than in a
+#: quarter of an hour: a renewal of leases that hangs lets go of work that is well.
+_POSTGRES_CONNECTION = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
