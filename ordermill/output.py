@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console, JustifyMethod
 from rich.table import Table
+from rich.text import Text
 
 # A sentence is wrapped by the terminal, not by us: a command in it must stay one to be copied.
 # Into a pipe or a file, lines are as long as they need be.
@@ -50,7 +51,8 @@ def show(rows: Sequence[Mapping[str, Any]], as_json: bool, *, empty: str) -> Non
         justify: JustifyMethod = "right" if number else "left"
         table.add_column(name, justify=justify, no_wrap=not prose, overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        # As Text: what upstream systems send may look like markup.
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
     console.print(table)
 
 
