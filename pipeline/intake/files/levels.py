@@ -98,7 +98,7 @@ def _post(
 
 
 class _Refused(OrdermillError):
-    """Some new lines would leave fewer units than are promised; the transaction is rolled back."""
+    """Some new lines that take away would leave fewer units than are promised; the transaction is rolled back."""
 
     def __init__(self, lines: set[int]) -> None:
         super().__init__(f"{len(lines)} lines would leave fewer units than are promised")
@@ -112,7 +112,7 @@ def _post_new(database: Database, digest: str, good: Good, actor: str) -> int:
         fresh = [(record.line, row) for record, row in good if record.line in new]
         refusing = stock.post(tx, [_movement(row) for _, row in fresh], actor)
         if refusing:
-            raise _Refused({line for line, row in fresh if row.level in refusing})
+            raise _Refused({n for n, row in fresh if row.level in refusing and row.quantity < 0})
     return len(fresh)
 
 

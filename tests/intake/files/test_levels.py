@@ -169,3 +169,15 @@ def test_a_line_that_is_wrong_is_rejected_by_its_field(
     assert (tally.read, tally.rejected) == (1, 1)
     assert [each["field"] for each in written(rejects)] == [field]
     assert ledger(shop) == 0
+
+
+def test_what_arrives_is_posted_though_another_line_asks_for_too_much(
+    mill: MakeMill, tmp_path: Path
+) -> None:
+    shop = mill().stocked(units=0)
+    path = stock_file(tmp_path, f"{MUG},main,5,receipt,", f"{MUG},main,-10,adjustment,")
+
+    tally = import_stock(shop.database, path, "ada")
+
+    assert (tally.accepted, tally.rejected) == (1, 1)
+    assert on_hand(shop, MUG) == 5
