@@ -6,8 +6,10 @@ Processes call `assemble(settings, announcer)`; tests call it with doubles.
 from __future__ import annotations
 
 import base64
+import os
 import secrets
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,6 +125,12 @@ def _webhook_secret(settings: Settings) -> str:
         return given
     kept = settings.home / "webhook-secret"
     if not kept.exists():
-        kept.touch(mode=0o600)
-        kept.write_text(base64.b64encode(secrets.token_bytes(32)).decode())
+        fresh = kept.with_name(f"{kept.name}.{secrets.token_hex(4)}")
+        fresh.touch(mode=0o600)
+        fresh.write_text(base64.b64encode(secrets.token_bytes(32)).decode())
+        with suppress(FileExistsError):
+            os.link(
+                fresh, kept
+            )  # whole or not at all, and of processes that start at once the first
+        fresh.unlink()
     return kept.read_text()
