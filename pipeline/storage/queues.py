@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, select
 
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import now
 from pipeline.storage.tables import queues
+from pipeline.storage.upsert import insert_into
 
 _PAUSED = select(queues)
 _RESUME = delete(queues).where(queues.c.step == bindparam("key"))
@@ -21,10 +22,8 @@ def paused(tx: Tx) -> dict[str, Any]:
 
 def pause(tx: Tx, step: str, actor: str) -> bool:
     """Let no more be claimed of `step`; what is being worked on is finished. False: it was paused."""
-    if step in paused(tx):
-        return False
-    tx.execute(insert(queues).values(step=step, paused_by=actor, paused_at=now()))
-    return True
+    row = insert_into(tx, queues).values(step=step, paused_by=actor, paused_at=now())
+    return bool(tx.execute(row.on_conflict_do_nothing()).rowcount)
 
 
 def resume(tx: Tx, step: str) -> bool:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import select
 
 from pipeline.errors import UnknownSource
 from pipeline.source import Policy, Source
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import now
 from pipeline.storage.tables import sources
+from pipeline.storage.upsert import insert_into
 
 _ALL = select(sources.c.id, sources.c.name, sources.c.policy).order_by(sources.c.name)
-_UPDATE = update(sources).where(sources.c.name == bindparam("key")).values(policy=bindparam("body"))
-_INSERT = insert(sources).values(created_at=now())
 
 
 def all_sources(tx: Tx) -> dict[int, Source]:
@@ -31,8 +30,8 @@ def by_name(tx: Tx, name: str) -> Source:
 def put(tx: Tx, name: str, policy: Policy) -> None:
     """Make the source, or replace its policy. Orders already priced keep what they were priced by."""
     body = policy.model_dump_json(exclude_defaults=True)
-    if not tx.execute(_UPDATE, {"key": name, "body": body}).rowcount:
-        tx.execute(_INSERT, {"name": name, "policy": body})
+    row = insert_into(tx, sources).values(name=name, policy=body, created_at=now())
+    tx.execute(row.on_conflict_do_update(index_elements=["name"], set_={"policy": body}))
 
 
 _parsed: dict[tuple[int, str, str], Source] = {}

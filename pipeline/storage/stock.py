@@ -13,7 +13,6 @@ from sqlalchemy import (
     delete,
     insert,
     select,
-    true,
     update,
 )
 
@@ -28,7 +27,7 @@ from pipeline.storage.tables import (
     stock_levels,
     stock_movements,
 )
-from pipeline.storage.upsert import insert_into
+from pipeline.storage.upsert import InsertNew
 
 # Levels are locked in key order, by everyone: whoever wants several never waits in a circle.
 _LOCK = (
@@ -121,6 +120,12 @@ _ADD = (
     .values(on_hand=stock_levels.c.on_hand + _delta.c.units)
     .returning(stock_levels.c.sku, stock_levels.c.location)
 )
+_level = rows(stock_levels.c.sku, stock_levels.c.location)
+_ENSURE = InsertNew(
+    stock_levels,
+    ["sku", "location", "on_hand", "reserved"],
+    select(*_level.c, bindparam("on_hand", 0), bindparam("reserved", 0)),
+)
 _movement = rows(
     stock_movements.c.sku, stock_movements.c.location, stock_movements.c.kind,
     stock_movements.c.quantity, stock_movements.c.reason,
@@ -138,7 +143,7 @@ def post(tx: Tx, movements: Sequence[Movement], actor: str) -> list[Level]:
     if not movements:
         return []
     net = _by_level((m.sku, m.location, m.quantity) for m in movements)
-    _ensure_levels(tx, sorted(net))
+    _ENSURE(tx, {"rows": pack(sorted(net))})
     lock_available(tx, {sku for sku, _ in net})
     won = {(r.sku, r.location) for r in tx.execute(_ADD, {"rows": _packed(net)})}
     if len(won) < len(net):
@@ -147,19 +152,6 @@ def post(tx: Tx, movements: Sequence[Movement], actor: str) -> list[Level]:
     tx.execute(_LEDGER, {"rows": ledger, "actor": actor})
     dispatches.hasten(tx, "reserve")
     return []
-
-
-def _ensure_levels(tx: Tx, levels: Sequence[Level]) -> None:
-    key = rows(stock_levels.c.sku, stock_levels.c.location)
-    statement = (
-        insert_into(tx, stock_levels)
-        .from_select(
-            ["sku", "location", "on_hand", "reserved"],
-            select(*key.c, bindparam("on_hand", 0), bindparam("reserved", 0)).where(true()),
-        )
-        .on_conflict_do_nothing()
-    )
-    tx.execute(statement, {"rows": pack(levels)})
 
 
 _LEVELS = (
