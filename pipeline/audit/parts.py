@@ -6,24 +6,28 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Column,
     ColumnElement,
     FromClause,
     Select,
     String,
     Subquery,
+    Table,
     and_,
     case,
     cast,
     func,
+    literal,
     or_,
     select,
     true,
+    union_all,
 )
 
 from pipeline.chain import CHAINS, Chain
 from pipeline.order import SETTLED, Status
 from pipeline.storage.sql import members
-from pipeline.storage.tables import dispatches, orders
+from pipeline.storage.tables import dispatches, orders, stock_levels
 from pipeline.storage.tables import payment_operations as ops
 
 
@@ -69,6 +73,22 @@ def memberships() -> Subquery:
         )
         .select_from(dispatches.join(member, true()))
         .subquery("memberships")
+    )
+
+
+def level_differences(total: Column[int], rows: Table) -> Select[Any]:
+    """Levels at which a running `total` (of stock_levels) is not the sum of the quantities of `rows`: sku, location,
+    total, rows. Both sides as rows of one table, so that what is on one side only shows too."""
+    level, nothing = stock_levels.c, literal(0)
+    sides = union_all(
+        select(level.sku, level.location, total.label("total"), nothing.label("rows")),
+        select(rows.c.sku, rows.c.location, nothing, rows.c.quantity),
+    ).subquery("sides")
+    on_total, on_rows = func.sum(sides.c.total), func.sum(sides.c.rows)
+    return (
+        select(sides.c.sku, sides.c.location, on_total.label("total"), on_rows.label("rows"))
+        .group_by(sides.c.sku, sides.c.location)
+        .having(on_total != on_rows)
     )
 
 
