@@ -7,7 +7,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pydantic import SecretStr
+
 from pipeline.assembly import Application, assemble, open_database
+from pipeline.redaction import guard_logs
 from pipeline.settings import Settings, load_settings
 from pipeline.storage.database import Database
 from workers.announcer import BrokerAnnouncer
@@ -20,10 +23,12 @@ def actor() -> str:
 
 
 def configure_logging(settings: Settings) -> None:
+    """Log to standard error, nothing secret among it."""
     logging.basicConfig(
         level=settings.log_level.upper(),
         format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
     )
+    guard_logs(value.get_secret_value() for _, value in settings if isinstance(value, SecretStr))
     # httpx logs every URL, and a webhook's may hold a token; APScheduler every tick.
     for name in ("httpx", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
