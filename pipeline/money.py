@@ -1,15 +1,13 @@
-"""Money: integer minor units, the currency's own exponent (ISO 4217), and how halves are rounded."""
+"""Money: integer minor units, in the currency's own exponent (ISO 4217)."""
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from functools import cache
 
 from iso4217 import Currency
 
 from pipeline.errors import InvalidInput
-
-ROUNDING = {"half_up": ROUND_HALF_UP, "half_even": ROUND_HALF_EVEN}
 
 
 @cache
@@ -44,8 +42,3 @@ def to_text(minor: int, currency: str) -> str:
         return str(minor)
     whole, fraction = divmod(abs(minor), 10**places)
     return f"{'-' if minor < 0 else ''}{whole}.{fraction:0{places}}"
-
-
-def round_minor(amount: Decimal, mode: str) -> int:
-    """An amount in minor units with a fraction, rounded by `mode` (half_up or half_even)."""
-    return int(amount.quantize(Decimal(1), rounding=ROUNDING[mode]))

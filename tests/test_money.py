@@ -1,15 +1,13 @@
-"""Money is whole minor units of its own currency, and halves go where the policy says."""
+"""Money is whole minor units of its own currency."""
 
 from __future__ import annotations
-
-from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InvalidInput
-from pipeline.money import exponent, round_minor, to_minor, to_text
+from pipeline.money import exponent, to_minor, to_text
 
 CURRENCIES = ["JPY", "EUR", "USD", "KWD", "CLF"]
 
@@ -70,19 +68,3 @@ def test_an_amount_is_shown_with_all_its_places(minor: int, currency: str, text:
 @given(minor=st.integers(-(10**15), 10**15), currency=st.sampled_from(CURRENCIES))
 def test_what_is_shown_reads_back_as_the_same_amount(minor: int, currency: str) -> None:
     assert to_minor(to_text(minor, currency), currency) == minor
-
-
-@pytest.mark.parametrize(
-    ("amount", "half_up", "half_even"),
-    [
-        ("0.4", 0, 0),
-        ("0.5", 1, 0),
-        ("0.6", 1, 1),
-        ("1.5", 2, 2),
-        ("2.5", 3, 2),
-        ("2.51", 3, 3),
-    ],
-)
-def test_a_half_goes_up_or_to_the_even_neighbour(amount: str, half_up: int, half_even: int) -> None:
-    assert round_minor(Decimal(amount), "half_up") == half_up
-    assert round_minor(Decimal(amount), "half_even") == half_even

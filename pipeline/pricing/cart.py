@@ -1,0 +1,41 @@
+"""What is to be priced: an order with the facts that were looked up for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CartLine:
+    """Units of one SKU at one unit price (minor units). `origin` says where the price is from:
+    `as_sold`, `catalogue`, or `group NAME`, with ` from N` for a quantity break. `weight` of one
+    unit in grams."""
+
+    sku: str
+    quantity: int
+    unit_price: int
+    origin: str = "catalogue"
+    categories: frozenset[str] = frozenset()
+    tax_class: str = "standard"
+    weight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cart:
+    """`at` (aware) is when the order was accepted. `as_sold`: prices are agreed, no promotions.
+    `coupons` as given; `first_order`: the customer has no earlier order that stands."""
+
+    currency: str
+    at: datetime
+    source: str
+    lines: tuple[CartLine, ...]
+    country: str
+    region: str | None = None
+    postal_code: str | None = None
+    customer_group: str | None = None
+    vat_id: str | None = None
+    first_order: bool = False
+    coupons: tuple[str, ...] = ()
+    shipping_method: str | None = None
+    as_sold: bool = False

@@ -1,0 +1,78 @@
+"""Making a cart: an order and the facts that were looked up for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.order import Line, Order
+from pipeline.pricing.cart import Cart, CartLine
+from pipeline.pricing.prices import ListPrice, choose
+from pipeline.pricing.quote import NotPriced
+
+#: By (sku, currency).
+Prices = Mapping[tuple[str, str], Sequence[ListPrice]]
+
+
+@dataclass(frozen=True, slots=True)
+class Goods:
+    """What pricing wants to know of a product; `weight` of one unit in grams."""
+
+    categories: frozenset[str] = frozenset()
+    tax_class: str = "standard"
+    weight: int = 0
+
+
+def is_as_sold(order: Order) -> bool:
+    """Whether the order's own prices count, where it states them."""
+    return order.source.policy.price_policy == "as_sold"
+
+
+def asks_catalogue(order: Order, line: Line) -> bool:
+    """Whether the catalogue says what a unit of `line` costs."""
+    return line.unit_price is None or not is_as_sold(order)
+
+
+def cart_of(
+    order: Order, goods: Mapping[str, Goods], prices: Prices, *, first_order: bool
+) -> Cart | NotPriced:
+    """Pure: what `order` is priced as; its lines are the order's, in their order."""
+    customer, address = order.document["customer"], order.document["ship_to"]
+    group = customer.get("group")
+    lines = []
+    for line in order.lines:
+        found = goods.get(line.sku)
+        if found is None:
+            return NotPriced("unknown_sku", {"skus": [line.sku]})
+        priced = _priced(order, line, prices, group)
+        if priced is None:
+            return NotPriced("no_price", {"sku": line.sku, "currency": order.currency})
+        lines.append(
+            CartLine(
+                line.sku, line.quantity, *priced, found.categories, found.tax_class, found.weight
+            )
+        )
+    return Cart(
+        currency=order.currency,
+        at=order.accepted_at,
+        source=order.source.name,
+        lines=tuple(lines),
+        country=order.country,
+        region=address.get("region"),
+        postal_code=address.get("postal_code"),
+        customer_group=group,
+        vat_id=customer.get("vat_id"),
+        first_order=first_order,
+        coupons=tuple(order.coupons),
+        shipping_method=order.document.get("shipping_method"),
+        as_sold=is_as_sold(order),
+    )
+
+
+def _priced(order: Order, line: Line, prices: Prices, group: str | None) -> tuple[int, str] | None:
+    """What a unit of the line costs, and where that is from."""
+    if line.unit_price is not None and is_as_sold(order):
+        return line.unit_price, "as_sold"
+    listed = prices.get((line.sku, order.currency), ())
+    chosen = choose(listed, line.quantity, group, order.accepted_at)
+    return None if chosen is None else (chosen.amount, chosen.origin)

@@ -1,0 +1,102 @@
+"""What an order costs. docs/pricing.md says how it is calculated; each module here is a part of it.
+
+unit price → line promotions → order promotions → shipping → shipping promotions → tax → total
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.pricing.basket import Basket
+from pipeline.pricing.candidates import NONE
+from pipeline.pricing.cart import Cart
+from pipeline.pricing.coupons import used_codes
+from pipeline.pricing.promotions import apply
+from pipeline.pricing.quote import NotPriced, Quote, QuotedLine, QuotedShipping
+from pipeline.pricing.ruleset import RuleSet
+from pipeline.pricing.shipping import Shipment, ship
+from pipeline.pricing.tax import Assessment
+
+
+def price(cart: Cart, rules: RuleSet) -> Quote | NotPriced:
+    """The quote of `cart` by `rules`, or why there is none. The same goods cost the same in whatever
+    order the lines come."""
+    basket = Basket.of(cart)
+    coupons = rules.coupons.admit(cart.coupons, basket.at)
+    if isinstance(coupons, NotPriced):
+        return coupons
+    shipment = _discount_and_ship(basket, rules, [coupon.code for coupon in coupons])
+    if isinstance(shipment, NotPriced):
+        return shipment
+    used = used_codes(coupons, basket)
+    if isinstance(used, NotPriced):
+        return used
+    assessment = rules.taxes.assess(basket, shipment.tax_class if shipment else None)
+    if isinstance(assessment, NotPriced):
+        return assessment
+    return _total(basket, shipment, assessment, used, rules)
+
+
+def _discount_and_ship(
+    basket: Basket, rules: RuleSet, codes: Sequence[str]
+) -> Shipment | NotPriced | None:
+    """Promotions and shipping; None: nothing is shipped, or its price is in that of the goods."""
+    cart, offers = basket.cart, rules.offers(basket.cart.currency)
+    found = NONE if cart.as_sold else offers.promotions.candidates(basket, codes)
+    apply(found.lines, basket, codes)
+    apply(found.order, basket, codes)
+    method = cart.shipping_method or (None if cart.as_sold else rules.default_shipping)
+    if method is None:
+        return None
+    shipment = ship(basket, offers.methods, method)
+    if isinstance(shipment, Shipment):
+        apply(found.shipping, basket, codes)
+    return shipment
+
+
+def _total(
+    basket: Basket,
+    shipment: Shipment | None,
+    assessment: Assessment,
+    used: tuple[str, ...],
+    rules: RuleSet,
+) -> Quote:
+    nets, taxes = _split(basket.amounts, assessment, rules.includes_tax)
+    shipping = None
+    if shipment is not None:
+        discount, net, tax = shipment.price - basket.amounts[-1], nets[-1], taxes[-1]
+        shipping = QuotedShipping(shipment.id, shipment.price, discount, net, tax, net + tax)
+    net, tax = sum(nets), sum(taxes)
+    return Quote(
+        tuple([_line(basket, place, assessment.rates, nets, taxes) for place in basket.places]),
+        shipping,
+        net,
+        tax,
+        net + tax,
+        rules.includes_tax,
+        rules.rounding_mode,
+        rules.rounding_level,
+        used,
+        tuple(basket.steps),
+    )
+
+
+def _split(
+    amounts: Sequence[int], assessment: Assessment, includes_tax: bool
+) -> tuple[Sequence[int], Sequence[int]]:
+    """What of each amount, lines and shipping, is net, and the tax to be paid on it."""
+    taxes = assessment.taxes
+    if includes_tax:
+        amounts = [amount - tax for amount, tax in zip(amounts, taxes, strict=True)]
+    return amounts, [0] * len(taxes) if assessment.exempt else taxes
+
+
+def _line(
+    basket: Basket, place: int, rates: Sequence[str], nets: Sequence[int], taxes: Sequence[int]
+) -> QuotedLine:
+    line = basket.lines[place]
+    discount = line.unit_price * line.quantity - basket.amounts[place]
+    net, tax = nets[place], taxes[place]
+    return QuotedLine(
+        line.sku, line.quantity, line.unit_price, discount, rates[place], net, tax, net + tax
+    )

@@ -1,0 +1,89 @@
+"""Using coupons: what an order's use counts against, and whether the limits leave room for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.order import Order
+from pipeline.pricing.ruleset import RuleSet
+
+#: What is counted: (rules, code, customer); customer "" is everyone together.
+Key = tuple[str, str, str]
+EVERYONE = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """An order's use of a coupon. It counts for all and, where `customer` isn't "", for them; a
+    limit of None is none."""
+
+    order_id: int
+    rules: str
+    code: str
+    customer: str
+    limit: int | None = None
+    limit_per_customer: int | None = None
+
+    @property
+    def counts(self) -> list[tuple[Key, int | None]]:
+        """What it counts against, each with its limit."""
+        overall = ((self.rules, self.code, EVERYONE), self.limit)
+        if self.customer == EVERYONE:
+            return [overall]
+        return [overall, ((self.rules, self.code, self.customer), self.limit_per_customer)]
+
+
+def uses_of(order: Order, name: str, rules: RuleSet, codes: Iterable[str]) -> list[Use]:
+    """What it is for `order` to use those of `codes` that `rules` know; `name` is the rules'."""
+    found = {coupon.code: coupon for code in codes if (coupon := rules.coupon(code))}
+    return [
+        Use(
+            order.id, name, coupon.code, order.customer or EVERYONE,
+            coupon.limit, coupon.limit_per_customer,
+        )
+        for coupon in found.values()
+    ]  # fmt: skip
+
+
+def spent(uses: Iterable[Use], used: Mapping[Key, int]) -> str | None:
+    """The first code among `uses` that a limit leaves no use of; None if all may be taken."""
+    for use in uses:
+        for key, limit in use.counts:
+            if limit is not None and used.get(key, 0) >= limit:
+                return use.code
+    return None
+
+
+class Purse:
+    """How often coupons are used, as order after order takes them."""
+
+    def __init__(self, used: Mapping[Key, int]) -> None:
+        self._used = dict(used)
+
+    def spent(self, uses: Iterable[Use]) -> str | None:
+        """As `spent`, by what is used by now."""
+        return spent(uses, self._used)
+
+    def take(self, uses: Iterable[Use]) -> None:
+        """Count them: for those that come after, they are used."""
+        for use in uses:
+            for key, _ in use.counts:
+                self._used[key] = self._used.get(key, 0) + 1
+
+
+def keys_of(uses: Iterable[Use]) -> list[Key]:
+    """Everything that `uses` count against, in the order in which it is locked."""
+    return sorted({key for use in uses for key, _ in use.counts})
+
+
+def added_up(uses: Sequence[Use]) -> list[tuple[Key, int, int | None]]:
+    """What is counted, in the order of keys: how many more, and the highest limit they keep to."""
+    times: dict[Key, int] = {}
+    highest: dict[Key, int | None] = {}
+    for use in uses:
+        for key, limit in use.counts:
+            known = highest.get(key, 0)
+            times[key] = times.get(key, 0) + 1
+            highest[key] = None if limit is None or known is None else max(known, limit)
+    return [(key, times[key], highest[key]) for key in sorted(times)]

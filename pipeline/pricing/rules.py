@@ -1,0 +1,347 @@
+"""The rules of pricing as data: what `ordermill pricing import` reads. docs/pricing.md is their meaning."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+import pycountry
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from pipeline.errors import InvalidInput
+from pipeline.money import to_minor
+from pipeline.pricing.address import normal_postal
+
+
+def _text(value: Any) -> Any:
+    """YAML reads 4.90 as a number; its shortest decimal form is what was meant."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def no_bare_number(value: Any) -> Any:
+    """A bare number would be taken for seconds since 1970: 20261123 for a day in that year's August."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return value
+    raise ValueError("expected a date or a date and time such as 2026-11-23T08:00")
+
+
+def _decimal(value: str) -> str:
+    number = Decimal(value)
+    if not number.is_finite() or number < 0:
+        raise ValueError("expected a decimal number that is not negative")
+    return value
+
+
+def _amounts(given: dict[str, str]) -> dict[str, str]:
+    for currency, amount in given.items():
+        try:
+            to_minor(amount, currency)
+        except InvalidInput as error:
+            raise ValueError(str(error)) from None
+    return given
+
+
+def _country_or_all(code: str) -> str:
+    return code if code == "*" else _country(code)
+
+
+def _country(code: str) -> str:
+    if pycountry.countries.get(alpha_2=code) is None:
+        raise ValueError("expected an ISO 3166-1 alpha-2 country code such as DE")
+    return code
+
+
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError):
+        raise ValueError("expected a time zone such as Europe/Berlin") from None
+    return name
+
+
+_AS_TEXT = BeforeValidator(_text, json_schema_input_type=str | int | float)
+DecimalText = Annotated[
+    str, _AS_TEXT, Field(pattern=r"^\d{1,12}(\.\d{1,6})?$"), AfterValidator(_decimal)
+]
+Percent = Annotated[DecimalText, AfterValidator(lambda p: _at_most(p, 100))]
+Rate = Annotated[DecimalText, AfterValidator(lambda r: _at_most(r, 1))]
+Amounts = Annotated[dict[str, DecimalText], Field(min_length=1), AfterValidator(_amounts)]
+Country = Annotated[str, AfterValidator(_country)]
+CountryOrAll = Annotated[str, AfterValidator(_country_or_all)]
+Name = Annotated[str, _AS_TEXT, Field(min_length=1, max_length=64)]
+Names = frozenset[Name]
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+Count = Annotated[int, Field(ge=1)]
+Moment = Annotated[datetime, BeforeValidator(no_bare_number)]
+
+
+def _at_most(value: str, limit: int) -> str:
+    if Decimal(value) > limit:
+        raise ValueError(f"expected at most {limit}")
+    return value
+
+
+def _repeated(values: Iterable[Any]) -> list[Any]:
+    return [value for value, times in Counter(values).items() if times > 1]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Dated(_Model):
+    valid_from: Moment | None = None
+    valid_until: Moment | None = None
+
+
+class Selector(_Model):
+    """Which lines: those with one of the SKUs or categories, and none of the excepted SKUs."""
+
+    skus: Names = frozenset()
+    categories: Names = frozenset()
+    except_skus: Names = frozenset()
+
+
+class Conditions(_Dated):
+    """All must hold; see docs/pricing.md."""
+
+    min_spend: Amounts | None = None
+    min_quantity: Count | None = None
+    skus: Names = frozenset()
+    categories: Names = frozenset()
+    sources: Names = frozenset()
+    customer_groups: Names = frozenset()
+    first_order: bool = False
+    weekdays: frozenset[Weekday] = frozenset()
+
+
+class PercentOff(_Model):
+    type: Literal["percent"]
+    percent: Percent
+    cap: Amounts | None = None
+
+
+class FixedOff(_Model):
+    type: Literal["fixed"]
+    amount: Amounts
+
+
+class FixedPrice(_Model):
+    type: Literal["fixed_price"]
+    price: Amounts
+
+
+class QuantityTier(_Model):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    at_least: Count = Field(alias="from")
+    percent: Percent
+
+
+class SpendTier(_Model):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    at_least: Amounts = Field(alias="from")
+    percent: Percent
+
+
+class TieredByQuantity(_Model):
+    type: Literal["tiered_by_quantity"]
+    tiers: Annotated[tuple[QuantityTier, ...], Field(min_length=1)]
+
+
+class TieredBySpend(_Model):
+    type: Literal["tiered_by_spend"]
+    tiers: Annotated[tuple[SpendTier, ...], Field(min_length=1)]
+
+
+class BuyGet(_Model):
+    type: Literal["buy_get"]
+    buy: Count
+    get: Count
+    percent: Percent = "100"
+    of: Selector | None = None
+
+
+class CheapestFree(_Model):
+    type: Literal["cheapest_free"]
+    every: Annotated[int, Field(ge=2)]
+
+
+class Bundle(_Model):
+    type: Literal["bundle"]
+    units: Annotated[dict[Name, Count], Field(min_length=1)]
+    price: Amounts
+
+
+class FreeShipping(_Model):
+    type: Literal["free_shipping"]
+
+
+Effect = Annotated[
+    PercentOff
+    | FixedOff
+    | FixedPrice
+    | TieredByQuantity
+    | TieredBySpend
+    | BuyGet
+    | CheapestFree
+    | Bundle
+    | FreeShipping,
+    Field(discriminator="type"),
+]
+Target = Literal["lines", "order", "shipping"]
+
+_ALLOWED: dict[str, frozenset[str]] = {
+    "lines": frozenset(
+        {
+            "percent", "fixed", "fixed_price", "tiered_by_quantity", "tiered_by_spend", "buy_get",
+            "cheapest_free", "bundle",
+        }
+    ),
+    "order": frozenset({"percent", "fixed", "tiered_by_quantity", "tiered_by_spend"}),
+    "shipping": frozenset({"percent", "fixed", "fixed_price", "free_shipping"}),
+}  # fmt: skip
+
+
+class Promotion(_Model):
+    id: Name
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    target: Target = "lines"
+    effect: Effect
+    lines: Selector = Selector()
+    when: Conditions = Conditions()
+    priority: int = 100
+    group: Name | None = None
+    last: bool = False
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Promotion:
+        allowed = _ALLOWED[self.target]
+        if self.effect.type not in allowed:
+            raise ValueError(
+                f"effect.type: {self.effect.type!r} has no meaning for target {self.target!r}; "
+                f"expected one of {', '.join(sorted(allowed))}"
+            )
+        if isinstance(self.effect, Bundle) and self.lines != Selector():
+            raise ValueError("lines: a bundle names its SKUs itself; expected no selector")
+        return self
+
+
+class Coupon(_Dated):
+    """A code that lets promotions apply. Limits: None is no limit."""
+
+    code: Annotated[Name, AfterValidator(str.upper)]
+    promotions: Annotated[tuple[Name, ...], Field(min_length=1)]
+    limit: Count | None = None
+    limit_per_customer: Count | None = None
+
+
+class ShippingRate(_Model):
+    countries: frozenset[CountryOrAll] = frozenset()
+    regions: Names = frozenset()
+    postal_prefixes: Names = frozenset()
+    up_to_weight: Annotated[int, Field(ge=0)] | None = None
+    from_value: Amounts | None = None
+    price: Amounts
+
+
+class ShippingMethod(_Model):
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    tax: Name = Field(default="standard", description="a tax class, or `proportional`")
+    rates: Annotated[tuple[ShippingRate, ...], Field(min_length=1)]
+
+
+class Shipping(_Model):
+    default: Name | None = None
+    methods: dict[Name, ShippingMethod] = {}
+
+    @model_validator(mode="after")
+    def _default_exists(self) -> Shipping:
+        if self.default is not None and self.default not in self.methods:
+            raise ValueError(f"default: {self.default!r} is none of the methods")
+        return self
+
+
+class TaxRate(_Model):
+    name: Name
+    rate: Rate
+
+
+class TaxZone(_Model):
+    name: Name
+    country: CountryOrAll
+    region: Name | None = None
+    postal_prefix: Name | None = None
+    rates: dict[Name, tuple[TaxRate, ...]]
+
+
+class Tax(_Model):
+    zones: tuple[TaxZone, ...] = ()
+    exempt_groups: Names = frozenset()
+    home: Country | None = Field(
+        default=None, description="where we are registered: for reverse charge"
+    )
+
+    @model_validator(mode="after")
+    def _zones_differ(self) -> Tax:
+        twice = _repeated((z.country, z.region, normal_postal(z.postal_prefix)) for z in self.zones)
+        if twice:
+            raise ValueError(f"zones: two zones for {twice[0]}")
+        return self
+
+
+class Rounding(_Model):
+    mode: Literal["half_up", "half_even"] = "half_up"
+    level: Literal["unit", "line", "document"] = "line"
+
+
+class Rules(_Model):
+    """One rule set. Nothing set: no tax, no shipping, no promotions."""
+
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    includes_tax: bool = False
+    rounding: Rounding = Rounding()
+    tax: Tax = Tax()
+    shipping: Shipping = Shipping()
+    promotions: tuple[Promotion, ...] = ()
+    coupons: tuple[Coupon, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_meet(self) -> Rules:
+        known = [promotion.id for promotion in self.promotions]
+        codes = [coupon.code for coupon in self.coupons]
+        wrong = [
+            *(f"promotions: two have the id {twice!r}" for twice in _repeated(known)),
+            *(f"coupons: two have the code {twice!r}" for twice in _repeated(codes)),
+            *(
+                f"coupons.{n}.promotions: there is no promotion {promotion!r}"
+                for n, coupon in enumerate(self.coupons)
+                for promotion in coupon.promotions
+                if promotion not in known
+            ),
+        ]
+        if wrong:  # all of it at once: a line each
+            raise ValueError("\n".join(wrong))
+        return self
+
+
+def told(rules: Rules) -> dict[str, Any]:
+    """What of `rules` differs from the defaults, as plain data that reads back as the same rules.
+    Sets are sorted: the same rules are told the same way."""
+    return {
+        key: _plain(value)
+        for key, value in rules.model_dump(by_alias=True, exclude_defaults=True).items()
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return sorted(value) if isinstance(value, frozenset) else value

@@ -1,0 +1,202 @@
+"""Coupons: which codes are accepted, what they let apply, and which of them are used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.pricing.cart import Cart
+from tests.pricing.carts import (
+    applied,
+    cart,
+    discounts,
+    explained,
+    line,
+    promotion,
+    quoted,
+    refused,
+    ruled,
+    shipped,
+    taxed,
+)
+
+MUG = line("MUG", 1000)
+TEN = promotion("percent", "ten", percent=10)
+BIG = promotion("percent", "big", percent=50, when={"min_spend": {"EUR": "100.00"}})
+
+
+def coupon(code: str, *promotions: str, **given: Any) -> dict[str, Any]:
+    return {"code": code, "promotions": list(promotions) or ["ten"], **given}
+
+
+def buying(*codes: str, **facts: Any) -> Cart:
+    return cart(MUG, coupons=codes, **facts)
+
+
+def why(bought: Cart, *coupons: dict[str, Any], **rules: Any) -> tuple[str, str]:
+    """The reason and the code for which an order is rejected."""
+    found = refused(bought, coupons=coupons, **{"promotions": [TEN, BIG], **rules})
+    assert found.final
+    return found.reason, found.detail["coupon"]
+
+
+def test_a_promotion_named_by_a_coupon_waits_for_its_code() -> None:
+    rules = {"promotions": [TEN], "coupons": [coupon("SAVE")]}
+
+    assert applied(quoted(buying(), **rules)) == []
+    assert applied(quoted(buying("SAVE"), **rules)) == ["ten"]
+
+
+def test_other_promotions_need_none() -> None:
+    found = quoted(
+        buying(), promotions=[TEN, {**TEN, "id": "all"}], coupons=[coupon("SAVE", "ten")]
+    )
+
+    assert applied(found) == ["all"]
+
+
+@pytest.mark.parametrize("given", ["save", "Save", "SAVE"])
+@pytest.mark.parametrize("written", ["save", "SAVE"])
+def test_case_does_not_matter(given: str, written: str) -> None:
+    found = quoted(buying(given), promotions=[TEN], coupons=[coupon(written)])
+
+    assert found.coupons == ("SAVE",)
+    assert explained(found, "promotion")[0]["coupon"] == "SAVE"
+
+
+def test_a_code_given_twice_is_one() -> None:
+    found = quoted(buying("SAVE", "save"), promotions=[TEN], coupons=[coupon("SAVE")])
+
+    assert (found.coupons, discounts(found)) == (("SAVE",), [100])
+
+
+def test_a_coupon_may_name_several_promotions() -> None:
+    promotions = [TEN, promotion("percent", "order", target="order", percent=10)]
+
+    found = quoted(buying("SAVE"), promotions=promotions, coupons=[coupon("SAVE", "ten", "order")])
+
+    assert discounts(found) == [190]
+
+
+def test_several_coupons_add_up() -> None:
+    promotions = [TEN, promotion("percent", "order", target="order", percent=10)]
+    coupons = [coupon("A", "ten"), coupon("B", "order")]
+
+    found = quoted(buying("B", "A"), promotions=promotions, coupons=coupons)
+
+    assert (discounts(found), found.coupons) == ([190], ("B", "A"))
+
+
+def test_two_coupons_that_name_one_promotion_apply_it_once_and_are_both_used() -> None:
+    found = quoted(buying("B", "A"), promotions=[TEN], coupons=[coupon("A"), coupon("B")])
+
+    assert (discounts(found), found.coupons) == ([100], ("B", "A"))
+    assert explained(found, "promotion")[0]["coupon"] == "B"
+
+
+# --- What rejects an order ------------------------------------------------------------------------
+
+
+def test_an_unknown_code() -> None:
+    assert why(buying("SAVE", "SAFE"), coupon("SAVE")) == ("coupon_unknown", "SAFE")
+
+
+@pytest.mark.parametrize(
+    "validity",
+    [
+        {"valid_until": "2026-11-23T12:00:00"},
+        {"valid_from": "2026-11-23T12:00:01"},
+        {"valid_from": "2026-11-24", "valid_until": "2026-11-25"},
+    ],
+)
+def test_a_code_outside_its_validity(validity: dict[str, str]) -> None:
+    assert why(buying("SAVE"), coupon("SAVE", **validity)) == ("coupon_expired", "SAVE")
+
+
+def test_a_code_within_its_validity_is_fine() -> None:
+    validity = {"valid_from": "2026-11-23T12:00:00", "valid_until": "2026-11-23T12:00:01"}
+
+    assert quoted(buying("SAVE"), promotions=[TEN], coupons=[coupon("SAVE", **validity)]).coupons
+
+
+def test_a_validity_is_meant_in_the_rules_timezone() -> None:
+    until = coupon("SAVE", valid_until="2026-11-23T12:30:00")
+
+    assert why(buying("SAVE"), until, timezone="Europe/Berlin") == ("coupon_expired", "SAVE")
+
+
+@pytest.mark.parametrize(
+    ("bought", "rules"),
+    [
+        (buying("SAVE"), {"promotions": [{**BIG, "id": "ten"}]}),  # its condition doesn't hold
+        (buying("SAVE", as_sold=True), {}),  # agreed prices
+        (buying("SAVE", currency="USD"), {"promotions": [{**BIG, "id": "ten"}]}),
+        (  # nothing is off for one unit
+            buying("SAVE"),
+            {"promotions": [promotion("cheapest_free", "ten", every=3)]},
+        ),
+        (  # nothing is shipped
+            buying("SAVE"),
+            {"promotions": [promotion("free_shipping", "ten", target="shipping")]},
+        ),
+        (  # another was the last
+            buying("SAVE"),
+            {"promotions": [TEN, promotion("percent", "a", percent=1, last=True)]},
+        ),
+    ],
+)
+def test_a_code_of_no_use(bought: Cart, rules: dict[str, Any]) -> None:
+    assert why(bought, coupon("SAVE"), **rules) == ("coupon_not_applicable", "SAVE")
+
+
+def test_a_code_is_of_use_if_one_of_its_promotions_is() -> None:
+    found = quoted(buying("SAVE"), promotions=[TEN, BIG], coupons=[coupon("SAVE", "big", "ten")])
+
+    assert found.coupons == ("SAVE",)
+
+
+def test_a_code_that_lost_to_a_better_offer_is_accepted_but_not_used() -> None:
+    promotions = [
+        {**TEN, "group": "best"},
+        promotion("percent", "sale", percent=20, group="best"),
+    ]
+
+    found = quoted(buying("SAVE"), promotions=promotions, coupons=[coupon("SAVE")])
+
+    assert (applied(found), found.coupons) == (["sale"], ())
+
+
+@pytest.mark.parametrize(
+    ("bought", "reason"),
+    [
+        (buying("LATE", "NONE"), "coupon_expired"),
+        (buying("NONE", "LATE"), "coupon_unknown"),
+        (buying("BIG", "NONE"), "coupon_unknown"),
+        (buying("NONE", shipping_method="pigeon"), "coupon_unknown"),
+        (buying("BIG", shipping_method="pigeon"), "no_shipping_method"),
+        (buying("BIG", country="JP"), "no_shipping_rate"),
+        (buying("BIG"), "coupon_not_applicable"),
+        (buying(), "no_tax_rate"),
+    ],
+)
+def test_where_several_reasons_hold_the_first_counts(bought: Cart, reason: str) -> None:
+    found = refused(
+        bought,
+        promotions=[TEN, BIG],
+        coupons=[coupon("LATE", valid_until="2026-01-01"), coupon("BIG", "big")],
+        shipping=shipped("4.90", countries=["DE"]),
+        tax=taxed("0.2", country="US"),
+    )
+
+    assert found.reason == reason
+
+
+def test_a_rule_set_finds_a_coupon_by_its_code() -> None:
+    rules = ruled(promotions=[TEN], coupons=[coupon("save", limit=100, limit_per_customer=1)])
+
+    found = rules.coupon("Save")
+
+    assert found is not None
+    assert (found.code, found.limit, found.limit_per_customer) == ("SAVE", 100, 1)
+    assert rules.coupon("SAFE") is None

@@ -1,0 +1,131 @@
+"""What shipping costs: the method, then the first of its rates that fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.pricing.cart import Cart
+from tests.pricing.carts import cart, line, promotion, quoted, refused, shipped
+
+MUG = line("MUG", 1000, 3, weight=400)
+BOX = line("BOX", 500, 1, weight=800)
+
+
+def method(*rates: dict[str, Any], name: str = "Post") -> dict[str, Any]:
+    """Each rate costs 1.00 more than the one before, unless it says what it costs."""
+    priced = [{"price": {"EUR": n}, **rate} for n, rate in enumerate(rates, start=1)]
+    return {"name": name, "rates": priced}
+
+
+def rate_of(bought: Cart, *rates: dict[str, Any]) -> int:
+    """Which rate counts, from 1 on, or what that one costs."""
+    found = quoted(bought, shipping={"default": "post", "methods": {"post": method(*rates)}})
+    assert found.shipping is not None
+    return found.shipping.price // 100
+
+
+ANYWHERE: dict[str, Any] = {}
+
+
+# --- The method -----------------------------------------------------------------------------------
+
+TWO = {
+    "default": "post",
+    "methods": {"post": method(ANYWHERE), "express": method({"price": {"EUR": 9}}, name="Express")},
+}
+
+
+@pytest.mark.parametrize(
+    ("named", "as_sold", "used"),
+    [
+        (None, False, "post"),
+        ("post", False, "post"),
+        ("express", False, "express"),
+        (None, True, None),  # what was sold elsewhere pays for shipping only if it says how
+        ("express", True, "express"),
+    ],
+)
+def test_the_orders_method_or_the_default(
+    named: str | None, as_sold: bool, used: str | None
+) -> None:
+    found = quoted(cart(MUG, shipping_method=named, as_sold=as_sold), shipping=TWO)
+
+    assert (found.shipping and found.shipping.method) == used
+
+
+def test_no_method_no_default_no_shipping() -> None:
+    found = quoted(cart(MUG), shipping={"methods": TWO["methods"]})
+
+    assert (found.shipping, found.total) == (None, 3000)
+
+
+@pytest.mark.parametrize("rules", [{}, {"shipping": TWO}])
+def test_an_unknown_method_rejects_the_order(rules: dict[str, Any]) -> None:
+    found = refused(cart(MUG, shipping_method="pigeon"), **rules)
+
+    assert (found.reason, found.final) == ("no_shipping_method", True)
+    assert found.detail == {"shipping_method": "pigeon"}
+
+
+# --- The rate -------------------------------------------------------------------------------------
+
+
+def test_the_first_rate_that_fits_counts() -> None:
+    assert rate_of(cart(MUG), ANYWHERE, ANYWHERE) == 1
+    assert rate_of(cart(MUG), {"countries": ["FR"]}, ANYWHERE, {"countries": ["DE"]}) == 2
+
+
+@pytest.mark.parametrize(
+    ("rate", "facts", "fits"),
+    [
+        ({"countries": ["DE", "AT"]}, {"country": "AT"}, True),
+        ({"countries": ["DE", "AT"]}, {"country": "FR"}, False),
+        ({"countries": ["*"]}, {"country": "JP"}, True),
+        ({"regions": ["NY"]}, {"region": "NY"}, True),
+        ({"regions": ["NY"]}, {"region": "ny"}, False),  # as they are
+        ({"regions": ["NY"]}, {"region": None}, False),
+        ({"postal_prefixes": ["10", "2"]}, {"postal_code": "10115"}, True),
+        ({"postal_prefixes": ["10", "2"]}, {"postal_code": "30115"}, False),
+        ({"postal_prefixes": ["10", "2"]}, {"postal_code": None}, False),
+        ({"postal_prefixes": ["sw1a 1"]}, {"postal_code": "SW1A1aa"}, True),
+        ({"postal_prefixes": ["SW1A1"]}, {"postal_code": " sw1a 1aa "}, True),
+        ({"countries": ["DE"], "postal_prefixes": ["9"]}, {"postal_code": "10115"}, False),
+        ({"up_to_weight": 2000}, {}, True),  # 3 × 400 + 800, inclusive
+        ({"up_to_weight": 1999}, {}, False),
+        ({"from_value": {"EUR": "35.00"}}, {}, True),
+        ({"from_value": {"EUR": "35.01"}}, {}, False),
+        ({"from_value": {"USD": "1.00"}}, {}, False),
+        ({"price": {"USD": "1.00"}}, {}, False),
+    ],
+)
+def test_a_rate_fits_by_address_weight_and_value(
+    rate: dict[str, Any], facts: dict[str, Any], fits: bool
+) -> None:
+    other = {"price": {"EUR": 99}}
+    rate = {"price": {"EUR": 1}, **rate}
+
+    assert rate_of(cart(MUG, BOX, **facts), rate, other) == (1 if fits else 99)
+
+
+def test_the_value_is_what_the_goods_cost_after_promotions() -> None:
+    rates = [{"from_value": {"EUR": "30.00"}, "price": {"EUR": 0}}, {"price": {"EUR": 5}}]
+    rules = {"shipping": {"default": "post", "methods": {"post": method(*rates)}}}
+    off = promotion("fixed", target="order", amount={"EUR": "0.01"})
+
+    assert quoted(cart(MUG), **rules).total == 3000
+    assert quoted(cart(MUG), promotions=[off], **rules).total == 2999 + 500
+
+
+def test_no_rate_that_fits_rejects_the_order() -> None:
+    found = refused(cart(MUG, country="FR"), shipping=shipped("4.90", countries=["DE"]))
+
+    assert (found.reason, found.final) == ("no_shipping_rate", True)
+    assert found.detail == {"shipping_method": "post", "country": "FR", "weight": 1200}
+
+
+def test_a_method_without_a_price_in_the_currency_has_no_rate() -> None:
+    found = refused(cart(MUG, currency="USD"), shipping=shipped("4.90"))
+
+    assert found.reason == "no_shipping_rate"
