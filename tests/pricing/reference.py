@@ -1,0 +1,560 @@
+"""What an order costs, a second time: docs/pricing.md written down as naively as it reads.
+
+Fractions, lists and sums; no index, no caching, no step that the page doesn't name, in the order
+in which the page names them. It shares the types with the real engine and nothing else, so where
+the two agree they agree on the page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from math import floor
+from zoneinfo import ZoneInfo
+
+from pipeline.money import exponent
+from pipeline.pricing.cart import Cart, CartLine
+from pipeline.pricing.prices import ListPrice
+from pipeline.pricing.quote import NotPriced, Quote, QuotedLine, QuotedShipping
+from pipeline.pricing.rules import (
+    Bundle,
+    BuyGet,
+    CheapestFree,
+    Coupon,
+    FixedOff,
+    FixedPrice,
+    FreeShipping,
+    PercentOff,
+    Promotion,
+    Rules,
+    Selector,
+    ShippingMethod,
+    ShippingRate,
+    TaxZone,
+    TieredByQuantity,
+    TieredBySpend,
+)
+
+WEEKDAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+EU = {
+    "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IT",
+    "LT", "LU", "LV", "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK",
+}  # fmt: skip
+
+
+def price(cart: Cart, rules: Rules) -> Quote | NotPriced:
+    """What `cart` costs by `rules`: a quote without its steps, or why there is none, without detail."""
+    try:
+        return _Calculation(cart, rules).quote()
+    except _Refused as refused:
+        return NotPriced(refused.reason, {}, refused.final)
+
+
+def unit_price(
+    prices: list[ListPrice], quantity: int, group: str | None, at: datetime
+) -> ListPrice | None:
+    """The catalogue's price: of those that fit, what is better first decides, then the next."""
+    left = [
+        p
+        for p in prices
+        if p.customer_group in ("", group)
+        and quantity >= p.from_quantity
+        and (p.valid_from is None or at >= p.valid_from)
+        and (p.valid_until is None or at < p.valid_until)
+    ]
+    left = [p for p in left if p.customer_group] or left
+    left = [p for p in left if p.valid_from or p.valid_until] or left
+    left = [p for p in left if p.from_quantity == max(x.from_quantity for x in left)]
+    begun = [p.valid_from for p in left if p.valid_from]
+    left = [p for p in left if p.valid_from == max(begun)] if begun else left
+    return left[0] if left else None
+
+
+def rounded(exact: Fraction, mode: str) -> int:
+    """To a minor unit; `exact` is not negative."""
+    if mode == "half_even":
+        return round(exact)
+    return floor(exact + Fraction(1, 2))
+
+
+def spread(amount: int, weights: list[int] | list[Fraction]) -> list[int]:
+    """Each the whole part of its exact share, and the units left over one each to the largest
+    remainders, ties to the first; if all weights are zero they count as equal."""
+    if not any(weights):
+        weights = [1 for _ in weights]
+    whole = sum(weights)
+    exact = [Fraction(amount) * weight / whole for weight in weights]
+    shares = [floor(share) for share in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda i: (shares[i] - exact[i], i))
+    for i in by_remainder[: amount - sum(shares)]:
+        shares[i] += 1
+    return shares
+
+
+class _Refused(Exception):
+    """The order is rejected; if not `final` it is held."""
+
+    def __init__(self, reason: str, *, final: bool = True) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.final = final
+
+
+@dataclass
+class _Taxed:
+    """What is taxed as one: a line (in so many units), or shipping, or a part of it at one rate."""
+
+    amount: int
+    rate: Decimal
+    units: int = 1
+
+
+class _Calculation:
+    """One order on its way through the page. Lines are in the page's order: "first" is first here."""
+
+    def __init__(self, cart: Cart, rules: Rules) -> None:
+        self.cart = cart
+        self.rules = rules
+        self.mode = rules.rounding.mode
+        self.zone = ZoneInfo(rules.timezone)
+        self.order = sorted(
+            range(len(cart.lines)),
+            key=lambda i: (cart.lines[i].sku, cart.lines[i].unit_price, cart.lines[i].quantity),
+        )
+        self.lines = [cart.lines[i] for i in self.order]
+        self.amounts = [line.unit_price * line.quantity for line in self.lines]
+        self.shipping = 0
+        self.applied: set[str] = set()
+        self.lost: set[str] = set()
+
+    def quote(self) -> Quote:
+        self.given = self.coupons_given()
+        self.promote("lines")
+        self.promote("order")
+        method = self.shipping_method()
+        shipping_price = 0
+        if method is not None:
+            shipping_price = self.shipping = self.shipping_price(method)
+            self.promote("shipping")
+        used = self.coupons_used()
+        return self.total(method, shipping_price, used)
+
+    # --- Amounts ----------------------------------------------------------------------------------
+
+    def minor(self, amounts: dict[str, str]) -> int:
+        return int(Fraction(amounts[self.cart.currency]) * 10 ** exponent(self.cart.currency))
+
+    def percent_of(self, amount: int | Fraction, percent: str) -> int:
+        return rounded(amount * Fraction(percent) / 100, self.mode)
+
+    # --- Promotions -------------------------------------------------------------------------------
+
+    def promote(self, target: str) -> None:
+        """Work through the promotions of one target."""
+        if self.cart.as_sold:
+            return
+        mine = [p for p in self.rules.promotions if p.target == target]
+        mine.sort(key=lambda p: (p.priority, p.id))
+        groups_done = set()
+        for promotion in mine:
+            if promotion.group is None:
+                rivals = [promotion]
+            elif promotion.group in groups_done:
+                continue
+            else:
+                rivals = [p for p in mine if p.group == promotion.group]
+                groups_done.add(promotion.group)
+            best = self.apply_best(rivals)
+            if best is not None and best.last:
+                return
+
+    def apply_best(self, rivals: list[Promotion]) -> Promotion | None:
+        """Apply the one that takes most off, the first of equals; if none takes anything, none."""
+        discounts = [(p, self.discounts(p)) for p in rivals if self.is_open(p) and self.holds(p)]
+        self.lost.update(p.id for p, _ in discounts if p.target == "shipping" and not self.shipping)
+        discounts = [(p, shares) for p, shares in discounts if sum(shares) > 0]
+        if not discounts:
+            return None
+        most = max(sum(shares) for _, shares in discounts)
+        best, shares = next((p, shares) for p, shares in discounts if sum(shares) == most)
+        if best.target == "shipping":
+            self.shipping -= sum(shares)
+        else:
+            self.amounts = [a - s for a, s in zip(self.amounts, shares, strict=True)]
+        self.applied.add(best.id)
+        self.lost.update(p.id for p, _ in discounts if p is not best)
+        return best
+
+    def is_open(self, promotion: Promotion) -> bool:
+        """Whether it needs no coupon, or the order gives one that names it; and has our currency."""
+        named_by = [c for c in self.rules.coupons if promotion.id in c.promotions]
+        amounts = [
+            promotion.when.min_spend,
+            getattr(promotion.effect, "amount", None),
+            getattr(promotion.effect, "price", None),
+            getattr(promotion.effect, "cap", None),
+        ]
+        if isinstance(promotion.effect, TieredBySpend):
+            amounts += [tier.at_least for tier in promotion.effect.tiers]
+        return (not named_by or any(c in self.given for c in named_by)) and all(
+            self.cart.currency in amount for amount in amounts if amount is not None
+        )
+
+    def fits(self, selector: Selector, line: CartLine) -> bool:
+        if line.sku in selector.except_skus:
+            return False
+        if not selector.skus and not selector.categories:
+            return True
+        return line.sku in selector.skus or bool(line.categories & selector.categories)
+
+    def selected(self, selector: Selector) -> list[int]:
+        """The positions of the lines that fit, first to last."""
+        return [i for i, line in enumerate(self.lines) if self.fits(selector, line)]
+
+    def units(self, positions: list[int]) -> int:
+        return sum(self.lines[i].quantity for i in positions)
+
+    def spend(self, positions: list[int]) -> int:
+        return sum(self.amounts[i] for i in positions)
+
+    def holds(self, promotion: Promotion) -> bool:
+        """Whether its selector fits a line and all its conditions hold, on the amounts by now."""
+        when, cart = promotion.when, self.cart
+        selected = self.selected(promotion.lines)
+        weekday = WEEKDAYS[cart.at.astimezone(self.zone).weekday()]
+        return (
+            len(selected) > 0
+            and (when.min_spend is None or self.spend(selected) >= self.minor(when.min_spend))
+            and (when.min_quantity is None or self.units(selected) >= when.min_quantity)
+            and (not when.skus or any(x.sku in when.skus for x in self.lines))
+            and (not when.categories or any(x.categories & when.categories for x in self.lines))
+            and (not when.sources or cart.source in when.sources)
+            and (not when.customer_groups or cart.customer_group in when.customer_groups)
+            and (not when.first_order or cart.first_order)
+            and (not when.weekdays or weekday in when.weekdays)
+            and self.is_now(when.valid_from, when.valid_until)
+        )
+
+    def is_now(self, valid_from: datetime | None, valid_until: datetime | None) -> bool:
+        """Compared in UTC: the hour that a clock shows twice is two hours."""
+        now = self.cart.at.astimezone(UTC)
+        if valid_from is not None and now < self.in_utc(valid_from):
+            return False
+        return valid_until is None or now < self.in_utc(valid_until)
+
+    def in_utc(self, moment: datetime) -> datetime:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=self.zone)
+        try:
+            return moment.astimezone(UTC)
+        except OverflowError:  # the calendar's first or last day
+            return (datetime.max if moment.year > 1 else datetime.min).replace(tzinfo=UTC)
+
+    def discounts(self, promotion: Promotion) -> list[int]:
+        """What it takes off each line; for shipping one amount."""
+        if promotion.target == "lines":
+            return self.line_discounts(promotion)
+        if promotion.target == "order":
+            weights = [
+                self.amounts[i] if i in self.selected(promotion.lines) else 0
+                for i in range(len(self.lines))
+            ]
+            return spread(self.order_discount(promotion), weights)
+        return [self.shipping_discount(promotion)]
+
+    def line_discounts(self, promotion: Promotion) -> list[int]:
+        """Zero for the lines it doesn't look at, and for none more than the line's amount."""
+        effect, selected = promotion.effect, self.selected(promotion.lines)
+        found = [0 for _ in self.lines]
+        match effect:
+            case PercentOff():
+                for i in selected:
+                    found[i] = self.percent_of(self.amounts[i], effect.percent)
+                if effect.cap is not None and sum(found) > self.minor(effect.cap):
+                    found = spread(self.minor(effect.cap), found)
+            case FixedOff():
+                for i in selected:
+                    found[i] = self.minor(effect.amount) * self.lines[i].quantity
+            case FixedPrice():
+                for i in selected:
+                    wanted = self.minor(effect.price) * self.lines[i].quantity
+                    found[i] = max(0, self.amounts[i] - wanted)
+            case TieredByQuantity() | TieredBySpend():
+                for i in selected:
+                    found[i] = self.percent_of(self.amounts[i], self.tier(effect, selected))
+            case BuyGet(of=None):
+                free = self.units(selected) // (effect.buy + effect.get) * effect.get
+                found = self.cheapest(selected, free, effect.percent)
+            case BuyGet(of=Selector() as of):
+                pool = self.selected(of)
+                free = min(self.units(selected) // effect.buy * effect.get, self.units(pool))
+                found = self.cheapest(pool, free, effect.percent)
+            case CheapestFree():
+                found = self.cheapest(selected, self.units(selected) // effect.every, "100")
+            case Bundle():
+                found = self.bundle(effect)
+        return [min(d, a) for d, a in zip(found, self.amounts, strict=True)]
+
+    def order_discount(self, promotion: Promotion) -> int:
+        effect, selected = promotion.effect, self.selected(promotion.lines)
+        total = self.spend(selected)
+        match effect:
+            case PercentOff(cap=None):
+                return self.percent_of(total, effect.percent)
+            case PercentOff(cap=dict() as cap):
+                return min(self.percent_of(total, effect.percent), self.minor(cap))
+            case FixedOff():
+                return min(self.minor(effect.amount), total)
+            case TieredByQuantity() | TieredBySpend():
+                return self.percent_of(total, self.tier(effect, selected))
+        raise AssertionError(effect)
+
+    def shipping_discount(self, promotion: Promotion) -> int:
+        effect, costs = promotion.effect, self.shipping
+        match effect:
+            case PercentOff(cap=None):
+                return self.percent_of(costs, effect.percent)
+            case PercentOff(cap=dict() as cap):
+                return min(self.percent_of(costs, effect.percent), self.minor(cap))
+            case FixedOff():
+                return min(self.minor(effect.amount), costs)
+            case FixedPrice():
+                return max(0, costs - self.minor(effect.price))
+            case FreeShipping():
+                return costs
+        raise AssertionError(effect)
+
+    def tier(self, effect: TieredByQuantity | TieredBySpend, selected: list[int]) -> str:
+        """The percent of the highest tier reached, of equals the first; nothing if none is."""
+        if isinstance(effect, TieredByQuantity):
+            have = self.units(selected)
+            tiers = [(tier.at_least, tier.percent) for tier in effect.tiers]
+        else:
+            have = self.spend(selected)
+            tiers = [(self.minor(tier.at_least), tier.percent) for tier in effect.tiers]
+        reached = [(at_least, percent) for at_least, percent in tiers if have >= at_least]
+        return max(reached, key=lambda r: r[0])[1] if reached else "0"
+
+    def unit_value(self, position: int) -> Fraction:
+        return Fraction(self.amounts[position], self.lines[position].quantity)
+
+    def cheapest(self, pool: list[int], number: int, percent: str) -> list[int]:
+        """`percent` off so many units of the pool's lines, one unit after the other."""
+        units = [i for i in pool for _ in range(self.lines[i].quantity)]
+        units.sort(key=lambda i: (self.unit_value(i), i))
+        taken = units[:number]
+        return [
+            self.percent_of(self.unit_value(i) * taken.count(i), percent)
+            for i in range(len(self.lines))
+        ]
+
+    def bundle(self, effect: Bundle) -> list[int]:
+        """The units in bundles are taken from the first line that has some left."""
+        there = {
+            sku: self.units([i for i, line in enumerate(self.lines) if line.sku == sku])
+            for sku in effect.units
+        }
+        times = min(there[sku] // number for sku, number in effect.units.items())
+        wanted = {sku: number * times for sku, number in effect.units.items()}
+        values = []
+        for i, line in enumerate(self.lines):
+            taken = min(line.quantity, wanted.get(line.sku, 0))
+            if taken:
+                wanted[line.sku] -= taken
+            values.append(rounded(self.unit_value(i) * taken, self.mode))
+        excess = sum(values) - self.minor(effect.price) * times
+        return spread(max(0, excess), values)
+
+    # --- Shipping ---------------------------------------------------------------------------------
+
+    def shipping_method(self) -> str | None:
+        if self.cart.shipping_method is not None:
+            return self.cart.shipping_method
+        return None if self.cart.as_sold else self.rules.shipping.default
+
+    def shipping_price(self, name: str) -> int:
+        method = self.rules.shipping.methods.get(name)
+        if method is None:
+            raise _Refused("no_shipping_method")
+        for rate in method.rates:
+            if self.rate_fits(rate) and self.cart.currency in rate.price:
+                return self.minor(rate.price)
+        raise _Refused("no_shipping_rate")
+
+    def rate_fits(self, rate: ShippingRate) -> bool:
+        weight = sum(line.quantity * line.weight for line in self.lines)
+        value = sum(self.amounts)
+        return (
+            (not rate.countries or self.cart.country in rate.countries or "*" in rate.countries)
+            and (not rate.regions or self.cart.region in rate.regions)
+            and (
+                not rate.postal_prefixes
+                or any(self.postal_code_has(prefix) for prefix in rate.postal_prefixes)
+            )
+            and (rate.up_to_weight is None or weight <= rate.up_to_weight)
+            and (
+                rate.from_value is None
+                or (self.cart.currency in rate.from_value and value >= self.minor(rate.from_value))
+            )
+        )
+
+    def postal_code_has(self, prefix: str) -> bool:
+        return _plain(self.cart.postal_code or "").startswith(_plain(prefix))
+
+    # --- Coupons ----------------------------------------------------------------------------------
+
+    def coupons_given(self) -> list[Coupon]:
+        given = []
+        for code in self.cart.coupons:
+            named = [c for c in self.rules.coupons if c.code == code.upper()]
+            if not named:
+                raise _Refused("coupon_unknown")
+            if not self.is_now(named[0].valid_from, named[0].valid_until):
+                raise _Refused("coupon_expired")
+            if named[0] not in given:
+                given.append(named[0])
+        return given
+
+    def coupons_used(self) -> list[str]:
+        for coupon in self.given:
+            if not any(p in self.applied or p in self.lost for p in coupon.promotions):
+                raise _Refused("coupon_not_applicable")
+        return [c.code for c in self.given if any(p in self.applied for p in c.promotions)]
+
+    # --- Tax --------------------------------------------------------------------------------------
+
+    def tax_zone(self) -> TaxZone | None:
+        cart = self.cart
+        fitting = [
+            zone
+            for zone in self.rules.tax.zones
+            if zone.country in ("*", cart.country)
+            and (zone.region is None or zone.region == cart.region)
+            and (zone.postal_prefix is None or self.postal_code_has(zone.postal_prefix))
+        ]
+        return max(
+            fitting,
+            key=lambda zone: (
+                len(_plain(zone.postal_prefix or "")),
+                zone.region is not None,
+                zone.country != "*",
+            ),
+            default=None,
+        )
+
+    def rate(self, tax_class: str) -> Decimal:
+        """The sum of the rates of a class, as a fraction."""
+        if not self.rules.tax.zones:
+            return Decimal(0)
+        zone = self.tax_zone()
+        rates = () if zone is None else zone.rates.get(tax_class, ())
+        if not rates:
+            raise _Refused("no_tax_rate", final=False)
+        return sum((Decimal(rate.rate) for rate in rates), Decimal(0))
+
+    def is_exempt(self) -> bool:
+        home = self.rules.tax.home
+        if self.cart.customer_group in self.rules.tax.exempt_groups:
+            return True
+        if home is None or self.cart.vat_id is None:
+            return False
+        registered = _plain(self.cart.vat_id)[:2]
+        registered = "GR" if registered == "EL" else registered
+        return registered in (EU | {"XI"}) - {home} and self.cart.country in EU - {home}
+
+    def exact(self, amount: int, rate: Decimal) -> Fraction:
+        r = Fraction(rate)
+        return amount * r / (1 + r) if self.rules.includes_tax else amount * r
+
+    def taxes(self, items: list[_Taxed]) -> list[int]:
+        """The tax of each, rounded where the level says."""
+        match self.rules.rounding.level:
+            case "line":
+                return [rounded(self.exact(x.amount, x.rate), self.mode) for x in items]
+            case "unit":
+                return [
+                    sum(
+                        rounded(self.exact(unit, x.rate), self.mode)
+                        for unit in spread(x.amount, [1] * x.units)
+                    )
+                    for x in items
+                ]
+            case "document":
+                found = [0 for _ in items]
+                for rate in {x.rate for x in items}:
+                    at_rate = [i for i, x in enumerate(items) if x.rate == rate]
+                    exact = [self.exact(items[i].amount, rate) for i in at_rate]
+                    shares = spread(rounded(sum(exact, Fraction(0)), self.mode), exact)
+                    for i, share in zip(at_rate, shares, strict=True):
+                        found[i] = share
+                return found
+
+    def shipping_parts(self, method: ShippingMethod, lines: list[_Taxed]) -> list[_Taxed]:
+        if method.tax != "proportional":
+            return [_Taxed(self.shipping, self.rate(method.tax))]
+        rates = sorted({line.rate for line in lines})
+        goods = [sum(line.amount for line in lines if line.rate == rate) for rate in rates]
+        return [
+            _Taxed(part, rate)
+            for part, rate in zip(spread(self.shipping, goods), rates, strict=True)
+        ]
+
+    # --- Total ------------------------------------------------------------------------------------
+
+    def total(self, method: str | None, shipping_price: int, used: list[str]) -> Quote:
+        exempt, included = self.is_exempt(), self.rules.includes_tax
+        lines, parts = [_Taxed(a, Decimal(0)) for a in self.amounts], [_Taxed(0, Decimal(0))]
+        if included or not exempt:
+            lines = [
+                _Taxed(amount, self.rate(line.tax_class), line.quantity)
+                for line, amount in zip(self.lines, self.amounts, strict=True)
+            ]
+            if method is not None:
+                parts = self.shipping_parts(self.rules.shipping.methods[method], lines)
+        taxes = self.taxes(lines + parts)
+        line_taxes, shipping_tax = taxes[: len(lines)], sum(taxes[len(lines) :])
+
+        quoted = {}
+        for i, line, item, tax in zip(self.order, self.lines, lines, line_taxes, strict=True):
+            quoted[i] = QuotedLine(
+                line.sku,
+                line.quantity,
+                line.unit_price,
+                line.unit_price * line.quantity - item.amount,
+                "0" if exempt else f"{item.rate.normalize():f}",
+                *self.net_tax_gross(item.amount, tax, exempt),
+            )
+        shipping = None
+        if method is not None:
+            shipping = QuotedShipping(
+                method,
+                shipping_price,
+                shipping_price - self.shipping,
+                *self.net_tax_gross(self.shipping, shipping_tax, exempt),
+            )
+        everything = [*quoted.values()] + ([shipping] if shipping else [])
+        return Quote(
+            lines=tuple(quoted[i] for i in range(len(quoted))),
+            shipping=shipping,
+            net=sum(x.net for x in everything),
+            tax=sum(x.tax for x in everything),
+            total=sum(x.gross for x in everything),
+            includes_tax=included,
+            rounding_mode=self.mode,
+            rounding_level=self.rules.rounding.level,
+            coupons=tuple(used),
+        )
+
+    def net_tax_gross(self, amount: int, tax: int, exempt: bool) -> tuple[int, int, int]:
+        if exempt:
+            return amount - tax, 0, amount - tax
+        if self.rules.includes_tax:
+            return amount - tax, tax, amount
+        return amount, tax, amount + tax
+
+
+def _plain(code: str) -> str:
+    """As codes are compared: in capitals and without spaces."""
+    return code.replace(" ", "").upper()
