@@ -34,7 +34,7 @@ check: $(READY) ## Lint, format and types.
 	@$(BIN)/mypy
 
 .PHONY: bench
-bench: $(READY) ## Measure ours beside its peers and the floors, on a real Postgres and Valkey.
+bench: $(READY) ## Measure ours beside its peers and the floors, on a real Postgres and Valkey; then pricing alone.
 	@$(BIN)/python -m benchmarks
 
 .PHONY: soak

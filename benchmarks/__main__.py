@@ -1,4 +1,5 @@
-"""python -m benchmarks: Ordermill, its peers and its floors, in one run on one machine."""
+"""python -m benchmarks: Ordermill, its peers and its floors, in one run on one machine; then what
+pricing alone can do."""
 
 import argparse
 import json
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import machine, peers_venv, report
+from benchmarks import machine, peers_venv, pricing, report
 from benchmarks.contestants import CONTESTANTS, Contestant, named
 from benchmarks.race import Measurement, measure
 from benchmarks.servers import POSTGRES_SETTINGS, VALKEY_SETTINGS
@@ -29,8 +30,11 @@ def main() -> None:
         for each in contestants
     ]
     raw = [one for done in [*rounds, latencies] for one in done.values()]
-    _write(lines, raw, options.out)
+    _say("pricing …")
+    priced = pricing.measure()
+    _write(lines, raw, priced, options.out)
     Console().print(report.as_table(lines, SERVERS))
+    Console().print(pricing.as_table(priced))
 
 
 def _options() -> argparse.Namespace:
@@ -73,10 +77,12 @@ def _latencies(contestants: Sequence[Contestant], orders: int) -> dict[str, Meas
     return done
 
 
-def _write(lines: Sequence[report.Line], raw: Sequence[Measurement], out: Path) -> None:
+def _write(
+    lines: Sequence[report.Line], raw: Sequence[Measurement], priced: pricing.Json, out: Path
+) -> None:
     out.mkdir(parents=True, exist_ok=True)
     figures, chart = out / "bench.json", out / "bench.png"
-    content = report.as_json(lines, dict(machine.describe()), SERVERS, raw)
+    content = report.as_json(lines, dict(machine.describe()), SERVERS, raw, priced)
     figures.write_text(json.dumps(content, indent=2) + "\n")
     plot = [str(peers_venv.python()), str(HERE / "plot.py"), str(figures), str(chart)]
     subprocess.run(plot, check=True)

@@ -11,11 +11,15 @@ _STATEMENTS = (
        SELECT :source, 'past-' || n, 'capture_first', 0, 'confirmed', 'EUR', false, 6,
               now() - interval '1 day', now() - interval '1 day'
        FROM generate_series(CAST(:first AS int), CAST(:last AS int)) n""",
-    """INSERT INTO order_documents (order_id, digest, body)
-       SELECT id, md5(external_id), repeat('x', 300) FROM orders WHERE {new}""",
-    """INSERT INTO quotes SELECT id, 7500, 1425, 8925, false, 'half_up', 'line' FROM orders
+    """INSERT INTO order_documents (order_id, digest, body, customer)
+       SELECT id, md5(external_id), repeat('x', 300), md5((id % 50000)::text) FROM orders
        WHERE {new}""",
-    """INSERT INTO order_lines
+    """INSERT INTO quotes (order_id, net, tax, total, includes_tax, rounding_mode, rounding_level,
+                           rules, rules_version, steps)
+       SELECT id, 7500, 1425, 8925, false, 'half_up', 'line', 'default', 1, repeat('x', 700)
+       FROM orders WHERE {new}""",
+    """INSERT INTO order_lines (order_id, line_no, sku, quantity, unit_price, tax_rate, net, tax,
+                                gross)
        SELECT id, n, 'SKU-' || lpad(((id + n) % 1000)::text, 4, '0'), 2, 1250, '0.19', 2500, 475, 2975
        FROM orders, generate_series(1, 3) n WHERE {new}""",
     """INSERT INTO reservations (order_id, line_no, location, sku, quantity)

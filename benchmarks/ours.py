@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 
 from sqlalchemy import text
 
@@ -23,9 +22,10 @@ from benchmarks.contract import Latency, Result, Setting
 from benchmarks.history import write_history
 from benchmarks.memory import PeakMemory, peak_memory
 from pipeline.assembly import Application, assemble, open_database
+from pipeline.pricing.rules import Rules
 from pipeline.settings import Settings, load_settings
 from pipeline.source import Policy, Source
-from pipeline.storage import catalogue, sources, stock
+from pipeline.storage import catalogue, rules, sources, stock
 from workers.announcer import BrokerAnnouncer
 from workers.broker import make_broker
 
@@ -35,6 +35,17 @@ SKUS = 1_000
 WARM_UP_ORDERS = 1_000
 LONGEST_WAIT_SECONDS = 300
 REST_SECONDS = (0.2, 0.4)
+RULES = {
+    "tax": {
+        "zones": [
+            {
+                "name": "all",
+                "country": "*",
+                "rates": {"standard": [{"name": "VAT", "rate": "0.19"}]},
+            }
+        ]
+    }
+}
 
 
 def settings() -> Settings:
@@ -77,9 +88,8 @@ class Shop:
         self.hot = os.environ.get("HOT") == "1"
         self._numbers = iter(range(1, 10**9))
         with self.app.database.transaction() as tx:
-            sources.put(
-                tx, "shop", Policy(tax_rates={"*": Decimal("0.19")}, price_policy="as_sold")
-            )
+            rules.add(tx, "default", Rules.model_validate(RULES), "benchmark")
+            sources.put(tx, "shop", Policy(price_policy="as_sold"))
             self.source: Source = sources.by_name(tx, "shop")
             names = [f"SKU-{n:04}" for n in range(SKUS)]
             catalogue.put(

@@ -48,11 +48,13 @@ def as_json(
     machine: dict[str, Any],
     servers: dict[str, str],
     raw: Sequence[Measurement],
+    pricing: dict[str, Any],
 ) -> dict[str, Any]:
     return {
         "machine": machine,
         "servers": servers,
         "contestants": [asdict(each) for each in lines],
+        "pricing": pricing,
         "measurements": list(raw),
     }
 
