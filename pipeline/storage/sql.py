@@ -88,6 +88,45 @@ def _json_items_sqlite(element: json_items, compiler: SQLCompiler, **kw: Any) ->
     return f"json_each({compiler.process(element.clauses, **kw)})"
 
 
+class json_texts(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function it is
+    """A JSON array of strings as rows with one column, `value`: the bare text."""
+
+    inherit_cache = True
+    type = String()
+
+
+@compiles(json_texts, "postgresql")
+def _json_texts_postgres(element: json_texts, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"jsonb_array_elements_text(CAST({compiler.process(element.clauses, **kw)} AS jsonb))"
+
+
+@compiles(json_texts, "sqlite")
+def _json_texts_sqlite(element: json_texts, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **kw)})"
+
+
+class json_members(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function it is
+    """An object that stands under `name` in a JSON object, as rows with `key` and `value`; none if
+    there is no such object."""
+
+    inherit_cache = True
+
+    def __init__(self, value: ColumnElement[Any], name: str) -> None:
+        super().__init__(value, literal_column(f"'{name}'"), literal_column(f"'$.{name}'"))
+
+
+@compiles(json_members, "postgresql")
+def _json_members_postgres(element: json_members, compiler: SQLCompiler, **kw: Any) -> str:
+    value, name, _path = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"jsonb_each_text(CAST({value} AS jsonb) -> {name})"
+
+
+@compiles(json_members, "sqlite")
+def _json_members_sqlite(element: json_members, compiler: SQLCompiler, **kw: Any) -> str:
+    value, _name, path = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"json_each({value}, {path})"
+
+
 class _field(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function it is
     """`value ->> position`, cast to the column's type."""
 
@@ -103,6 +142,23 @@ def _field_default(element: _field, compiler: SQLCompiler, **kw: Any) -> str:
     return f"({value} ->> {position})"
 
 
+class _moment(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function it is
+    """A time as JSON has it (ISO 8601, with its zone), as the database keeps times."""
+
+    inherit_cache = True
+    type = UtcDateTime()
+
+
+@compiles(_moment, "postgresql")
+def _moment_postgres(element: _moment, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **kw)} AS timestamptz)"
+
+
+@compiles(_moment, "sqlite")
+def _moment_sqlite(element: _moment, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"strftime('%Y-%m-%d %H:%M:%f000', {compiler.process(element.clauses, **kw)})"
+
+
 def rows(*columns: Column[Any], parameter: str = "rows") -> Subquery:
     """A list of Python tuples as a table of the given columns: one parameter, any number of rows.
 
@@ -115,7 +171,7 @@ def rows(*columns: Column[Any], parameter: str = "rows") -> Subquery:
         column("value", JSON), name=f"{parameter}_items"
     )
     fields = [
-        cast(_field(items.c.value, position), _plain(col.type)).label(col.key)
+        _typed(_field(items.c.value, position), col.type).label(col.key)
         for position, col in enumerate(columns)
     ]
     return select(*fields).select_from(items).subquery(parameter)
@@ -140,13 +196,18 @@ def members(array: ColumnElement[Any], name: str = "member") -> Any:
     return json_items(array).table_valued(column("value", String), name=name)
 
 
+def words(array: ColumnElement[Any], name: str = "word") -> Any:
+    """The strings in a JSON array column, as a lateral table with the column `value`."""
+    return json_texts(array).table_valued(column("value", String), name=name)
+
+
 def pack(values: Iterable[Any]) -> str:
     """Python values as the JSON that `rows`, `ids` and `texts` read."""
     return to_json(list(values)).decode()  # pydantic's: a fifth of json.dumps' time
 
 
-def _plain(kind: TypeEngine[Any]) -> TypeEngine[Any]:
-    """The type to cast a JSON field to: SQLite has no type for times or JSON, text is what it keeps."""
-    if isinstance(kind, JSON):
-        return String()
-    return kind
+def _typed(field: ColumnElement[Any], kind: TypeEngine[Any]) -> ColumnElement[Any]:
+    """A JSON field in a column's type: SQLite has no type for times or JSON, text is what it keeps."""
+    if isinstance(kind, UtcDateTime):
+        return _moment(field)
+    return cast(field, String() if isinstance(kind, JSON) else kind)

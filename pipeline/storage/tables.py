@@ -1,6 +1,7 @@
 """Every table, once. `migrations/` brings a database here; a test compares the two.
 
-Lock order, for everyone: dispatches, then orders by id, then stock levels by (sku, location).
+Lock order, for everyone: dispatches, then orders by id, then payment tasks, then stock levels by
+(sku, location), then coupon uses by (rules, code, customer).
 """
 
 from __future__ import annotations
@@ -92,7 +93,10 @@ order_documents = Table(
     _order_id(primary_key=True),
     Column("digest", String(64), nullable=False),  # SHA-256 of the canonical document
     Column("body", Text, nullable=False),  # JSON of pipeline.intake.schema.OrderIn
-)
+    Column("customer", String(32)),  # pipeline.order.customer_key; null for one who isn't known
+    Index("ix_order_documents_customer", "customer", postgresql_where=text("customer IS NOT NULL"),
+          sqlite_where=text("customer IS NOT NULL")),
+)  # fmt: skip
 
 order_lines = Table(
     "order_lines",
@@ -106,8 +110,12 @@ order_lines = Table(
     Column("net", BigInteger, nullable=False),
     Column("tax", BigInteger, nullable=False),
     Column("gross", BigInteger, nullable=False),
+    Column("discount", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("quantity > 0", name="quantity_positive"),
     CheckConstraint("net + tax = gross", name="adds_up"),
+    CheckConstraint(
+        "discount >= 0 AND discount <= unit_price * quantity", name="discount_in_bounds"
+    ),
 )
 
 quotes = Table(
@@ -120,8 +128,19 @@ quotes = Table(
     Column("includes_tax", Boolean, nullable=False),
     Column("rounding_mode", String(16), nullable=False),
     Column("rounding_level", String(16), nullable=False),
+    Column("rules", String(64)),  # what it was priced by; null before there were rules
+    Column("rules_version", Integer),  # null: no version of them was imported then
+    Column("shipping_method", String(64)),  # null: no shipping
+    Column("shipping_price", BigInteger, nullable=False, server_default="0"),
+    Column("shipping_discount", BigInteger, nullable=False, server_default="0"),
+    Column("shipping_net", BigInteger, nullable=False, server_default="0"),
+    Column("shipping_tax", BigInteger, nullable=False, server_default="0"),
+    Column("coupons", Text, nullable=False, server_default="[]"),  # JSON array of the codes used
+    Column("steps", Text, nullable=False, server_default="[]"),  # JSON: pricing.quote.Quote.steps
     CheckConstraint("net + tax = total", name="adds_up"),
-)
+    CheckConstraint("shipping_discount >= 0 AND shipping_discount <= shipping_price",
+                    name="shipping_in_bounds"),
+)  # fmt: skip
 
 events = Table(
     "events",
@@ -166,15 +185,64 @@ products = Table(
     Column("name", String(255), nullable=False),
     Column("active", Boolean, nullable=False),
     Column("backorder", Boolean, nullable=False),  # wait for stock rather than be refused
+    Column("categories", Text, nullable=False, server_default="[]"),  # JSON array, sorted
+    Column("tax_class", String(64), nullable=False, server_default="standard"),
+    Column("weight", Integer, nullable=False, server_default="0"),  # of one unit, in grams
+    CheckConstraint("weight >= 0", name="weight_not_negative"),
 )
 
+# A price without a beginning has catalogue.ALWAYS for one: a key can't be null.
 prices = Table(
     "prices",
     metadata,
     Column("sku", String(64), ForeignKey("products.sku"), primary_key=True),
     Column("currency", String(3), primary_key=True),
+    Column("customer_group", String(64), primary_key=True),  # "" is everyone
+    Column("from_quantity", Integer, primary_key=True, autoincrement=False),
+    Column("valid_from", UtcDateTime, primary_key=True),
+    Column("valid_until", UtcDateTime),
     Column("amount", BigInteger, nullable=False),
     CheckConstraint("amount >= 0", name="not_negative"),
+    CheckConstraint("from_quantity > 0", name="quantity_positive"),
+    CheckConstraint("valid_until > valid_from", name="valid_for_a_while"),
+)
+
+# Rule sets as imported. Versions count up from 1 and never change: a quote names the one it is by.
+pricing_rules = Table(
+    "pricing_rules",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),  # SHA-256 of the body
+    Column("body", Text, nullable=False),  # canonical JSON of pipeline.pricing.rules.Rules
+    Column("imported_at", UtcDateTime, nullable=False),
+    Column("imported_by", String(64), nullable=False),
+    CheckConstraint("version > 0", name="version_positive"),
+)
+
+# How often a coupon is in use: by all (customer "") and by each customer. `most` is the limit that
+# the last one to use it had to keep to; limits may differ between versions of the rules.
+coupon_uses = Table(
+    "coupon_uses",
+    metadata,
+    Column("rules", String(64), primary_key=True),
+    Column("code", String(64), primary_key=True),
+    Column("customer", String(32), primary_key=True),
+    Column("used", BigInteger, nullable=False),
+    Column("most", BigInteger),
+    CheckConstraint("used >= 0", name="not_negative"),
+    CheckConstraint("used <= most", name="not_above_the_limit"),
+    postgresql_with={"fillfactor": 50},
+)
+
+# Who uses them: each is counted in coupon_uses, for all and, where the order names one, the customer.
+coupon_redemptions = Table(
+    "coupon_redemptions",
+    metadata,
+    _order_id(primary_key=True),
+    Column("code", String(64), primary_key=True),
+    Column("rules", String(64), nullable=False),
+    Column("customer", String(32), nullable=False),  # "" where the order names none
 )
 
 stock_levels = Table(
@@ -214,22 +282,107 @@ reservations = Table(
     CheckConstraint("quantity > 0", name="quantity_positive"),
 )
 
-# Append-only: an operation is born `requested`, before the gateway is called, and gets a second
-# row with what became of it. Amounts are derived. `key` is both our reference at the gateway and
-# the idempotency key.
+# Append-only: an operation of ours is born `requested`, before the gateway is called, and gets
+# another row with what became of it; one made at the gateway by someone else is named by its
+# reference there. Amounts are derived. `key` is both our reference at the gateway and the
+# idempotency key.
 payment_operations = Table(
     "payment_operations",
     metadata,
     _order_id(primary_key=True),
-    Column("key", String(40), primary_key=True),
-    Column("state", String(12), primary_key=True),  # requested, succeeded, failed, unknown
-    Column("kind", String(12), nullable=False),  # authorize, capture, void, refund
+    Column("key", String(64), primary_key=True),
+    Column("state", String(12), primary_key=True),  # of pipeline.payments.account.State
+    Column("kind", String(12), nullable=False),  # of pipeline.payments.gateway.Kind
     Column("amount", BigInteger, nullable=False),
     Column("currency", String(3), nullable=False),
     Column("gateway", String(32), nullable=False),
-    Column("reference", String(128)),  # the gateway's name for it, once it succeeded
+    Column("reference", String(128)),  # the gateway's name for it, once it is there
     Column("code", String(128)),
     Column("at", UtcDateTime, nullable=False),
+    # For reports on a window of time. On Postgres a few bytes a thousand rows: they lie in its order.
+    Index("ix_payment_operations_at", "at", postgresql_using="brin"),
+)
+
+# What a reconciliation found that our operations and a gateway's own list don't agree on. `at` is
+# when it happened, by who knows of it: a run clears what it looked at and no longer finds.
+payment_differences = Table(
+    "payment_differences",
+    metadata,
+    _id(),
+    Column("gateway", String(32), nullable=False),
+    Column("kind", String(20), nullable=False),  # pipeline.payments.reconcile.Kind
+    Column("order_id", _Id),
+    Column("key", String(128), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("our_kind", String(12)),
+    Column("our_state", String(12)),
+    Column("our_amount", BigInteger),
+    Column("our_currency", String(3)),
+    Column("their_kind", String(12)),
+    Column("their_amount", BigInteger),
+    Column("their_currency", String(3)),
+    Column("times", Integer, nullable=False),  # how often the gateway lists it
+    Column("found_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),  # by the last run that found it
+    Column("cleared_at", UtcDateTime),
+    Index(
+        "uq_payment_differences_open",
+        "gateway",
+        "key",
+        "kind",
+        unique=True,
+        postgresql_where=text("cleared_at IS NULL"),
+        sqlite_where=text("cleared_at IS NULL"),
+    ),
+)
+
+# Of an operation that was asked for after the sale: it is to be done, by whoever takes it.
+payment_tasks = Table(
+    "payment_tasks",
+    metadata,
+    _order_id(primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Index("ix_payment_tasks_due", "due_at"),
+)
+
+# What a refund was for: units of lines, or shipping (line 0, one unit).
+refund_lines = Table(
+    "refund_lines",
+    metadata,
+    _order_id(primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("line_no", Integer, primary_key=True),
+    Column("units", BigInteger, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    CheckConstraint("units > 0", name="units_positive"),
+    CheckConstraint("amount >= 0", name="not_negative"),
+)
+
+# What gateways told us, each event once. Not processed: the payment is yet to be read.
+gateway_events = Table(
+    "gateway_events",
+    metadata,
+    Column("gateway", String(32), primary_key=True),
+    Column("event_id", String(128), primary_key=True),
+    Column("type", String(64), nullable=False),
+    Column("reference", String(128), nullable=False),  # of the payment it is about
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("processed_at", UtcDateTime),
+    Column("order_id", _Id),
+    Column("outcome", String(32)),
+    Index("ix_gateway_events_unprocessed", "received_at",
+          postgresql_where=text("processed_at IS NULL"),
+          sqlite_where=text("processed_at IS NULL")),
+)  # fmt: skip
+
+# Until when each gateway's list of events has been read.
+gateway_cursors = Table(
+    "gateway_cursors",
+    metadata,
+    Column("gateway", String(32), primary_key=True),
+    Column("read_until", UtcDateTime, nullable=False),
 )
 
 notifications = Table(
@@ -237,7 +390,7 @@ notifications = Table(
     metadata,
     Column("id", String(36), primary_key=True),
     _order_id(),
-    Column("channel", String(16), nullable=False),
+    Column("channel", String(16), nullable=False),  # email, webhook, page
     Column("topic", String(64), nullable=False),
     Column("target", String(2048), nullable=False),
     Column("state", String(12), nullable=False),  # pending, delivered, failed

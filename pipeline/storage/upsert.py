@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Column, Select, Table, select, true
+from sqlalchemy import Column, Select, Table, and_, func, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.storage.database import Tx
@@ -57,19 +58,55 @@ class InsertNew:
         return statement.returning(*returning) if returning else statement
 
 
-def upsert(tx: Tx, table: Table, columns: list[Column[Any]], values: Sequence[Any]) -> None:
-    """Insert rows, or replace the non-key columns of those there are. Last one wins in a batch."""
+def upsert(
+    tx: Tx,
+    table: Table,
+    columns: list[Column[Any]],
+    values: Sequence[tuple[Any, ...]],
+    *,
+    keep: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Insert rows, or replace the non-key columns of those there are. Last one wins in a batch.
+
+    `keep` names columns where a null keeps what is there, with what a new row has instead.
+    """
     if not values:
         return
     keys = [c.name for c in table.primary_key.columns]
-    positions = [i for i, c in enumerate(columns) if c.name in keys]
-    latest = {tuple(row[i] for i in positions): row for row in values}
+    latest = _latest(columns, values, keys, keep)
     given = rows(*columns)
+    there = and_(*(table.c[name] == given.c[name] for name in keys))
+    told = [
+        func.coalesce(given.c[c.name], table.c[c.name], keep[c.name]) if c.name in keep
+        else given.c[c.name]
+        for c in columns
+    ]  # fmt: skip
+    source = given.outerjoin(table, there) if keep else given
     # WHERE true: SQLite needs it to tell ON CONFLICT from a join's ON.
     statement = insert_into(tx, table).from_select(
-        [c.name for c in columns], select(*given.c).where(true())
+        [c.name for c in columns], select(*told).select_from(source).where(true())
     )
     changes = {c.name: statement.excluded[c.name] for c in columns if c.name not in keys}
     statement = statement.on_conflict_do_update(index_elements=keys, set_=changes)
     # In key order, for everyone: two imports at once wait for each other rather than deadlock.
     tx.execute(statement, {"rows": pack(latest[key] for key in sorted(latest))})
+
+
+def _latest(
+    columns: Sequence[Column[Any]],
+    values: Sequence[tuple[Any, ...]],
+    keys: Sequence[str],
+    keep: Mapping[str, Any],
+) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """The last row of each key; where it keeps, with what an earlier one of its key says."""
+    at = [i for i, c in enumerate(columns) if c.name in keys]
+    keeps = [c.name in keep for c in columns]
+    latest: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for row in values:
+        key = tuple(row[i] for i in at)
+        before = latest.get(key, row)
+        latest[key] = tuple(
+            then if kept and now is None else now
+            for now, then, kept in zip(row, before, keeps, strict=True)
+        )
+    return latest

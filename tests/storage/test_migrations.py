@@ -1,0 +1,182 @@
+"""The migrations bring a database to what tables.py says, and lose nothing that was in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import CheckConstraint, inspect, text
+
+from pipeline.order import customer_key
+from pipeline.pricing.rules import Rules
+from pipeline.source import Policy
+from pipeline.storage import catalogue, rules, sources
+from pipeline.storage.database import Database, _alembic
+from pipeline.storage.tables import metadata
+
+SCHEMA = "migrated"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database with nothing in it, not even our schema."""
+    if request.param == "sqlite":
+        database = Database(f"sqlite:///{tmp_path / 'migrated.db'}")
+        yield database
+        database.close()
+        return
+    url = request.getfixturevalue("postgres_url")
+    database = Database(f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{SCHEMA}")
+    with database.transaction() as tx:
+        tx.execute(text(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"))
+        tx.execute(text(f"CREATE SCHEMA {SCHEMA}"))
+    yield database
+    with database.transaction() as tx:
+        tx.execute(text(f"DROP SCHEMA {SCHEMA} CASCADE"))
+    database.close()
+
+
+def upgrade(database: Database, revision: str) -> None:
+    with database.engine.begin() as connection:
+        config = _alembic()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def test_the_migrations_lead_to_the_tables(empty_database: Database) -> None:
+    empty_database.upgrade()
+
+    with empty_database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        differences = compare_metadata(context, metadata)
+    assert differences == []
+
+
+def test_every_check_of_the_tables_is_in_the_database(empty_database: Database) -> None:
+    empty_database.upgrade()
+
+    found = inspect(empty_database.engine)
+    for table in metadata.sorted_tables:
+        stated = {c.name for c in table.constraints if isinstance(c, CheckConstraint)}
+        there = {c["name"] for c in found.get_check_constraints(table.name)}
+        assert there == stated, table.name
+
+
+def insert(database: Database, table: str, **values: Any) -> None:
+    names = ", ".join(values)
+    with database.transaction() as tx:
+        tx.execute(
+            text(f"INSERT INTO {table} ({names}) VALUES ({', '.join(':' + n for n in values)})"),
+            values,
+        )
+
+
+@pytest.fixture
+def old_shop(empty_database: Database) -> Database:
+    """A shop as the first tables knew it: two sources, a price, two orders, one priced."""
+    upgrade(empty_database, "0001")
+    at = "2026-11-01 00:00:00+00:00"
+    old = {
+        "prices_include_tax": True, "tax_rates": {"DE": "0.19", "*": "0.2"},
+        "rounding_level": "document", "chain": "reserve_first",
+    }  # fmt: skip
+    for n, (name, policy) in enumerate({"shop": old, "plain": {"lane": "bulk"}}.items(), 1):
+        insert(empty_database, "sources", id=n, name=name, policy=json.dumps(policy), created_at=at)
+    insert(empty_database, "products", sku="MUG", name="Mug", active=True, backorder=False)
+    insert(empty_database, "prices", sku="MUG", currency="EUR", amount=1000)
+    for n, customer in enumerate(({"email": "Ada@Example.com"}, {}), 1):
+        insert(
+            empty_database, "orders", id=n, source_id=1, external_id=f"web-{n}",
+            chain="capture_first", lane=0, status="received", stage="validate", currency="EUR",
+            approved=False, version=1, accepted_at=at,
+        )  # fmt: skip
+        body = json.dumps({"customer": customer})
+        insert(empty_database, "order_documents", order_id=n, digest="d", body=body)
+    insert(
+        empty_database, "quotes", order_id=1, net=840, tax=160, total=1000, includes_tax=True,
+        rounding_mode="half_up", rounding_level="line",
+    )  # fmt: skip
+    insert(
+        empty_database, "order_lines", order_id=1, line_no=1, sku="MUG", quantity=1,
+        unit_price=1000, tax_rate="0.19", net=840, tax=160, gross=1000,
+    )  # fmt: skip
+    return empty_database
+
+
+def test_a_policys_tax_and_rounding_become_rules_of_the_sources_name(old_shop: Database) -> None:
+    old_shop.upgrade()
+
+    with old_shop.snapshot() as tx:
+        policy = sources.by_name(tx, "shop").policy
+        made = rules.newest(tx, [policy.rules])["shop"]
+    expected = Rules.model_validate(
+        {
+            "includes_tax": True,
+            "rounding": {"level": "document"},
+            "tax": {
+                "zones": [
+                    {"name": "DE", "country": "DE",
+                     "rates": {"standard": [{"name": "tax", "rate": "0.19"}]}},
+                    {"name": "*", "country": "*",
+                     "rates": {"standard": [{"name": "tax", "rate": "0.2"}]}},
+                ]
+            },
+        }
+    )  # fmt: skip
+    assert policy == Policy(chain="reserve_first", rules="shop")
+    assert (made.number, made.rules.rules) == (1, expected)
+
+
+def test_rules_that_were_made_of_a_policy_are_known_again_when_imported(old_shop: Database) -> None:
+    old_shop.upgrade()
+
+    with old_shop.transaction() as tx:
+        assert rules.number(tx, "shop", rules.read(tx, "shop")) == (1, False)
+
+
+def test_a_policy_that_said_nothing_of_tax_stays_as_it_was(old_shop: Database) -> None:
+    old_shop.upgrade()
+
+    with old_shop.snapshot() as tx:
+        assert sources.by_name(tx, "plain").policy == Policy(lane="bulk")
+        assert [r["name"] for r in rules.versions(tx)] == ["shop"]
+
+
+def test_a_source_named_as_the_rules_of_all_who_say_nothing_keeps_its_tax_to_itself(
+    old_shop: Database,
+) -> None:
+    policy = json.dumps({"tax_rates": {"*": "0.19"}})
+    at = "2026-11-01 00:00:00+00:00"
+    insert(old_shop, "sources", id=3, name="default", policy=policy, created_at=at)
+
+    old_shop.upgrade()
+
+    with old_shop.snapshot() as tx:
+        plain = sources.by_name(tx, "plain").policy.rules
+        taxed = sources.by_name(tx, "default").policy.rules
+        known = rules.newest(tx, [plain, taxed])
+    assert known[plain].number is None
+    assert len(known[taxed].rules.rules.tax.zones) == 1
+
+
+def test_prices_count_for_everyone_from_one_piece_always(old_shop: Database) -> None:
+    old_shop.upgrade()
+
+    with old_shop.snapshot() as tx:
+        (price,) = catalogue.list_prices(tx, [("MUG", "EUR")])[("MUG", "EUR")]
+    assert (price.amount, price.customer_group, price.from_quantity) == (1000, "", 1)
+    assert (price.valid_from, price.valid_until) == (None, None)
+
+
+def test_earlier_orders_are_known_by_their_customers(old_shop: Database) -> None:
+    old_shop.upgrade()
+
+    with old_shop.snapshot() as tx:
+        found = tx.execute(text("SELECT customer FROM order_documents ORDER BY order_id"))
+        assert list(found.scalars()) == [customer_key("shop", {"email": "ada@example.com"}), None]
