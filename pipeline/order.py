@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -29,7 +32,7 @@ _S = Status
 
 #: Every legal move, for all chains. `rejected` is refused before anything was done for it;
 #: `cancelled` had its effects undone first. An order leaves `on_hold` only by a person's hand,
-#: to where it was held.
+#: to where it was held; and `cancelled` only by the late money of one that had expired unpaid.
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     _S.RECEIVED: frozenset({_S.VALIDATED, _S.REJECTED, _S.ON_HOLD, _S.CANCELLED}),
     _S.VALIDATED: frozenset({_S.PRICED, _S.REJECTED, _S.ON_HOLD, _S.CANCELLED}),
@@ -48,12 +51,15 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     ),
     _S.CANCELLING: frozenset({_S.CANCELLED, _S.ON_HOLD}),
     _S.REJECTED: frozenset(),
-    _S.CANCELLED: frozenset(),
+    _S.CANCELLED: frozenset({_S.PRICED}),
 }  # fmt: skip
 
 #: The engine has nothing more to do for these: they are in no dispatch. `on_hold` waits for a
 #: person, the others are over.
 SETTLED = frozenset({_S.CONFIRMED, _S.REJECTED, _S.CANCELLED, _S.ON_HOLD})
+
+#: These hold neither goods nor money.
+OVER = frozenset({Status.REJECTED, Status.CANCELLED})
 
 
 def is_legal(source: Status, target: Status) -> bool:
@@ -97,6 +103,7 @@ class Order:
     currency: str
     approved: bool
     attempt: int
+    accepted_at: datetime
     document: dict[str, Any] = field(repr=False)
     _lines: list[Line] | None = field(default=None, repr=False, compare=False)
 
@@ -112,7 +119,8 @@ class Order:
         every order passes here at every stage.)"""
         return Order(
             self.id, self.external_id, self.source, self.chain, self.lane, status, stage,
-            self.reason, self.currency, self.approved, attempt, self.document, self._lines,
+            self.reason, self.currency, self.approved, attempt, self.accepted_at, self.document,
+            self._lines,
         )  # fmt: skip
 
     def _merged(self) -> list[Line]:
@@ -133,6 +141,28 @@ class Order:
         return None if email is None else str(email)
 
     @property
+    def customer(self) -> str | None:
+        """Who orders, by `customer_key`."""
+        return customer_key(self.source.name, self.document["customer"])
+
+    @property
+    def coupons(self) -> list[str]:
+        """The codes that were given, as they were written."""
+        return list(self.document.get("coupons", ()))
+
+    @property
     def payment_method(self) -> str | None:
         payment = self.document.get("payment")
         return None if payment is None else str(payment["method"])
+
+
+def customer_key(source: str, customer: Mapping[str, Any]) -> str | None:
+    """Names a customer without saying who it is: a hash of the source and the id that it knows
+    the customer by, or else of the e-mail, which is the same everywhere. None if neither is told."""
+    if customer.get("id") is not None:
+        told = f"id\0{source}\0{customer['id']}"
+    elif customer.get("email") is not None:
+        told = f"email\0{customer['email'].lower()}"
+    else:
+        return None
+    return hashlib.sha256(told.encode()).hexdigest()[:32]

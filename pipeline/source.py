@@ -1,13 +1,11 @@
-"""An upstream system and its policies: which lane and chain, whose prices, which tax, what is held."""
+"""An upstream system and its policies: which lane and chain, whose prices, which rules, what is held."""
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Rate = Decimal
 PricePolicy = Literal["catalogue", "as_sold"]
 
 
@@ -18,17 +16,25 @@ class Policy(BaseModel):
 
     lane: Literal["interactive", "bulk"] = "interactive"
     chain: Literal["capture_first", "reserve_first"] = "capture_first"
-    gateway: Literal["sandbox"] = "sandbox"
+    gateway: Literal["sandbox", "stripe", "manual"] = "sandbox"
+    capture: Literal["at_once", "later"] = Field(
+        default="at_once", description="later: an operator or fulfilment takes what was authorized"
+    )
+    payment_expires_after: int = Field(
+        default=3600,
+        gt=0,
+        description="seconds that a customer has to do his part of a payment (3-D Secure, a transfer)",
+    )
     price_policy: PricePolicy = Field(
         default="catalogue", description="catalogue: our prices; as_sold: those the order states"
     )
-    prices_include_tax: bool = False
-    tax_rates: dict[str, Rate] = Field(
-        default_factory=dict,
-        description='rate by ISO country code, "*" for all others; empty means no tax at all',
+    rules: str = Field(
+        default="default",
+        min_length=1,
+        max_length=64,
+        description="the rule set that prices its orders, in its newest version (docs/pricing.md); "
+        "without any imported: no tax, no shipping, no promotions",
     )
-    rounding_mode: Literal["half_up", "half_even"] = "half_up"
-    rounding_level: Literal["unit", "line", "document"] = "line"
     hold_over: dict[str, int] = Field(
         default_factory=dict,
         description="orders whose total exceeds this many minor units, by currency, wait for a person",
@@ -39,11 +45,10 @@ class Policy(BaseModel):
     email: bool = Field(default=True, description="mail the customer when the order is confirmed")
     webhook_url: str | None = Field(default=None, description="told of every confirmed order")
 
-    def tax_rate(self, country: str) -> Rate | None:
-        """The rate for `country` as a fraction (0.19), or None where the policy knows none."""
-        if not self.tax_rates:
-            return Decimal(0)
-        return self.tax_rates.get(country, self.tax_rates.get("*"))
+    @property
+    def captures_at_once(self) -> bool:
+        """Money that no machine moves is recorded when it comes, never asked for."""
+        return self.capture == "at_once" and self.gateway != "manual"
 
 
 class Source(BaseModel):

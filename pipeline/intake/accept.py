@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.chain import FIRST_STAGE
 from pipeline.intake.schema import Document, InvalidOrder, Problem, read_order
-from pipeline.order import Lane
+from pipeline.order import Lane, customer_key
 from pipeline.source import Source
 from pipeline.storage import dispatches, orders
 from pipeline.storage.database import Database, Tx
@@ -64,7 +64,7 @@ class Intake:
         return self._commit([(source, data) for data in batch])
 
     def _commit(self, batch: Sequence[tuple[Source, Any]]) -> list[Receipt]:
-        read = [_read(data) for _, data in batch]
+        read = [_read(source, data) for source, data in batch]
         sound = [
             (source, document)
             for (source, _), document in zip(batch, read, strict=True)
@@ -80,11 +80,30 @@ class Intake:
         ]
 
 
-def _read(data: Any) -> Document | Receipt:
+def _read(source: Source, data: Any) -> Document | Receipt:
     try:
-        return data if isinstance(data, Document) else read_order(data)
+        document = data if isinstance(data, Document) else read_order(data)
     except InvalidOrder as error:
         return Receipt(Verdict.REJECTED, error.external_id, problems=tuple(error.problems))
+    refused = foreign_prices(source, document)
+    return (
+        Receipt(Verdict.REJECTED, document.external_id, problems=tuple(refused))
+        if refused
+        else document
+    )
+
+
+def foreign_prices(source: Source, document: Document) -> list[Problem]:
+    """Prices that lines state though their source may not: who sent them expects them to count."""
+    if not document.unit_prices or source.policy.price_policy == "as_sold":
+        return []
+    expected = (
+        f"no price: the catalogue's counts, as {source.name} has not the price_policy as_sold"
+    )
+    return [
+        Problem(f"lines.{n}.unit_price", f'"{given}"', expected)
+        for n, given in document.unit_prices
+    ]
 
 
 Key = tuple[int, str]  # (source id, external id)
@@ -112,12 +131,17 @@ def _store(
             for _, (s, d) in sorted(first.items(), key=itemgetter(0))
         ],
     )
-    orders.add_documents(tx, [(new[k], first[k][1].digest, first[k][1].body) for k in new])
+    orders.add_documents(tx, [(new[k], *_kept(*first[k])) for k in new])
     stored = {k: _Stored(order_id, first[k][1].digest, True) for k, order_id in new.items()}
     for key, order_id, digest in orders.find(tx, [k for k in first if k not in new]):
         stored[key] = _Stored(order_id, digest, False)
     accepted = [(first[k][0], order_id) for k, order_id in new.items()]
     return stored, _dispatch(tx, accepted, dispatch_size)
+
+
+def _kept(source: Source, document: Document) -> tuple[str, str, str | None]:
+    """What is stored of a document: its digest, its body, who orders."""
+    return document.digest, document.body, customer_key(source.name, document.customer)
 
 
 def _dispatch(tx: Tx, accepted: Sequence[tuple[Source, int]], size: int) -> list[int]:

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Annotated, Any
 
 import pycountry
+import stdnum.eu.vat
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -19,14 +20,17 @@ from pydantic import (
     Field,
     ValidationError,
 )
+from stdnum.exceptions import ValidationError as NotValid
 
+from pipeline.cards import holds_card_number, mask_card_numbers
 from pipeline.errors import InvalidInput
-from pipeline.intake.cards import holds_card_number
 from pipeline.money import exponent, to_minor
+from pipeline.redaction import redact
 
 MOST_LINES = 10_000
 MOST_BYTES = 2_000_000
 MOST_QUANTITY = 1_000_000
+MOST_COUPONS = 10
 
 
 @cache
@@ -60,6 +64,14 @@ def _printable(text: str) -> str:
     return _no_card_number(text)
 
 
+def _vat_id(text: str) -> str:
+    """In its one form: without spaces and points, beginning with the country."""
+    try:
+        return stdnum.eu.vat.validate(text)
+    except NotValid:
+        raise ValueError("a VAT id of an EU country, such as DE136695976") from None
+
+
 Text = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)]
 Id = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
 Sku = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
@@ -67,6 +79,9 @@ Country = Annotated[str, AfterValidator(_country)]
 CurrencyCode = Annotated[str, AfterValidator(_currency)]
 _PRICE = re.compile(r"\d{1,12}(\.\d{1,4})?")
 Price = Annotated[str, Field(pattern=f"^{_PRICE.pattern}$", description="a decimal string")]
+VatId = Annotated[
+    str, Field(min_length=1, max_length=32), AfterValidator(_printable), AfterValidator(_vat_id)
+]
 Email = Annotated[EmailStr, Field(max_length=254), AfterValidator(_no_card_number)]
 
 
@@ -78,6 +93,8 @@ class Customer(_Strict):
     email: Email | None = None
     name: Text | None = None
     id: Id | None = None
+    group: Id | None = None
+    vat_id: VatId | None = None
 
 
 class Address(_Strict):
@@ -108,6 +125,8 @@ class OrderIn(_Strict):
     bill_to: Address | None = None
     lines: Annotated[list[LineIn], Field(min_length=1, max_length=MOST_LINES)]
     payment: Payment | None = None
+    coupons: Annotated[list[Id], Field(max_length=MOST_COUPONS)] = []
+    shipping_method: Id | None = None
     metadata: Annotated[dict[Id, Text], Field(max_length=50)] = {}
 
 
@@ -134,12 +153,15 @@ class InvalidOrder(InvalidInput):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A well-formed order, ready to be stored: prices in minor units, a digest that names its content."""
+    """A well-formed order, ready to be stored: prices in minor units, a digest that names its
+    content. `unit_prices` are the prices that lines state, as sent, with the line's position."""
 
     external_id: str
     currency: str
     body: str
     digest: str
+    customer: Mapping[str, Any]
+    unit_prices: tuple[tuple[int, str], ...] = ()
 
 
 def read_order(data: Any) -> Document:
@@ -152,15 +174,19 @@ def read_order(data: Any) -> Document:
     if wrong:
         raise InvalidOrder(order.external_id, wrong)
     content = order.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    for line in content["lines"]:
+    unit_prices = []
+    for n, line in enumerate(content["lines"]):
         if "unit_price" in line:
+            unit_prices.append((n, line["unit_price"]))
             line["unit_price"] = to_minor(line["unit_price"], order.currency)
     body = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     encoded = body.encode()
     if len(encoded) > MOST_BYTES:
         raise InvalidOrder(order.external_id, [too_large(len(encoded))])
     digest = hashlib.sha256(encoded).hexdigest()
-    return Document(order.external_id, order.currency, body, digest)
+    return Document(
+        order.external_id, order.currency, body, digest, content["customer"], tuple(unit_prices)
+    )
 
 
 def _prices_finer_than_the_currency(data: Any) -> Iterator[Problem]:
@@ -204,7 +230,7 @@ def problems(error: ValidationError) -> list[Problem]:
 
 
 def _problem(error: Any) -> Problem:
-    field = fit_to_show(".".join(str(part) for part in error["loc"]))
+    field = fit_to_show(mask_card_numbers(".".join(str(part) for part in error["loc"])))
     message = error["msg"].removeprefix("Value error, ")
     value = error["input"]
     if error["type"] == "missing":
@@ -227,9 +253,11 @@ def _shown(value: Any) -> str:
 
 
 def fit_to_show(text: str) -> str:
-    """What was sent, cut short to 80 characters; "(withheld)" where it may hold a card number."""
+    """What was sent, without keys and passwords, cut short to 80 characters; "(withheld)" where it
+    may hold a card number."""
     try:
         _no_card_number(text)
     except ValueError:
         return "(withheld)"
+    text = redact(text)
     return text if len(text) <= 80 else text[:79] + "…"

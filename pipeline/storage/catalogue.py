@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
 
 from sqlalchemy import func, select
 
+from pipeline.pricing.carts import Goods
+from pipeline.pricing.prices import ListPrice
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import pack, rows, texts
 from pipeline.storage.tables import prices, products, stock_levels
 from pipeline.storage.upsert import upsert
+
+#: Since when a price counts that has no beginning.
+ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,40 +51,97 @@ def products_by_sku(tx: Tx, skus: Iterable[str]) -> dict[str, Product]:
     return {r.sku: Product(r.sku, r.active, r.backorder, int(r.free)) for r in found}
 
 
+_GOODS = select(
+    products.c.sku, products.c.categories, products.c.tax_class, products.c.weight
+).where(products.c.sku.in_(texts("skus")))
+
+
+def goods(tx: Tx, skus: Iterable[str]) -> dict[str, Goods]:
+    """What pricing wants to know of the given SKUs, of those that exist."""
+    found = tx.execute(_GOODS, {"skus": pack((sku,) for sku in skus)})
+    return {r.sku: Goods(_categories(r.categories), r.tax_class, r.weight) for r in found}
+
+
+@cache
+def _categories(text: str) -> frozenset[str]:
+    # Every batch meets the same few combinations, and a set that is shared costs no memory.
+    return frozenset(json.loads(text))
+
+
 _wanted = rows(prices.c.sku, prices.c.currency, parameter="wanted")
 _PRICES = select(prices).join(
     _wanted, (prices.c.sku == _wanted.c.sku) & (prices.c.currency == _wanted.c.currency)
 )
 
 
-def unit_prices(tx: Tx, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    """Catalogue prices in minor units by (sku, currency), of those that have one."""
-    found = tx.execute(_PRICES, {"wanted": pack(wanted)})
-    return {(r.sku, r.currency): r.amount for r in found}
+def list_prices(
+    tx: Tx, wanted: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], list[ListPrice]]:
+    """All catalogue prices by (sku, currency), of those that have any."""
+    found: dict[tuple[str, str], list[ListPrice]] = defaultdict(list)
+    for r in tx.execute(_PRICES, {"wanted": pack(wanted)}) if wanted else ():
+        since = None if r.valid_from == ALWAYS else r.valid_from
+        price = ListPrice(r.amount, r.customer_group, r.from_quantity, since, r.valid_until)
+        found[(r.sku, r.currency)].append(price)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class ProductIn:
-    """A product as imported; `prices` in minor units by currency."""
+    """A product as imported. `prices` are what it costs everyone, in minor units by currency;
+    `special` those for a group, a quantity or a time, each with its currency. None is: as it was,
+    or for a new product no category, the class `standard`, no weight."""
 
     sku: str
     name: str
     active: bool
     backorder: bool
     prices: dict[str, int]
+    special: Sequence[tuple[str, ListPrice]] = ()
+    categories: frozenset[str] | None = None
+    tax_class: str | None = None
+    weight: int | None = None
+
+    def list_prices(self) -> list[tuple[str, ListPrice]]:
+        """All of them, each with its currency."""
+        standing = [(currency, ListPrice(amount)) for currency, amount in self.prices.items()]
+        return [*standing, *self.special]
+
+    def categories_as_text(self) -> str | None:
+        return None if self.categories is None else json.dumps(sorted(self.categories))
+
+
+_PRODUCT = [
+    products.c.sku, products.c.name, products.c.active, products.c.backorder,
+    products.c.categories, products.c.tax_class, products.c.weight,
+]  # fmt: skip
+_PRICE = [
+    prices.c.sku, prices.c.currency, prices.c.customer_group, prices.c.from_quantity,
+    prices.c.valid_from, prices.c.valid_until, prices.c.amount,
+]  # fmt: skip
 
 
 def put(tx: Tx, batch: Sequence[ProductIn]) -> None:
-    """Make or replace products and set their prices; prices in other currencies stay."""
+    """Make or replace products and set their prices. A price replaces the one of the same
+    currency, group, quantity and beginning; all others stay."""
     upsert(
         tx,
         products,
-        [products.c.sku, products.c.name, products.c.active, products.c.backorder],
-        [(p.sku, p.name, p.active, p.backorder) for p in batch],
+        _PRODUCT,
+        [
+            (p.sku, p.name, p.active, p.backorder, p.categories_as_text(), p.tax_class, p.weight)
+            for p in batch
+        ],
+        keep={"categories": "[]", "tax_class": "standard", "weight": 0},
     )
     upsert(
         tx,
         prices,
-        [prices.c.sku, prices.c.currency, prices.c.amount],
-        [(p.sku, currency, amount) for p in batch for currency, amount in p.prices.items()],
-    )
+        _PRICE,
+        [
+            (p.sku, currency, price.customer_group, price.from_quantity, price.valid_from or ALWAYS,
+             price.valid_until, price.amount)
+            for p in batch
+            for currency, price in p.list_prices()
+        ],
+    )  # fmt: skip

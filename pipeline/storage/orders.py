@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 from sqlalchemy import (
     Boolean,
     Column,
+    Integer,
+    String,
     bindparam,
     case,
+    exists,
     insert,
     null,
     or_,
@@ -69,6 +73,7 @@ def _order(row: Any, known: dict[int, Any], attempt: int) -> Order:
         currency=row.currency,
         approved=row.approved,
         attempt=attempt,
+        accepted_at=row.accepted_at,
         document=json.loads(row.body),
     )
 
@@ -198,6 +203,61 @@ def lock(tx: Tx, order_id: int) -> Any:
     return row
 
 
+_LOCK_ALL = select(orders).where(orders.c.id.in_(ids())).order_by(orders.c.id).with_for_update()
+
+
+def lock_all(tx: Tx, order_ids: Iterable[int]) -> dict[int, Any]:
+    """The rows of these orders by id, locked in order of id; one that doesn't exist is absent."""
+    return {r.id: r for r in tx.execute(_LOCK_ALL, {"ids": pack(order_ids)})}
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that happened to an order without moving it."""
+
+    order_id: int
+    kind: str
+    reason: str | None = None
+    detail: dict[str, Any] | None = None
+
+
+_noted = rows(orders.c.id, Column("notes", Integer))
+_NOTE = (
+    update(orders)
+    .where(orders.c.id == _noted.c.id)
+    .values(version=orders.c.version + _noted.c.notes)
+    .returning(orders.c.id, orders.c.version, orders.c.status, orders.c.stage)
+)
+
+
+def note(tx: Tx, notes: Sequence[Note], actor: str) -> None:
+    """Append to timelines, in the order given. The caller holds the orders' locks."""
+    if not notes:
+        return
+    counts = Counter(n.order_id for n in notes)
+    found = {r.id: r for r in tx.execute(_NOTE, {"rows": pack(sorted(counts.items()))})}
+    seq = {order_id: r.version - counts[order_id] for order_id, r in found.items()}
+    packed = []
+    for n in notes:
+        row = found[n.order_id]
+        seq[n.order_id] += 1
+        detail = json.dumps(n.detail, default=str) if n.detail else None
+        packed.append(
+            (n.order_id, seq[n.order_id], n.kind, row.status, row.status, None, n.reason, detail)
+        )
+    tx.execute(_EVENTS, {"rows": pack(packed), "actor": actor})
+
+
+_ON_CHAIN = (
+    update(orders).where(orders.c.id.in_(ids())).values(chain=bindparam("on_chain", type_=String))
+)
+
+
+def put_on_chain(tx: Tx, order_ids: Iterable[int], chain: str) -> None:
+    """Let these orders go on in another chain. The caller holds their locks and moves them."""
+    tx.execute(_ON_CHAIN, {"ids": pack(order_ids), "on_chain": chain})
+
+
 _new = rows(
     orders.c.source_id,
     orders.c.external_id,
@@ -230,10 +290,9 @@ def add(tx: Tx, new: Sequence[tuple[int, str, str, int, str, str]]) -> dict[tupl
     return {(r.source_id, r.external_id): r.id for r in made}
 
 
-_document = rows(order_documents.c.order_id, order_documents.c.digest, order_documents.c.body)
-_DOCUMENTS = insert(order_documents).from_select(
-    ["order_id", "digest", "body"], select(*_document.c)
-)
+_DOCUMENT_FIELDS = ["order_id", "digest", "body", "customer"]
+_document = rows(*(order_documents.c[name] for name in _DOCUMENT_FIELDS))
+_DOCUMENTS = insert(order_documents).from_select(_DOCUMENT_FIELDS, select(*_document.c))
 _received = rows(order_documents.c.order_id)
 _RECEIVED = insert(events).from_select(
     ["order_id", "seq", "at", "kind", "to_status", "actor"],
@@ -244,11 +303,33 @@ _RECEIVED = insert(events).from_select(
 )  # fmt: skip
 
 
-def add_documents(tx: Tx, new: Sequence[tuple[int, str, str]]) -> None:
-    """Write what was sent for new orders, (order id, digest, body), and begin their timelines."""
+def add_documents(tx: Tx, new: Sequence[tuple[int, str, str, str | None]]) -> None:
+    """Write what was sent for new orders, (order id, digest, body, customer), and begin their
+    timelines."""
     if new:
         tx.execute(_DOCUMENTS, {"rows": pack(new)})
-        tx.execute(_RECEIVED, {"rows": pack((order_id,) for order_id, _, _ in new)})
+        tx.execute(_RECEIVED, {"rows": pack((order_id,) for order_id, *_ in new)})
+
+
+_ordering = rows(order_documents.c.order_id, order_documents.c.customer)
+_REGULARS = select(_ordering.c.order_id).where(
+    exists()
+    .where(
+        order_documents.c.customer == _ordering.c.customer,
+        order_documents.c.order_id < _ordering.c.order_id,
+        orders.c.id == order_documents.c.order_id,
+        orders.c.status.not_in([Status.REJECTED, Status.CANCELLED]),
+    )
+    .correlate(_ordering)
+)
+
+
+def of_regulars(tx: Tx, ordering: Sequence[tuple[int, str]]) -> set[int]:
+    """Of orders (id, customer) those whose customer has an earlier one that stands: neither
+    rejected nor cancelled."""
+    if not ordering:
+        return set()
+    return set(tx.execute(_REGULARS, {"rows": pack(ordering)}).scalars())
 
 
 _key = rows(orders.c.source_id, orders.c.external_id)

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import event
 
 from pipeline.intake.accept import DISPATCH_SIZE, Intake, Receipt, Verdict
-from pipeline.order import Lane
+from pipeline.order import Lane, customer_key
 from pipeline.source import Policy, Source
 from pipeline.storage import sources
 from pipeline.storage.database import Database
@@ -115,6 +115,44 @@ def test_a_bad_order_is_rejected_with_its_problems_and_leaves_nothing(mill: Make
     assert [problem.field for problem in receipt.problems] == ["currency"]
     assert shop.query("SELECT count(*) FROM orders") == [(0,)]
     assert shop.announced == []
+
+
+def test_prices_are_refused_of_a_source_that_sells_at_the_catalogue_s(mill: MakeMill) -> None:
+    shop = mill(policy=Policy(price_policy="catalogue"))
+    lines = [
+        {"sku": "MUG-01", "quantity": 1},
+        {"sku": "TEE-01", "quantity": 1, "unit_price": "9.90"},
+    ]
+
+    receipt = shop.send(an_order() | {"lines": lines})
+
+    assert receipt.verdict is Verdict.REJECTED
+    [problem] = receipt.problems
+    assert (problem.field, problem.value) == ("lines.1.unit_price", '"9.90"')
+    assert "price_policy" in problem.expected
+    assert shop.query("SELECT count(*) FROM orders") == [(0,)]
+
+
+def test_prices_are_welcome_of_a_source_that_states_them(mill: MakeMill) -> None:
+    shop = mill(policy=Policy(price_policy="as_sold"))
+    lines = [{"sku": "MUG-01", "quantity": 1, "unit_price": "9.90"}]
+
+    assert shop.send(an_order() | {"lines": lines}).verdict is Verdict.ACCEPTED
+
+
+def test_an_order_is_kept_with_who_orders_but_not_by_name(mill: MakeMill) -> None:
+    shop = mill()
+    known = {"email": "Ada@Example.com"}
+
+    for customer in (known, {"email": "ada@example.com"}, {"id": "17"}, {"name": "Ada"}):
+        shop.accept(customer=customer)
+
+    one, same, other, nobody = (
+        r.customer for r in shop.query("SELECT customer FROM order_documents ORDER BY order_id")
+    )
+    assert one == same == customer_key("shop", known)
+    assert other not in (one, None)
+    assert nobody is None
 
 
 def test_an_order_that_could_not_be_announced_is_accepted_all_the_same(mill: MakeMill) -> None:

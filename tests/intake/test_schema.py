@@ -31,7 +31,7 @@ def order(**changes: Any) -> dict[str, Any]:
         found: Any = changed
         for parent in parents:
             found = found[int(parent)] if parent.isdigit() else found.setdefault(parent, {})
-        found[last] = value
+        found[int(last) if last.isdigit() else last] = value
     return changed
 
 
@@ -82,6 +82,34 @@ def test_a_price_as_sold_is_kept_in_minor_units(currency: str, price: str, minor
     assert json.loads(document.body)["lines"][0]["unit_price"] == minor
 
 
+def test_coupons_a_shipping_method_a_group_and_a_vat_id_may_be_told() -> None:
+    told = order(
+        coupons=["ten", "FIVE"], shipping_method="post", customer__group="trade",
+        customer__vat_id="DE136695976",
+    )  # fmt: skip
+
+    assert json.loads(read_order(told).body) == told
+
+
+@pytest.mark.parametrize("written", ["DE136695976", "de 136 695 976", "DE-136.695.976"])
+def test_a_vat_id_has_one_form_however_it_is_written(written: str) -> None:
+    document = read_order(order(customer__vat_id=written))
+
+    assert json.loads(document.body)["customer"]["vat_id"] == "DE136695976"
+
+
+def test_a_vat_id_whose_check_digit_is_wrong_is_refused_with_what_was_expected() -> None:
+    [problem] = problems(order(customer__vat_id="DE136695977"))
+
+    assert problem == Problem(
+        "customer.vat_id", '"DE136695977"', "a VAT id of an EU country, such as DE136695976"
+    )
+
+
+def test_a_bad_coupon_is_named_by_its_place() -> None:
+    assert fields(order(coupons=["TEN", "", "x" * 129])) == ["coupons.1", "coupons.2"]
+
+
 # --- Bad fields -----------------------------------------------------------------------------------
 
 
@@ -111,6 +139,10 @@ BAD = {
     "lines__0__quantity": [0, -1, 1_000_001, "2", 2.0, 1.5, True, None],
     "lines__0__unit_price": ["", "1,50", "-1.00", "1e3", "1.00000", "1" * 13, " 1", 1.5, 100],
     "payment__method": ["", None, "pm\x1b[2J"],
+    "coupons": ["TEN", ["TEN"] * 11, None],
+    "shipping_method": ["", 1, "x" * 129],
+    "customer__group": ["", 1],
+    "customer__vat_id": ["", "DE", "DE123456789", "GB123456789", "136695976", 136695976, "x" * 33],
     "customer__name": ["", "x" * 256, "Ada\x07", "Ada\u202eadA"],
 }
 
@@ -202,7 +234,8 @@ def test_an_order_of_more_than_two_million_bytes_is_refused() -> None:
 FREE_TEXT = [
     "external_id", "customer__name", "customer__id", "customer__email", "ship_to__street",
     "ship_to__city", "ship_to__region", "ship_to__postal_code", "bill_to__street",
-    "lines__0__sku", "payment__method", "metadata__note", "voucher",
+    "lines__0__sku", "payment__method", "metadata__note", "voucher", "shipping_method",
+    "customer__group", "customer__vat_id", "coupons__0",
 ]  # fmt: skip
 
 
@@ -216,7 +249,7 @@ def refusal(data: Any) -> str:
 @pytest.mark.parametrize("field", FREE_TEXT)
 def test_a_card_number_is_refused_wherever_text_may_stand_and_never_echoed(field: str) -> None:
     value = f"{CARD}@example.com" if field == "customer__email" else CARD
-    data = order(bill_to={"country": "DE"}, **{field: value})
+    data = order(bill_to={"country": "DE"}, coupons=["TEN"], **{field: value})
 
     assert CARD not in refusal(data)
 

@@ -35,6 +35,11 @@ def whole_number(text: str) -> int | str:
     return int(text) if _WHOLE.fullmatch(text) else text
 
 
+def separated(text: str) -> list[str]:
+    """ "A | B" → ["A", "B"]; what stands between bars and is empty is nothing."""
+    return [part.strip() for part in text.split("|") if part.strip()]
+
+
 def country_code(name: str, overrides: Mapping[str, str]) -> str:
     """A country's name (or code) → its ISO 3166-1 alpha-2 code; an unknown one stays as it is."""
     return overrides.get(name) or _by_name(name)

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.intake.accept import Intake, Receipt, Verdict
 from pipeline.intake.files.batches import batches
-from pipeline.intake.files.fault import fault_of
+from pipeline.intake.files.fault import fault_of, label_of
 from pipeline.intake.files.interrupt import uninterrupted
 from pipeline.intake.files.mapping import Mapping
 from pipeline.intake.files.reader import OrderFile
@@ -94,7 +94,7 @@ def _count(sent: Sent, receipt: Receipt, summary: Summary, refuse: WriteRejects)
             summary.conflicts += 1
         case Verdict.REJECTED:  # by a rule that intake has and the schema hasn't
             summary.rejected += 1
-            count_reason(summary.reasons, receipt.problems[0].field)
+            count_reason(summary.reasons, label_of(receipt.problems[0].field))
     if receipt.problems:
         refuse(sent.external_id, [fault_of(sent.line, problem) for problem in receipt.problems])
     else:

@@ -66,6 +66,8 @@ class CustomerCells(_Strict):
     id: Cell | None = None
     email: Cell | None = None
     name: Cell | None = None
+    group: Cell | None = None
+    vat_id: Cell | None = None
 
 
 class AddressCells(_Strict):
@@ -87,6 +89,8 @@ class OrderCells(_Strict):
     ship_to: AddressCells
     bill_to: AddressCells | None = None
     payment: PaymentCells | None = None
+    coupons: Cell | None = Field(None, description="several are separated by |")
+    shipping_method: Cell | None = None
     metadata: dict[str, Cell] = {}
 
 

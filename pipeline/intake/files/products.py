@@ -1,30 +1,62 @@
-"""Importing products and their prices: several lines for a SKU give it several currencies."""
+"""Importing products and their prices: several lines for a SKU give it several prices."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from pipeline.errors import InvalidInput
 from pipeline.intake.files.batches import batches
+from pipeline.intake.files.cleaning import separated
 from pipeline.intake.files.interrupt import uninterrupted
 from pipeline.intake.files.lines import TextFile
 from pipeline.intake.files.records import read_records
 from pipeline.intake.files.rejects import reject_file
 from pipeline.intake.files.tally import Progress, Tally, sound
-from pipeline.intake.schema import CurrencyCode, Price, Sku, Text
+from pipeline.intake.schema import MOST_QUANTITY, CurrencyCode, Price, Sku, Text
 from pipeline.money import to_minor
+from pipeline.pricing.prices import ListPrice
+from pipeline.pricing.rules import no_bare_number
 from pipeline.storage import catalogue
-from pipeline.storage.catalogue import ProductIn
+from pipeline.storage.catalogue import ALWAYS, ProductIn
 from pipeline.storage.database import Database
+
+MOST_GRAMS = 1_000_000_000
+
+
+def _words(value: Any) -> Any:
+    """A CSV cell holds several separated by |."""
+    return separated(value) if isinstance(value, str) else value
+
+
+def _moment(value: datetime) -> datetime:
+    """A time without a zone is meant in UTC."""
+    aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+    if aware <= ALWAYS:
+        raise ValueError(f"a time later than {ALWAYS:%Y-%m-%d}; left out, it counts always")
+    return aware
+
+
+Category = Annotated[Text, Field(max_length=64)]
+Moment = Annotated[datetime, BeforeValidator(no_bare_number), AfterValidator(_moment)]
 
 
 class ProductRow(BaseModel):
-    """One line: a product, and its price in one currency; no price leaves those it has."""
+    """One line: a product, and one of its prices; no price leaves those it has. What else is left
+    out stays as it is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,8 +64,15 @@ class ProductRow(BaseModel):
     name: Text
     active: bool = True
     backorder: bool = False
+    categories: Annotated[frozenset[Category] | None, BeforeValidator(_words)] = None
+    tax_class: Category | None = None
+    weight: Annotated[int, Field(ge=0, le=MOST_GRAMS)] | None = None
     currency: CurrencyCode | None = None
     price: Annotated[Price | None, Field(validate_default=True)] = None
+    customer_group: Category | None = None
+    from_quantity: Annotated[int, Field(ge=1, le=MOST_QUANTITY)] | None = None
+    valid_from: Moment | None = None
+    valid_until: Moment | None = None
 
     @field_validator("price")
     @classmethod
@@ -50,11 +89,39 @@ class ProductRow(BaseModel):
                 raise ValueError(str(error)) from None
         return price
 
-    def prices(self) -> dict[str, int]:
-        """Minor units by currency."""
+    @field_validator("customer_group", "from_quantity", "valid_from", "valid_until")
+    @classmethod
+    def _has_a_price(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None and info.data.get("price", "refused itself") is None:
+            raise ValueError("a price that it is about, or nothing")
+        return value
+
+    @field_validator("valid_until")
+    @classmethod
+    def _ends_what_has_begun(cls, until: datetime | None, info: ValidationInfo) -> datetime | None:
+        # Prices are told apart by when they begin: without, it would replace the standing one.
+        since = info.data.get("valid_from")
+        if until is not None and "valid_from" in info.data and (since is None or until <= since):
+            raise ValueError("a time after valid_from, which must be there too")
+        return until
+
+    def product(self) -> ProductIn:
+        prices = self._prices()
+        return ProductIn(
+            self.sku, self.name, self.active, self.backorder,
+            {currency: price.amount for currency, price in prices if price == ListPrice(price.amount)},
+            [each for each in prices if each[1] != ListPrice(each[1].amount)],
+            self.categories, self.tax_class, self.weight,
+        )  # fmt: skip
+
+    def _prices(self) -> list[tuple[str, ListPrice]]:
         if self.currency is None or self.price is None:
-            return {}
-        return {self.currency: to_minor(self.price, self.currency)}
+            return []
+        price = ListPrice(
+            to_minor(self.price, self.currency), self.customer_group or "", self.from_quantity or 1,
+            self.valid_from, self.valid_until,
+        )  # fmt: skip
+        return [(self.currency, price)]
 
 
 def import_products(
@@ -63,19 +130,15 @@ def import_products(
     rejects: Path | None = None,
     progress: Callable[[Progress[Tally]], None] = lambda _: None,
 ) -> Tally:
-    """Make or replace the products in a file: CSV (sku, name, active, backorder, currency, price)
-    or JSON lines with the same fields. Again is the same; errors are those of `import_orders`."""
+    """Make or replace the products in a file: CSV with the fields of `ProductRow`, or JSON lines.
+    Again is the same; errors are those of `import_orders`."""
     tally = Tally()
     with closing(TextFile(path)) as file, reject_file(rejects, path, "sku") as refuse:
         for batch in batches(read_records(file, path, ProductRow)):
             with uninterrupted():
                 good = sound(batch, tally, refuse)
                 with database.transaction() as tx:
-                    catalogue.put(tx, [_product(row) for _, row in good])
+                    catalogue.put(tx, [row.product() for _, row in good])
                 tally.accepted += len(good)
             progress(Progress(file.done, file.total, tally))
     return tally
-
-
-def _product(row: ProductRow) -> ProductIn:
-    return ProductIn(row.sku, row.name, row.active, row.backorder, row.prices())

@@ -26,7 +26,8 @@ from tests.intake.files.helpers import HEADER, csv_file, json_file, mapping, row
 from tests.support import Mill, an_order
 
 MakeMill = Callable[..., Mill]
-SOURCE = Source(id=1, name="shop", policy=Policy())
+AS_SOLD = Policy(price_policy="as_sold")
+SOURCE = Source(id=1, name="shop", policy=AS_SOLD)
 
 
 def adds_up(summary: Summary) -> bool:
@@ -46,7 +47,7 @@ def stored(shop: Mill) -> list[tuple[str, str]]:
 
 
 def test_every_order_gets_its_verdict(mill: MakeMill, tmp_path: Path) -> None:
-    shop = mill()
+    shop = mill(policy=AS_SOLD)
     path = csv_file(
         tmp_path, row("1"), row("1"), row("2", qty="0"), row("C3"), row("4"), row("1"), row("4")
     )
@@ -61,7 +62,7 @@ def test_every_order_gets_its_verdict(mill: MakeMill, tmp_path: Path) -> None:
 
 
 def test_importing_again_changes_nothing(mill: MakeMill, tmp_path: Path) -> None:
-    shop = mill()
+    shop = mill(policy=AS_SOLD)
     path = csv_file(tmp_path, row("1"), row("2"), row("3", price="0"))
     first = import_orders(shop.intake, shop.source, path, mapping())
     before = stored(shop)
@@ -76,7 +77,7 @@ def test_importing_again_changes_nothing(mill: MakeMill, tmp_path: Path) -> None
 def test_an_order_that_comes_back_later_is_a_conflict_and_no_second_order(
     mill: MakeMill, tmp_path: Path
 ) -> None:
-    shop = mill()
+    shop = mill(policy=AS_SOLD)
     rejects = tmp_path / "rejects.csv"
     path = csv_file(tmp_path, row("1"), row("2"), row("1", sku="TEE-01"))
 
@@ -90,7 +91,7 @@ def test_an_order_that_comes_back_later_is_a_conflict_and_no_second_order(
 
 
 def test_the_reject_file_has_a_line_for_each_fault(mill: MakeMill, tmp_path: Path) -> None:
-    shop = mill()
+    shop = mill(policy=AS_SOLD)
     rejects = tmp_path / "rejects.csv"
     path = csv_file(tmp_path, row("1"), row("2", qty="-1"), row("2", price="free"), row("C3"))
 
@@ -104,7 +105,7 @@ def test_the_reject_file_has_a_line_for_each_fault(mill: MakeMill, tmp_path: Pat
 
 
 def test_the_reject_file_never_replaces_what_is_imported(mill: MakeMill, tmp_path: Path) -> None:
-    shop = mill()
+    shop = mill(policy=AS_SOLD)
     path = csv_file(tmp_path, row("1"))
 
     with pytest.raises(InvalidInput, match="write to another file"):
@@ -114,7 +115,7 @@ def test_the_reject_file_never_replaces_what_is_imported(mill: MakeMill, tmp_pat
 
 
 def test_a_card_number_never_gets_into_the_reject_file(mill: MakeMill, tmp_path: Path) -> None:
-    shop = mill()
+    shop = mill(policy=AS_SOLD)
     card, rejects = "4111111111111111", tmp_path / "rejects.csv"
     as_csv = csv_file(tmp_path, row(card, customer=card, qty=card), row("1") + f",{card}")
     as_json = json_file(tmp_path, an_order(external_id=card, **{card: card}), f'{{"{card}"')
@@ -125,7 +126,7 @@ def test_a_card_number_never_gets_into_the_reject_file(mill: MakeMill, tmp_path:
 
 
 def test_what_no_encoding_can_hold_does_not_end_the_import(mill: MakeMill, tmp_path: Path) -> None:
-    shop = mill()
+    shop = mill(policy=AS_SOLD)
     rejects = tmp_path / "rejects.csv"
     path = json_file(tmp_path, an_order(external_id="\ud800"), an_order())
 
@@ -138,7 +139,7 @@ def test_what_no_encoding_can_hold_does_not_end_the_import(mill: MakeMill, tmp_p
 def test_the_value_is_in_minor_units_by_currency_of_what_states_a_price(
     mill: MakeMill, tmp_path: Path
 ) -> None:
-    shop = mill()
+    shop = mill(policy=AS_SOLD)
     yen = [{"sku": "A", "quantity": 3, "unit_price": "120"}]
     mixed = [{"sku": "A", "quantity": 2, "unit_price": "1.5"}, {"sku": "B", "quantity": 9}]
     path = json_file(
@@ -155,7 +156,7 @@ def test_the_value_is_in_minor_units_by_currency_of_what_states_a_price(
 
 
 def test_json_and_csv_of_the_same_order_are_the_same_order(mill: MakeMill, tmp_path: Path) -> None:
-    shop = mill()
+    shop = mill(policy=AS_SOLD)
     as_json = {
         "external_id": "1", "currency": "EUR", "customer": {"id": "17"},
         "ship_to": {"country": "DE"}, "payment": {"method": "invoice"},
@@ -169,7 +170,7 @@ def test_json_and_csv_of_the_same_order_are_the_same_order(mill: MakeMill, tmp_p
 
 
 def test_an_order_of_a_thousand_lines_is_accepted(mill: MakeMill, tmp_path: Path) -> None:
-    shop = mill()
+    shop = mill(policy=AS_SOLD)
     path = csv_file(tmp_path, *[row("1", sku=f"S{n}") for n in range(1000)])
 
     summary = import_orders(shop.intake, shop.source, path, mapping())
@@ -177,8 +178,27 @@ def test_an_order_of_a_thousand_lines_is_accepted(mill: MakeMill, tmp_path: Path
     assert (summary.accepted, summary.rows) == (1, 1000)
 
 
+def test_prices_of_a_source_that_may_not_state_any_are_refused_and_counted_as_one_reason(
+    mill: MakeMill, tmp_path: Path
+) -> None:
+    shop = mill(policy=Policy(price_policy="catalogue"))
+    rejects = tmp_path / "rejects.csv"
+    path = csv_file(tmp_path, row("1"), row("1", sku="TEE-01"), row("2"), row("3", price=""))
+
+    summary = import_orders(shop.intake, shop.source, path, mapping(), rejects)
+
+    assert (summary.accepted, summary.reasons) == (1, {"lines.unit_price": 2})
+    refused = [(line["external_id"], line["field"], line["value"]) for line in written(rejects)]
+    assert refused == [
+        ("1", "lines.0.unit_price", '"10.00"'),
+        ("1", "lines.1.unit_price", '"10.00"'),
+        ("2", "lines.0.unit_price", '"10.00"'),
+    ]
+    assert "price_policy" in written(rejects)[0]["reason"]
+
+
 def test_progress_tells_bytes_and_figures_after_each_commit(mill: MakeMill, tmp_path: Path) -> None:
-    shop = mill()
+    shop = mill(policy=AS_SOLD)
     seen: list[tuple[int, int, int]] = []
     path = csv_file(tmp_path, *[row(str(n)) for n in range(MOST_ITEMS + 1)])
 
@@ -204,7 +224,7 @@ class Interrupted(Intake):
 def test_ctrl_c_waits_for_the_batch_in_hand_and_the_rest_is_for_the_next_run(
     mill: MakeMill, tmp_path: Path
 ) -> None:
-    shop = mill()
+    shop = mill(policy=AS_SOLD)
     impatient = Interrupted(shop.database, lambda made: None)
     path = csv_file(tmp_path, *[row(str(n)) for n in range(MOST_ITEMS + 1)])
 

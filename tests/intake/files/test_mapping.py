@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InvalidInput
-from pipeline.intake.files.cleaning import cleaned, country_code, whole_number
+from pipeline.intake.files.cleaning import cleaned, country_code, separated, whole_number
 from pipeline.intake.files.mapping import load_mapping
 from tests.intake.files.helpers import MAPPING
 
@@ -68,6 +68,10 @@ def test_only_whole_numbers_become_numbers() -> None:
     assert [whole_number(text) for text in ("6", "-6", "6.5", "1e3", "9" * 5000)] == [
         6, -6, "6.5", "1e3", "9" * 5000,
     ]  # fmt: skip
+
+
+def test_several_values_in_a_cell_are_separated_by_bars() -> None:
+    assert separated("TEN| FIVE |") == ["TEN", "FIVE"]
 
 
 def test_countries_go_by_name_or_code_and_the_mapping_has_the_last_word() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import InvalidInput
 from pipeline.intake.files.products import import_products
+from pipeline.pricing.prices import ListPrice
 from pipeline.storage import catalogue
 from pipeline.storage.database import Database
 from tests.intake.files.helpers import csv_file, written
@@ -36,8 +38,114 @@ def test_a_line_for_each_currency_makes_one_product(mill: MakeMill, tmp_path: Pa
     assert (tally.read, tally.accepted, tally.rejected) == (3, 3, 0)
     assert products(shop) == [("MUG", "A mug", True, False), ("TEE", "A shirt", False, True)]
     with shop.database.snapshot() as tx:
-        prices = catalogue.unit_prices(tx, [("MUG", "EUR"), ("MUG", "JPY"), ("TEE", "EUR")])
-    assert prices == {("MUG", "EUR"): 1000, ("MUG", "JPY"): 1200}
+        prices = catalogue.list_prices(tx, [("MUG", "EUR"), ("MUG", "JPY"), ("TEE", "EUR")])
+    assert prices == {("MUG", "EUR"): [ListPrice(1000)], ("MUG", "JPY"): [ListPrice(1200)]}
+
+
+def goods(shop: Mill, sku: str) -> tuple[list[str], str, int]:
+    with shop.database.snapshot() as tx:
+        found = catalogue.goods(tx, [sku])[sku]
+    return sorted(found.categories), found.tax_class, found.weight
+
+
+def prices(shop: Mill, sku: str) -> list[ListPrice]:
+    with shop.database.snapshot() as tx:
+        found = catalogue.list_prices(tx, [(sku, "EUR")])[(sku, "EUR")]
+    return sorted(found, key=lambda price: -price.amount)
+
+
+WIDE = "sku,name,categories,tax_class,weight,currency,price,customer_group,from_quantity,valid_from,valid_until"
+
+
+def test_what_pricing_wants_to_know_is_imported(mill: MakeMill, tmp_path: Path) -> None:
+    shop = mill()
+    path = csv_file(
+        tmp_path,
+        "MUG,Mug,mugs | gifts,reduced,350,EUR,10.00,,,,",
+        "MUG,Mug,,,,EUR,9.00,trade,10,,",
+        "MUG,Mug,,,,EUR,8.00,,,2026-11-27,2026-12-01T12:00:00+01:00",
+        header=WIDE,
+    )
+
+    assert import_products(shop.database, path).accepted == 3
+
+    assert goods(shop, "MUG") == (["gifts", "mugs"], "reduced", 350)
+    sale = ListPrice(
+        800,
+        valid_from=datetime(2026, 11, 27, tzinfo=UTC),
+        valid_until=datetime(2026, 12, 1, 11, tzinfo=UTC),
+    )
+    assert prices(shop, "MUG") == [ListPrice(1000), ListPrice(900, "trade", 10), sale]
+
+
+def test_a_price_replaces_its_like_and_no_other(mill: MakeMill, tmp_path: Path) -> None:
+    shop = mill()
+    lines = [
+        "MUG,Mug,,,,EUR,10.00,,,,",
+        "MUG,Mug,,,,EUR,9.00,trade,,,",
+        "MUG,Mug,,,,EUR,5.00,,,2026-01-01,",
+    ]
+    import_products(shop.database, csv_file(tmp_path, *lines, header=WIDE))
+
+    changed = [line.replace("9.00", "8.50") for line in lines]
+    import_products(shop.database, csv_file(tmp_path, *changed, header=WIDE))
+
+    assert [price.amount for price in prices(shop, "MUG")] == [1000, 850, 500]
+
+
+def test_a_file_that_does_not_tell_leaves_categories_class_and_weight(
+    mill: MakeMill, tmp_path: Path
+) -> None:
+    shop = mill()
+    told = csv_file(tmp_path, "MUG,Mug,mugs,reduced,350,,,,,,", header=WIDE)
+    import_products(shop.database, told)
+
+    untold = csv_file(tmp_path, "MUG,Mug,true,false,EUR,10.00", header=HEADER)
+    import_products(shop.database, untold)
+
+    assert goods(shop, "MUG") == (["mugs"], "reduced", 350)
+
+
+def test_json_lines_may_have_categories_as_a_list_or_with_bars(
+    mill: MakeMill, tmp_path: Path
+) -> None:
+    shop = mill()
+    path = tmp_path / "products.jsonl"
+    lines = [
+        {"sku": sku, "name": sku, "categories": categories}
+        for sku, categories in (("A", ["x", "y"]), ("B", "x|y"), ("C", []))
+    ]
+    path.write_text("\n".join(map(json.dumps, lines)))
+
+    assert import_products(shop.database, path).accepted == 3
+
+    assert [goods(shop, sku)[0] for sku in "ABC"] == [["x", "y"], ["x", "y"], []]
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "reason"),
+    [
+        ("MUG,Mug,,,-1,,,,,,", "weight", "greater than or equal to 0"),
+        ("MUG,Mug,,,,,,trade,,,", "customer_group", "a price that it is about"),
+        ("MUG,Mug,,,,EUR,1,,0,,", "from_quantity", "greater than or equal to 1"),
+        ("MUG,Mug,,,,EUR,1,,,soon,", "valid_from", "valid datetime"),
+        ("MUG,Mug,,,,EUR,1,,,20261123,", "valid_from", "a date or a date and time"),
+        ("MUG,Mug,,,,EUR,1,,,1970-01-01,", "valid_from", "a time later than 1970-01-01"),
+        ("MUG,Mug,,,,EUR,1,,,,2026-12-01", "valid_until", "a time after valid_from"),
+        ("MUG,Mug,,,,EUR,1,,,2026-12-01,2026-12-01", "valid_until", "a time after valid_from"),
+    ],
+)
+def test_a_line_that_can_not_be_priced_by_is_rejected_by_its_field(
+    sqlite_database: Database, tmp_path: Path, line: str, field: str, reason: str
+) -> None:
+    rejects = tmp_path / "rejects.csv"
+
+    tally = import_products(sqlite_database, csv_file(tmp_path, line, header=WIDE), rejects)
+
+    assert (tally.accepted, tally.rejected) == (0, 1)
+    (found,) = written(rejects)
+    assert found["field"] == field
+    assert reason in found["reason"]
 
 
 def test_json_lines_have_the_same_fields(mill: MakeMill, tmp_path: Path) -> None:

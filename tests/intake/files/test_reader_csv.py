@@ -42,6 +42,34 @@ def test_rows_that_share_a_key_are_one_order(tmp_path: Path) -> None:
     assert is_sound(second)
 
 
+PRICED = {
+    "[line]": 'coupons = {column = "Coupons"}\nshipping_method = {column = "By"}\n'
+    'customer.group = {column = "Group"}\ncustomer.vat_id = {column = "VAT"}\n[line]',
+}  # fmt: skip
+PRICED_HEADER = f"{HEADER},Coupons,By,Group,VAT"
+
+
+def test_what_pricing_wants_to_know_can_be_mapped(tmp_path: Path) -> None:
+    rows = [row("1") + ",TEN| five ,post,trade,DE 136 695 976", row("2") + ",,,,"]
+    path = csv_file(tmp_path, *rows, header=PRICED_HEADER)
+
+    told, untold = read(path, mapping(**PRICED))
+
+    assert is_sound(told)
+    assert (told.data["coupons"], told.data["shipping_method"]) == (["TEN", "five"], "post")
+    assert told.data["customer"] == {"id": "17", "group": "trade", "vat_id": "DE 136 695 976"}
+    assert is_sound(untold)
+    assert "coupons" not in untold.data
+
+
+def test_a_bad_coupon_or_vat_id_is_a_fault_at_its_cell(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, row("1") + f",TEN|{'x' * 129},,,DE123", header=PRICED_HEADER)
+
+    found = faults(read(path, mapping(**PRICED))[0])
+
+    assert sorted((fault.line, fault.field) for fault in found) == [(2, "Coupons"), (2, "VAT")]
+
+
 def test_every_fault_names_line_column_value_and_what_was_expected(tmp_path: Path) -> None:
     path = csv_file(tmp_path, row(), row(qty="two", price="0.0", country="Atlantis"))
 

@@ -1,0 +1,108 @@
+"""Rules of pricing as YAML: read from a file with every mistake named by its path, and written."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from pipeline.errors import InvalidInput
+from pipeline.intake.schema import fit_to_show
+from pipeline.pricing.rules import Rules, told
+
+
+class InvalidRules(InvalidInput):
+    """A file that holds no rules; `problems` are lines such as
+    `promotions.3.effect.percent: got 120, expected at most 100`."""
+
+    def __init__(self, path: Path, problems: list[str]) -> None:
+        super().__init__("\n".join([f"{path}:", *(f"  {problem}" for problem in problems)]))
+        self.problems = problems
+
+
+def read_rules(path: Path) -> Rules:
+    """The rules in a file of YAML 1.2; InvalidRules names all that is wrong at once."""
+    try:
+        data = _yaml().load(path.read_text("utf-8"))
+        return Rules.model_validate(data)
+    except OSError as error:
+        raise InvalidInput(f"{path} can't be read: {error.strerror}") from None
+    except ValidationError as error:
+        raise InvalidRules(path, list(dict.fromkeys(_problems(error)))) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise InvalidRules(path, [f"not YAML: {_cause(error)}"]) from None
+
+
+def write_rules(rules: Rules) -> str:
+    """`rules` as YAML that `read_rules` reads back as the same."""
+    text = io.StringIO()
+    _yaml().dump(told(rules), text)
+    return text.getvalue()
+
+
+def _yaml() -> Any:  # its attributes are typed as what they are before they are set
+    # Pure: libyaml, where it is installed, reads YAML 1.1, in which NO (Norway) is false.
+    yaml: Any = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.allow_unicode = True
+    yaml.sort_base_mapping_type_on_output = False
+    return yaml
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return str(error).splitlines()[0]
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    for each in error.errors():
+        path = ".".join(map(str, _path(each["loc"]))) or "rules"
+        message = each["msg"].removeprefix("Value error, ")
+        for line in message.split("\n"):
+            yield _problem(each, path, line)
+
+
+def _path(loc: Sequence[int | str]) -> list[int | str]:
+    """Where it stands in the file: pydantic says after `effect` which kind of effect it took it for."""
+    path = list(loc)
+    if len(path) > 3 and path[0] == "promotions" and path[2] == "effect":
+        del path[3]
+    return path
+
+
+def _problem(error: Mapping[str, Any], path: str, message: str) -> str:
+    kind, got = error["type"], _shown(error["input"])
+    if kind == "missing":
+        return f"{path}: got nothing, expected a value"
+    if kind == "extra_forbidden":
+        return f"{path}: got {got}, expected no such field"
+    if kind.startswith("union_tag"):
+        tag = error["input"].get("type") if isinstance(error["input"], dict) else None
+        expected = error["ctx"].get("expected_tags", "a kind of effect")
+        return f"{path}.type: got {_shown(tag)}, expected one of {expected}"
+    if kind == "string_pattern_mismatch":
+        return f"{path}: got {got}, expected a decimal number such as 4.90"
+    for said in ("expected ", "Input should be "):
+        if message.startswith(said):
+            return f"{path}: got {got}, expected {message.removeprefix(said)}"
+    # A rule over several fields names the one itself.
+    return (
+        message if path == "rules" else f"{path}{'.' if _names_field(message) else ': '}{message}"
+    )
+
+
+def _names_field(message: str) -> bool:
+    return message.split(":", 1)[0].replace(".", "").isidentifier() and ": " in message
+
+
+def _shown(value: Any) -> str:
+    plain = value is None or isinstance(value, str | int | float)
+    return fit_to_show(json.dumps(value, ensure_ascii=False) if plain else str(value))
