@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 Level = tuple[str, str]  # (sku, location)
@@ -34,22 +34,20 @@ class Shortage:
     skus: tuple[str, ...]
 
 
-def allocate(
-    demands: Sequence[Demand], available: Mapping[Level, int]
-) -> list[list[Allotment] | Shortage]:
-    """Serve `demands` one after another from `available` units; one answer a demand, in order.
+class Shelves:
+    """Units that are free, as one demand after another takes its own."""
 
-    Two lines that share a SKU draw on the same units. A demand that can't be met whole takes
-    nothing, so a later, smaller one may still be met.
-    """
-    free: dict[str, dict[str, int]] = {}
-    for (sku, location), units in sorted(available.items()):
-        free.setdefault(sku, {})[location] = units
-    answers: list[list[Allotment] | Shortage] = []
-    for demand in demands:
-        short = _short(demand, free)
-        answers.append(Shortage(short) if short else _take(demand, free))
-    return answers
+    def __init__(self, available: Mapping[Level, int]) -> None:
+        self._free: dict[str, dict[str, int]] = {}
+        for (sku, location), units in sorted(available.items()):
+            self._free.setdefault(sku, {})[location] = units
+
+    def take(self, demand: Demand) -> list[Allotment] | Shortage:
+        """The units of `demand`: they are free no more. Two lines that share a SKU draw on the
+        same units. A demand that can't be met whole takes nothing, so a later, smaller one may
+        still be met."""
+        short = _short(demand, self._free)
+        return Shortage(short) if short else _take(demand, self._free)
 
 
 def _short(demand: Demand, free: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.inventory.allocation import Allotment, Demand, Level, Shortage, allocate
+from pipeline.inventory.allocation import Allotment, Demand, Level, Shelves, Shortage
 
 MUG, TEE = "MUG-01", "TEE-01"
 
 
 def demand(order_id: int, *lines: tuple[str, int]) -> Demand:
     return Demand(order_id, tuple((n, *line) for n, line in enumerate(lines, start=1)))
+
+
+def allocate(
+    demands: Sequence[Demand], available: Mapping[Level, int]
+) -> list[list[Allotment] | Shortage]:
+    """What each of `demands` gets, served one after another."""
+    shelves = Shelves(available)
+    return [shelves.take(demand) for demand in demands]
 
 
 def test_an_order_gets_its_units() -> None:

@@ -1,0 +1,117 @@
+"""Coupons in use: how often each is, and by which orders. The limits are kept here, under lock."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import Column, bindparam, delete, insert, or_, select, update
+
+from pipeline.errors import InvariantBroken
+from pipeline.pricing.redemption import EVERYONE, Key, Use, added_up
+from pipeline.storage.database import Tx
+from pipeline.storage.sql import ids, pack, rows
+from pipeline.storage.tables import coupon_redemptions, coupon_uses
+from pipeline.storage.upsert import InsertNew
+
+_key = rows(coupon_uses.c.rules, coupon_uses.c.code, coupon_uses.c.customer)
+_LOOK = select(coupon_uses).join(
+    _key,
+    (coupon_uses.c.rules == _key.c.rules)
+    & (coupon_uses.c.code == _key.c.code)
+    & (coupon_uses.c.customer == _key.c.customer),
+)
+# In key order, by everyone: whoever wants several never waits in a circle.
+_LOCK = _LOOK.order_by(
+    coupon_uses.c.rules, coupon_uses.c.code, coupon_uses.c.customer
+).with_for_update(of=coupon_uses)
+_BEGIN = InsertNew(
+    coupon_uses,
+    ["rules", "code", "customer", "used"],
+    select(*_key.c, bindparam("used", 0)),
+)
+
+
+def used(tx: Tx, keys: Collection[Key]) -> dict[Key, int]:
+    """How often coupons are in use just now; a look, not a promise. What never was is absent."""
+    if not keys:
+        return {}
+    found = tx.execute(_LOOK, {"rows": pack(keys)})
+    return {(r.rules, r.code, r.customer): r.used for r in found}
+
+
+def lock_used(tx: Tx, keys: Sequence[Key]) -> dict[Key, int]:
+    """Lock what is counted under `keys` (in their order); how often each is in use."""
+    if not keys:
+        return {}
+    packed = {"rows": pack(keys)}
+    _BEGIN(tx, packed)
+    found = tx.execute(_LOCK, packed)
+    return {(r.rules, r.code, r.customer): r.used for r in found}
+
+
+_count = rows(
+    coupon_uses.c.rules, coupon_uses.c.code, coupon_uses.c.customer,
+    Column("times", coupon_uses.c.used.type), coupon_uses.c.most,
+)  # fmt: skip
+_this_count = (
+    (coupon_uses.c.rules == _count.c.rules)
+    & (coupon_uses.c.code == _count.c.code)
+    & (coupon_uses.c.customer == _count.c.customer)
+)
+_TAKE = (
+    update(coupon_uses)
+    .where(
+        _this_count,
+        or_(_count.c.most.is_(None), coupon_uses.c.used + _count.c.times <= _count.c.most),
+    )
+    .values(used=coupon_uses.c.used + _count.c.times, most=_count.c.most)
+    .returning(coupon_uses.c.rules, coupon_uses.c.code, coupon_uses.c.customer)
+)
+_GIVE = update(coupon_uses).where(_this_count).values(used=coupon_uses.c.used - _count.c.times)
+_FIELDS = ["order_id", "code", "rules", "customer"]
+_redemption = rows(*(coupon_redemptions.c[name] for name in _FIELDS))
+_REDEEM = insert(coupon_redemptions).from_select(_FIELDS, select(*_redemption.c))
+
+
+def redeem(tx: Tx, uses: Sequence[Use]) -> None:
+    """Count uses for their orders. Every count's update is conditional on its limit; if one
+    refuses, InvariantBroken, and the transaction must be rolled back."""
+    if not uses:
+        return
+    counts = added_up(uses)
+    won = tx.execute(_TAKE, {"rows": pack((*key, n, most) for key, n, most in counts)}).all()
+    if len(won) < len(counts):
+        refused = sorted({key for key, _, _ in counts} - {tuple(r) for r in won})
+        raise InvariantBroken(f"coupons would be used beyond their limits: {refused}")
+    tx.execute(_REDEEM, {"rows": pack((u.order_id, u.code, u.rules, u.customer) for u in uses)})
+
+
+_HELD = (
+    select(coupon_redemptions.c.rules, coupon_redemptions.c.code, coupon_redemptions.c.customer)
+    .where(coupon_redemptions.c.order_id.in_(ids()))
+    .distinct()
+)
+_RELEASE = (
+    delete(coupon_redemptions)
+    .where(coupon_redemptions.c.order_id.in_(ids()))
+    .returning(coupon_redemptions.c.rules, coupon_redemptions.c.code, coupon_redemptions.c.customer)
+)
+
+
+def give_back(tx: Tx, order_ids: Sequence[int]) -> int:
+    """Take back what these orders use; returns how many uses. Twice is once."""
+    packed = {"ids": pack(order_ids)}
+    held = Counter(key for r in tx.execute(_HELD, packed) for key in _keys(*r))
+    if not held:
+        return 0
+    lock_used(tx, sorted(held))
+    released = [tuple(r) for r in tx.execute(_RELEASE, packed)]
+    freed = Counter(key for redemption in released for key in _keys(*redemption))
+    tx.execute(_GIVE, {"rows": pack((*key, n, None) for key, n in sorted(freed.items()))})
+    return len(released)
+
+
+def _keys(rules: str, code: str, customer: str) -> set[Key]:
+    """What one redemption counts under."""
+    return {(rules, code, EVERYONE), (rules, code, customer)}
