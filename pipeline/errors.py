@@ -6,7 +6,9 @@ OrdermillError
 ├── InvalidInput            a person or an upstream system sent something wrong
 │   ├── UnknownSource
 │   ├── UnknownOrder
+│   ├── UnknownGateway
 │   └── NotAllowedNow       right words, wrong moment (the order's status forbids it)
+├── GatewayAway             a payment gateway's list could not be read to its end
 ├── LeaseLost               another worker holds what we thought was ours; our work is discarded
 └── InvariantBroken         a guard that must never fire has fired; the transaction is rolled back
 """
@@ -53,11 +55,21 @@ class UnknownOrder(InvalidInput):
         self.order_id = order_id
 
 
+class UnknownGateway(InvalidInput):
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(f"there is no gateway named {name!r}; expected {', '.join(known)}")
+        self.name = name
+
+
 class NotAllowedNow(InvalidInput):
     def __init__(self, order_id: int, status: str, action: str) -> None:
         super().__init__(f"order {order_id} is {status} and can't be {action}")
         self.order_id = order_id
         self.status = status
+
+
+class GatewayAway(OrdermillError):
+    """The gateway gave no answer that can be trusted; what was read so far is not all there is."""
 
 
 class LeaseLost(OrdermillError):

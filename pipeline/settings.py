@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     smtp_url: SecretStr = Field(
         SecretStr(""), description="smtp://user:password@host:port; empty: mails go to `home`/mail"
     )
+    pager: SecretStr = Field(
+        SecretStr(""), description="Apprise URLs of whom to call; empty: pages go to the log"
+    )
     mail_from: str = "Ordermill <orders@localhost>"
 
     batch: int = Field(1_000, gt=0, description="most orders taken through a stage at once")
@@ -36,6 +39,13 @@ class Settings(BaseSettings):
     attempts: int = Field(8, gt=0, description="tries of a stage before an order is held")
     worker_threads: int = Field(4, gt=0, description="batches a worker has in hand at once")
     gateway_calls: int = Field(32, gt=0, description="gateway calls a worker makes at once")
+    gateway_rate: int = Field(
+        0, ge=0, description="calls a second to a gateway, for each process; 0: no limit"
+    )
+    gateway_failures: int = Field(
+        20, gt=0, description="failures in a row after which a gateway is left alone for a while"
+    )
+    gateway_rest: Seconds = Field(10.0, description="how long it is left alone before a probe")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     sandbox_book: str = Field(
@@ -43,6 +53,12 @@ class Settings(BaseSettings):
     )
     sandbox_timeout_after: float = Field(0.0, ge=0, le=1, description="share charged unanswered")
     sandbox_decline: float = Field(0.0, ge=0, le=1, description="share of cards declined")
+
+    stripe_key: SecretStr = Field(SecretStr(""), description="sk_…; empty: there is no stripe")
+    stripe_webhook_secret: SecretStr = Field(
+        SecretStr(""), description="whsec_… of the endpoint that Stripe sends its events to"
+    )
+    stripe_return_url: str = Field("", description="where customers come back to from 3-D Secure")
 
     @property
     def database(self) -> str:

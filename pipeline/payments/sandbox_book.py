@@ -1,4 +1,8 @@
-"""The sandbox gateway's book: what it was asked and what it said, in memory or in a SQLite file."""
+"""The sandbox gateway's book: what it was asked and what it said, in memory or in a SQLite file.
+
+It is a journal: lines are added, never changed. What stands with a payment is the fold of its
+lines (`stand`), what others may know of it is told by the gateway.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,25 @@ import sqlite3
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pipeline.errors import ConfigurationError
-from pipeline.payments.gateway import BookEntry, Call, Kind
 
 BUSY_SECONDS = 30.0
 PAGE = 1_000
 PREFIX = "sbx_"
+
+#: What a line says was done. The second half is done at the gateway, by its customers, its banks
+#: and whoever sits at its console, and never asked by us.
+Act = Literal[
+    "authorize", "capture", "void", "refund",
+    "confirm", "fail", "late_capture", "console_refund", "dispute", "dispute_won", "dispute_lost",
+]  # fmt: skip
 
 
 def reference(key: str) -> str:
@@ -25,50 +36,87 @@ def reference(key: str) -> str:
     return PREFIX + key
 
 
-def _key(reference: str | None) -> str | None:
+def key_of(reference: str | None) -> str | None:
     """The key behind a reference of ours; None for what can't be one."""
     return reference[len(PREFIX) :] if reference and reference.startswith(PREFIX) else None
 
 
-Asks = tuple[Kind, int, str, str | None]
-
-
-def asks_of(call: Call) -> Asks:
-    """What must be the same in every call under one key."""
-    return call.kind, call.amount, call.currency, call.parent
-
-
 @dataclass(frozen=True, slots=True)
-class Record:
-    """What stands under a key: what was asked, and why it was declined (None: it was done)."""
+class Line:
+    """What stands under a key: what was asked, when, and why it was declined (None: it was done).
 
-    asks: Asks
-    decline: str | None
+    `parent` is the reference of the authorization that it is about. `waits` is an authorization
+    for which the customer must act first. `at` is in microseconds since 1970, UTC; 0 in books
+    that were begun before times were kept.
+    """
 
+    key: str
+    kind: Act
+    amount: int
+    currency: str
+    parent: str | None = None
+    order_id: int | None = None
+    waits: bool = False
+    at: int = 0
+    decline: str | None = None
 
-class Book(Protocol):
-    def record(self, call: Call, decline: str | None) -> Record:
-        """Write `call` down unless its key is taken: declined if `decline` or a guard says so.
-
-        Returns what stands under the key. Of callers that race on one key, one writes.
-        """
-
-    def find(self, key: str) -> Record | None: ...
-
-    def count_attempt(self, key: str) -> int:
-        """How often this was called for `key`, this time included."""
-
-    def entries(self) -> Iterator[BookEntry]:
-        """What was done, oldest first; the declined is not in it."""
+    @property
+    def asks(self) -> tuple[Act, int, str, str | None]:
+        """What must be the same in every call under one key."""
+        return self.kind, self.amount, self.currency, self.parent
 
 
 @dataclass(slots=True)
-class _Account:
+class Standing:
     """What became of one authorization."""
 
     captured: int = 0
     refunded: int = 0
+    disputed: int = 0
     voided: bool = False
+    confirmed: bool = False
+    failed: bool = False
+
+
+def stand(lines: Iterable[Line]) -> Standing:
+    """The fold of the lines about one authorization."""
+    standing = Standing()
+    for line in lines:
+        match line.kind:
+            case "capture" | "late_capture":
+                standing.captured += line.amount
+            case "refund" | "console_refund":
+                standing.refunded += line.amount
+            case "dispute":
+                standing.disputed += line.amount
+            case "dispute_won":
+                standing.disputed -= line.amount
+            case "void":
+                standing.voided = True
+            case "confirm":
+                standing.confirmed = True
+            case "fail":
+                standing.failed = True
+    return standing
+
+
+class Book(Protocol):
+    def record(self, line: Line) -> Line:
+        """Write `line` down unless its key is taken: declined if it says so, or a guard does.
+
+        Returns what stands under the key. Of callers that race on one key, one writes.
+        """
+
+    def find(self, key: str) -> Line | None: ...
+
+    def about(self, authorization: str) -> list[Line]:
+        """What was done about the authorization of that reference, in order."""
+
+    def count_attempt(self, key: str) -> int:
+        """How often this was called for `key`, this time included."""
+
+    def lines(self, since: int, until: int | None) -> Iterator[Line]:
+        """What was done in [since, until), oldest first; the declined is not in it."""
 
 
 class MemoryBook:
@@ -76,68 +124,85 @@ class MemoryBook:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._records: dict[str, Record] = {}
-        self._accounts: defaultdict[str, _Account] = defaultdict(_Account)
+        self._lines: dict[str, Line] = {}
+        self._about: defaultdict[str, list[Line]] = defaultdict(list)
         self._attempts: Counter[str] = Counter()
 
-    def record(self, call: Call, decline: str | None) -> Record:
+    def record(self, line: Line) -> Line:
         with self._lock:
-            known = self._records.get(call.key)
+            known = self._lines.get(line.key)
             if known is not None:
                 return known
-            record = Record(asks_of(call), decline or self._refusal(call))
-            self._records[call.key] = record
-            if record.decline is None and call.parent is not None:
-                self._post(call, self._accounts[call.parent])
-            return record
+            refusal = line.decline or self._refusal(line)
+            if refusal:
+                line = replace(line, decline=refusal)
+            elif line.parent is not None:
+                self._about[line.parent].append(line)
+            self._lines[line.key] = line
+            return line
 
-    def find(self, key: str) -> Record | None:
-        return self._records.get(key)
+    def find(self, key: str) -> Line | None:
+        return self._lines.get(key)
+
+    def about(self, authorization: str) -> list[Line]:
+        with self._lock:
+            return list(self._about.get(authorization, ()))
 
     def count_attempt(self, key: str) -> int:
         with self._lock:
             self._attempts[key] += 1
             return self._attempts[key]
 
-    def entries(self) -> Iterator[BookEntry]:
+    def lines(self, since: int, until: int | None) -> Iterator[Line]:
         with self._lock:
-            records = list(self._records.items())
-        for key, record in records:
-            if record.decline is None:
-                kind, amount, currency, _ = record.asks
-                yield BookEntry(kind, key, reference(key), amount, currency)
+            lines = list(self._lines.values())
+        for line in sorted(lines, key=attrgetter("at")):  # almost sorted: they race for the lock
+            if line.decline is None and line.at >= since and (until is None or line.at < until):
+                yield line
 
-    def _refusal(self, call: Call) -> str | None:
-        if call.kind != "void" and call.amount < 1:
+    def _refusal(self, line: Line) -> str | None:
+        if line.kind != "void" and line.amount < 1:
             return "amount_too_small"
-        if call.kind == "authorize":
+        if line.kind == "authorize":
             return None
-        parent = self._records.get(_key(call.parent) or "")
-        if parent is None or parent.decline or parent.asks[0] != "authorize":
+        parent = self._lines.get(key_of(line.parent) or "")
+        if parent is None or parent.decline or parent.kind != "authorize":
             return "authorization_not_found"
-        _, authorized, currency, _ = parent.asks
-        account = self._accounts[call.parent or ""]
-        if call.currency != currency:
+        if line.currency != parent.currency:
             return "currency_mismatch"
-        if account.voided:
-            return "already_voided"
-        if call.kind == "void":
-            return "already_captured" if account.captured else None
-        done, limit = (
-            (account.captured, authorized)
-            if call.kind == "capture"
-            else (account.refunded, account.captured)
-        )
-        return "amount_too_large" if done + call.amount > limit else None
+        return _refusal(line, parent, stand(self._about.get(line.parent or "", ())))
 
-    @staticmethod
-    def _post(call: Call, account: _Account) -> None:
-        if call.kind == "capture":
-            account.captured += call.amount
-        elif call.kind == "refund":
-            account.refunded += call.amount
-        else:
-            account.voided = True
+
+def _refusal(line: Line, parent: Line, now: Standing) -> str | None:
+    """Why `line` can't follow `parent`, that being how it stands. `_FOLLOW_UP` says the same."""
+    match line.kind:
+        case "confirm" | "fail":
+            waits = parent.waits and not (now.confirmed or now.failed or now.voided)
+            return None if waits else "not_waiting"
+        case "capture":
+            if now.voided:
+                return "already_voided"
+            if now.captured:
+                return "already_captured"
+            if parent.waits and not now.confirmed:
+                return "not_authorized"
+            return "amount_too_large" if line.amount > parent.amount else None
+        case "late_capture":
+            return None if now.voided and not now.captured else "not_voided"
+        case "void":
+            if now.captured:
+                return "already_captured"
+            return "already_voided" if now.voided else None
+        case "refund" | "console_refund":
+            if now.voided and not now.captured:
+                return "already_voided"
+            if now.refunded + line.amount > now.captured:
+                return "amount_too_large"
+            disputed = now.refunded + now.disputed + line.amount > now.captured
+            return "charge_disputed" if disputed else None
+        case "dispute":
+            return "amount_too_large" if now.disputed + line.amount > now.captured else None
+    return None
 
 
 _SCHEMA = (
@@ -152,46 +217,89 @@ _SCHEMA = (
         decline TEXT
     )
     """,
-    "CREATE INDEX IF NOT EXISTS book_parent ON book (parent) WHERE parent IS NOT NULL",
     "CREATE TABLE IF NOT EXISTS attempts (key TEXT PRIMARY KEY, times INTEGER NOT NULL)",
 )
 
-_AUTHORIZE = """
-    INSERT INTO book (key, kind, amount, currency, parent, decline)
-    VALUES (:key, :kind, :amount, :currency, :parent,
+#: Columns that came later: added to a book that was begun without them.
+_LATER = {
+    "order_id": "INTEGER",
+    "waits": "INTEGER NOT NULL DEFAULT 0",
+    "at": "INTEGER NOT NULL DEFAULT 0",
+}
+
+_INDEXES = (
+    "CREATE INDEX IF NOT EXISTS book_parent ON book (parent) WHERE parent IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS book_at ON book (at)",
+)
+
+_NAMES = [field.name for field in fields(Line)]
+_values = attrgetter(*_NAMES)
+_COLUMNS = ", ".join(_NAMES)
+_GIVEN = ", ".join(f":{name}" for name in _NAMES if name != "decline")
+
+_AUTHORIZE = f"""
+    INSERT INTO book ({_COLUMNS})
+    VALUES ({_GIVEN},
             coalesce(:decline, CASE WHEN :amount < 1 THEN 'amount_too_small' END))
     ON CONFLICT (key) DO NOTHING
     RETURNING decline
-"""
+"""  # noqa: S608 # names of ours
 
 #: Guard and write in one statement: SQLite has one writer at a time, so nothing comes between.
-_FOLLOW_UP = """
+_FOLLOW_UP = f"""
     WITH parent AS (
-        SELECT amount AS authorized, currency FROM book
+        SELECT amount AS authorized, currency, waits FROM book
         WHERE key = :parent_key AND kind = 'authorize' AND decline IS NULL
-    ), account AS (
-        SELECT coalesce(sum(amount) FILTER (WHERE kind = 'capture'), 0) AS captured,
-               coalesce(sum(amount) FILTER (WHERE kind = 'refund'), 0) AS refunded,
-               count(*) FILTER (WHERE kind = 'void') AS voids
+    ), now AS (
+        SELECT coalesce(sum(amount) FILTER (WHERE kind IN ('capture', 'late_capture')), 0)
+                   AS captured,
+               coalesce(sum(amount) FILTER (WHERE kind IN ('refund', 'console_refund')), 0)
+                   AS refunded,
+               coalesce(sum(amount) FILTER (WHERE kind = 'dispute'), 0)
+                   - coalesce(sum(amount) FILTER (WHERE kind = 'dispute_won'), 0) AS disputed,
+               count(*) FILTER (WHERE kind = 'void') AS voided,
+               count(*) FILTER (WHERE kind = 'confirm') AS confirmed,
+               count(*) FILTER (WHERE kind = 'fail') AS failed
         FROM book WHERE parent = :parent AND decline IS NULL
     )
-    INSERT INTO book (key, kind, amount, currency, parent, decline)
-    SELECT :key, :kind, :amount, :currency, :parent, coalesce(:decline, CASE
+    INSERT INTO book ({_COLUMNS})
+    SELECT {_GIVEN}, coalesce(:decline, CASE
         WHEN :kind <> 'void' AND :amount < 1 THEN 'amount_too_small'
         WHEN authorized IS NULL THEN 'authorization_not_found'
         WHEN :currency <> parent.currency THEN 'currency_mismatch'
-        WHEN voids > 0 THEN 'already_voided'
-        WHEN :kind = 'void' AND captured > 0 THEN 'already_captured'
-        WHEN :kind = 'capture' AND captured + :amount > authorized THEN 'amount_too_large'
-        WHEN :kind = 'refund' AND refunded + :amount > captured THEN 'amount_too_large'
+        WHEN :kind IN ('confirm', 'fail') THEN CASE
+            WHEN NOT parent.waits OR confirmed OR failed OR voided THEN 'not_waiting'
+        END
+        WHEN :kind = 'capture' THEN CASE
+            WHEN voided THEN 'already_voided'
+            WHEN captured THEN 'already_captured'
+            WHEN parent.waits AND NOT confirmed THEN 'not_authorized'
+            WHEN :amount > authorized THEN 'amount_too_large'
+        END
+        WHEN :kind = 'late_capture' THEN CASE
+            WHEN NOT voided OR captured THEN 'not_voided'
+        END
+        WHEN :kind = 'void' THEN CASE
+            WHEN captured THEN 'already_captured'
+            WHEN voided THEN 'already_voided'
+        END
+        WHEN :kind IN ('refund', 'console_refund') THEN CASE
+            WHEN voided AND NOT captured THEN 'already_voided'
+            WHEN refunded + :amount > captured THEN 'amount_too_large'
+            WHEN refunded + disputed + :amount > captured THEN 'charge_disputed'
+        END
+        WHEN :kind = 'dispute' THEN CASE
+            WHEN disputed + :amount > captured THEN 'amount_too_large'
+        END
     END)
-    FROM account LEFT JOIN parent ON true
+    FROM now LEFT JOIN parent ON true
     WHERE true
     ON CONFLICT (key) DO NOTHING
     RETURNING decline
-"""
+"""  # noqa: S608
 
-_FIND = "SELECT kind, amount, currency, parent, decline FROM book WHERE key = ?"
+_FIND = f"SELECT {_COLUMNS} FROM book WHERE key = ?"  # noqa: S608
+_ABOUT = f"SELECT {_COLUMNS} FROM book WHERE parent = ? AND decline IS NULL ORDER BY seq"  # noqa: S608
 
 _COUNT_ATTEMPT = """
     INSERT INTO attempts (key, times) VALUES (?, 1)
@@ -200,10 +308,13 @@ _COUNT_ATTEMPT = """
 """
 
 #: By the page: one long read would keep SQLite from ever folding its log back into the file.
-_ENTRIES = """
-    SELECT seq, kind, key, amount, currency FROM book
-    WHERE seq > ? AND decline IS NULL ORDER BY seq LIMIT ?
-"""
+_LINES = f"""
+    SELECT {_COLUMNS}, seq FROM book
+    WHERE (at, seq) > (:at, :seq) AND at < :until AND decline IS NULL
+    ORDER BY at, seq LIMIT {PAGE}
+"""  # noqa: S608
+
+_FOREVER = 2**63 - 1
 
 
 class FileBook:
@@ -225,37 +336,35 @@ class FileBook:
                 f"the sandbox gateway can't keep its book in {path}: {error}"
             ) from error
 
-    def record(self, call: Call, decline: str | None) -> Record:
-        arguments = {
-            "key": call.key,
-            "kind": call.kind,
-            "amount": call.amount,
-            "currency": call.currency,
-            "parent": call.parent,
-            "parent_key": _key(call.parent),
-            "decline": decline,
-        }
-        statement = _AUTHORIZE if call.kind == "authorize" else _FOLLOW_UP
+    def record(self, line: Line) -> Line:
+        statement = _AUTHORIZE if line.kind == "authorize" else _FOLLOW_UP
+        arguments = dict(zip(_NAMES, _values(line), strict=True))
+        arguments["parent_key"] = key_of(line.parent)
         written = self._connection().execute(statement, arguments).fetchall()
         if written:
-            return Record(asks_of(call), written[0][0])
-        (known,) = self._connection().execute(_FIND, (call.key,)).fetchall()
-        return _record(known)
+            return replace(line, decline=written[0][0])
+        (known,) = self._connection().execute(_FIND, (line.key,)).fetchall()
+        return Line(*known)
 
-    def find(self, key: str) -> Record | None:
+    def find(self, key: str) -> Line | None:
         rows = self._connection().execute(_FIND, (key,)).fetchall()
-        return _record(rows[0]) if rows else None
+        return Line(*rows[0]) if rows else None
+
+    def about(self, authorization: str) -> list[Line]:
+        rows = self._connection().execute(_ABOUT, (authorization,)).fetchall()
+        return [Line(*row) for row in rows]
 
     def count_attempt(self, key: str) -> int:
         rows = self._connection().execute(_COUNT_ATTEMPT, (key,)).fetchall()
         return int(rows[0][0])
 
-    def entries(self) -> Iterator[BookEntry]:
-        seq = 0
-        while page := self._connection().execute(_ENTRIES, (seq, PAGE)).fetchall():
-            for _, kind, key, amount, currency in page:
-                yield BookEntry(kind, key, reference(key), amount, currency)
-            seq = page[-1][0]
+    def lines(self, since: int, until: int | None) -> Iterator[Line]:
+        place = {"at": since - 1, "seq": _FOREVER, "until": _FOREVER if until is None else until}
+        while page := self._connection().execute(_LINES, place).fetchall():
+            for *values, seq in page:
+                line = Line(*values)
+                place |= {"at": line.at, "seq": seq}
+                yield line
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -269,17 +378,18 @@ class FileBook:
         return connection
 
     def _create(self) -> None:
-        """Make the file and its tables if they are not there, whoever else does so just now."""
+        """Make the file and its tables as far as they are not there, whoever else does so now."""
         with closing(self._open()) as connection:
             _use_wal(connection)
             connection.execute("BEGIN IMMEDIATE")
             for statement in _SCHEMA:
                 connection.execute(statement)
+            there = {row[1] for row in connection.execute("PRAGMA table_info(book)")}
+            for name in _LATER.keys() - there:
+                connection.execute(f"ALTER TABLE book ADD COLUMN {name} {_LATER[name]}")
+            for statement in _INDEXES:
+                connection.execute(statement)
             connection.execute("COMMIT")
-
-
-def _record(row: tuple[Kind, int, str, str | None, str | None]) -> Record:
-    return Record(asks=row[:4], decline=row[4])
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

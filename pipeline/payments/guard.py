@@ -1,0 +1,154 @@
+"""What stands between us and a gateway: a circuit breaker and a rate limit, one for each process.
+
+Both answer `Unavailable`, which postpones an order and burns none of its attempts: a gateway that
+is down is not asked by every order in turn, and one that is up is not asked faster than it allows.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Literal, TypeVar
+
+from limits import RateLimitItemPerSecond
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from pipeline.payments.gateway import (
+    Answer,
+    BookEntry,
+    Call,
+    Gateway,
+    GatewayEvent,
+    Payment,
+    Unavailable,
+    Unknown,
+)
+
+#: Seconds that a call waits for its turn under the rate limit. Few, as they count towards the time
+#: after which nobody can still be calling (`latest_charge`); enough for a pool of threads to fall
+#: into step with the rate instead of postponing whole batches once a second.
+PATIENCE = 2.0
+
+State = Literal["closed", "open", "half_open"]
+T = TypeVar("T")
+
+
+class Breaker:
+    """Opens after `failures` in a row, and after `rest` seconds lets one call through to probe.
+
+    Nothing is locked during a call: any number may be under way, and each reports how it went.
+    """
+
+    def __init__(
+        self, failures: int, rest: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limit = failures
+        self._rest = rest
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._asks_again_at: float | None = None  # None: closed
+        self._probing = False
+
+    @property
+    def state(self) -> State:
+        if self._asks_again_at is None:
+            return "closed"
+        return "half_open" if self._probing else "open"
+
+    def refuse(self) -> float | None:
+        """None: go ahead, and report; else the seconds after which to ask again."""
+        if self._asks_again_at is None:
+            return None
+        with self._lock:
+            if self._asks_again_at is None:
+                return None
+            now = self._clock()
+            if now < self._asks_again_at:
+                return self._asks_again_at - now
+            # The caller is the probe. Who comes after it waits; a probe that never reports, as
+            # its process hangs or the adapter is defective, is followed by another.
+            self._asks_again_at = now + self._rest
+            self._probing = True
+            return None
+
+    def report(self, *, well: bool) -> None:
+        """How a call went that was let through."""
+        if well and not self._failures and self._asks_again_at is None:
+            return
+        with self._lock:
+            self._probing = False
+            if well:
+                self._failures, self._asks_again_at = 0, None
+                return
+            self._failures += 1
+            if self._failures >= self._limit:
+                self._asks_again_at = self._clock() + self._rest
+
+
+class GuardedGateway:
+    """`gateway` behind a breaker and at most `rate` calls a second (0: any number).
+
+    Thread-safe. Lists and events are read as they are: they have one reader at a time, who is
+    told by GatewayAway.
+    """
+
+    def __init__(self, gateway: Gateway, *, breaker: Breaker, rate: int = 0) -> None:
+        self.name = gateway.name
+        self.gateway = gateway
+        self._breaker = breaker
+        self._rate = RateLimitItemPerSecond(rate) if rate else None
+        self._limiter = MovingWindowRateLimiter(MemoryStorage()) if rate else None
+
+    @property
+    def state(self) -> State:
+        """Of the breaker: `closed` lets calls through, `open` doesn't, `half_open` lets one."""
+        return self._breaker.state
+
+    def perform(self, call: Call) -> Answer:
+        return self._guard(lambda: self.gateway.perform(call))
+
+    def find(self, call: Call) -> Answer | None:
+        return self._guard(lambda: self.gateway.find(call))
+
+    def read(self, reference: str) -> Payment | None | Unknown:
+        answer = self._guard(lambda: self.gateway.read(reference))
+        return Unknown(answer.cause) if isinstance(answer, Unavailable) else answer
+
+    def book(
+        self, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[BookEntry]:
+        return self.gateway.book(since, until)
+
+    def verify(self, payload: bytes, headers: Mapping[str, str]) -> GatewayEvent | None:
+        return self.gateway.verify(payload, headers)
+
+    def events(self, since: datetime) -> Iterator[GatewayEvent]:
+        return self.gateway.events(since)
+
+    def _guard(self, ask: Callable[[], T]) -> T | Unavailable:
+        left = self._breaker.refuse()
+        if left is not None:
+            return Unavailable(f"{self.name} has been unwell and is left alone", left)
+        left = self._wait_for_a_turn()
+        if left is not None:
+            return Unavailable(f"{self.name} is asked as often as its rate allows", left)
+        answer = ask()
+        self._breaker.report(well=not isinstance(answer, (Unknown, Unavailable)))
+        return answer
+
+    def _wait_for_a_turn(self) -> float | None:
+        """None once it has come; the seconds after which to try again if it would take long."""
+        if self._limiter is None or self._rate is None:
+            return None
+        give_up = time.monotonic() + PATIENCE
+        while not self._limiter.hit(self._rate):
+            reset = self._limiter.get_window_stats(self._rate).reset_time
+            left = max(reset - time.time(), 0.001)
+            if time.monotonic() + left > give_up:
+                return left
+            time.sleep(left)
+        return None
