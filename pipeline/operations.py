@@ -1,22 +1,32 @@
-"""What a person (or an upstream system) may do to an order: cancel it, put it back to work.
+"""What a person (or an upstream system) may do to an order: cancel it, put it back to work, give
+money back, take what was only authorized, record what no machine moves.
 
-Each is one transaction, is safe to repeat, and leaves the actor's name in the timeline.
+Each is one transaction under the order's lock, and leaves the actor's name in the timeline.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from pipeline.cards import holds_card_number
 from pipeline.chain import CHAINS, UNDO
 from pipeline.engine.record import cancelled
-from pipeline.errors import NotAllowedNow
-from pipeline.order import Order, Status
-from pipeline.storage import dispatches, orders
+from pipeline.errors import InvalidInput, NotAllowedNow
+from pipeline.money import to_text
+from pipeline.order import OVER, Order, Status
+from pipeline.payments import late_money, refunds, tasks
+from pipeline.payments.account import OBSERVED, Account, Operation, fold, follow_up, latest_of
+from pipeline.payments.gateway import capture_key
+from pipeline.payments.manual import ManualGateway
+from pipeline.payments.refunds import Part
+from pipeline.storage import dispatches, orders, payment_tasks, payments, quotes
 from pipeline.storage.database import Tx
 from pipeline.storage.dispatches import NewDispatch
-from pipeline.storage.orders import Move
+from pipeline.storage.orders import Move, Note
 
 Announcements = list[tuple[str, int]]
 
@@ -33,7 +43,7 @@ def cancel(tx: Tx, order_id: int, actor: str) -> Announcements:
     first = orders.request_cancel(tx, order_id, "cancelled", actor)
     if status in (Status.ON_HOLD, Status.CONFIRMED):
         return _begin_undo(tx, _load(tx, order_id), actor)
-    return _hasten(tx, order_id) if first else []
+    return hasten(tx, [order_id]) if first else []
 
 
 def _load(tx: Tx, order_id: int) -> Order:
@@ -50,23 +60,23 @@ def _begin_undo(tx: Tx, order: Order, actor: str) -> Announcements:
     return [(move.stage, dispatches.add(tx, [new])[0])]
 
 
-def _hasten(tx: Tx, order_id: int) -> Announcements:
-    """It waits, or is being worked on. In the second case the record will see the flag; in the
-    first let its turn come now, alone, rather than when the others of its dispatch are due."""
-    waiting = dispatches.lock_waiting(tx, order_id)
-    if waiting is None:
+def hasten(tx: Tx, order_ids: Collection[int]) -> Announcements:
+    """These wait, or are being worked on. In the second case the record will see what changed; in
+    the first let their turn come now, rather than when the others of their dispatch are due."""
+    waiting = dispatches.lock_waiting(tx, order_ids)
+    woken: list[NewDispatch] = []
+    others: list[NewDispatch] = []
+    for dispatch, delay in waiting:
+        step, lane = dispatch.step, dispatch.lane
+        wanted = tuple(i for i in dispatch.order_ids if i in order_ids)
+        woken.append(NewDispatch(step, lane, wanted, attempts=dispatch.attempts))
+        if rest := tuple(i for i in dispatch.order_ids if i not in order_ids):
+            others.append(NewDispatch(step, lane, rest, delay, dispatch.attempts, dispatch.deaths))
+    if not waiting:
         return []
-    dispatch, delay = waiting
-    others = tuple(i for i in dispatch.order_ids if i != order_id)
-    parts = [NewDispatch(dispatch.step, dispatch.lane, (order_id,), attempts=dispatch.attempts)]
-    if others:
-        parts.append(
-            NewDispatch(
-                dispatch.step, dispatch.lane, others, delay, dispatch.attempts, dispatch.deaths
-            )
-        )
-    dispatches.remove(tx, [dispatch.id])
-    return [(dispatch.step, dispatches.add(tx, parts)[0])]
+    dispatches.remove(tx, [dispatch.id for dispatch, _ in waiting])
+    made = dispatches.add(tx, woken + others)
+    return [(new.step, i) for new, i in zip(woken, made, strict=False)]
 
 
 def requeue(tx: Tx, order_ids: Sequence[int], actor: str) -> Announcements:
@@ -94,3 +104,198 @@ def _resumed(order_id: int, row: Any) -> Move:
     cause = "cancelled" if row.cancel_requested_at else row.reason
     reason = cause if undoing else None
     return Move(order_id, Status.ON_HOLD, target, row.stage, "requeued", reason, approve=True)
+
+
+# --- Money, after the sale ------------------------------------------------------------------------
+
+
+def refund(
+    tx: Tx,
+    order_id: int,
+    actor: str,
+    *,
+    amount: int | None = None,
+    lines: Mapping[int, int] | None = None,
+    shipping: bool = False,
+    reason: str | None = None,
+) -> Operation:
+    """Ask for a refund of a confirmed order: an `amount`, or units of `lines` (by number) and
+    `shipping`, or all that is left. To be done by `TaskRunner.run`, at once or by the job.
+
+    InvalidInput says what can be refunded; NotAllowedNow if the order isn't confirmed.
+    """
+    by_parts = bool(lines) or shipping
+    if by_parts and amount is not None:
+        raise InvalidInput("a refund is of an amount, or of lines and shipping, not of both")
+    row = _lock(tx, order_id, {Status.CONFIRMED}, "refunded")
+    account = _account(tx, order_id)
+    authorization = _authorization(order_id, account)
+    if authorization.gateway == ManualGateway.name:
+        raise InvalidInput(
+            f"order {order_id} was paid by hand: pay it back, then "
+            f"`ordermill payments record-refund {order_id} --reference …`"
+        )
+    parts = _parts(tx, order_id, lines or {}, shipping=shipping) if by_parts else []
+    if by_parts:
+        amount = sum(part.amount for part in parts)
+    amount = account.refundable if amount is None else amount
+    _guard(order_id, amount, account.refundable, row.currency, "can be refunded")
+    operation = follow_up(authorization, "refund", amount, uuid.uuid4().hex)
+    detail = {"lines": {part.line_no: part.units for part in parts}} if parts else {}
+    tasks.request(tx, [operation], actor, _text("reason", reason, 64), **detail)
+    payment_tasks.add_lines(
+        tx, order_id, operation.key, [(p.line_no, p.units, p.amount) for p in parts]
+    )
+    return operation
+
+
+def _parts(tx: Tx, order_id: int, lines: Mapping[int, int], *, shipping: bool) -> list[Part]:
+    quote = quotes.read(tx, [order_id])[order_id]
+    refunded = payment_tasks.refunded_lines(tx, order_id)
+    return refunds.parts(order_id, quote, refunded, lines, shipping=shipping)
+
+
+#: Paid for, as far as its authorization goes, and not on its way back.
+_PAID = {Status.PAID, Status.RESERVED, Status.BACKORDERED, Status.CONFIRMED}
+
+
+def capture(tx: Tx, order_id: int, actor: str, amount: int | None = None) -> Operation:
+    """Ask for the one capture of what an order has authorized, all of it or `amount`; the rest is
+    released. To be done by `TaskRunner.run`, at once or by the job. Errors as for `refund`."""
+    row = _lock(tx, order_id, _PAID, "captured")
+    written = payments.read(tx, [order_id])[order_id]
+    account = fold(written)
+    authorization = _authorization(order_id, account)
+    if authorization.gateway == ManualGateway.name:
+        raise InvalidInput(
+            f"order {order_id} is paid by hand: record the money with "
+            f"`ordermill orders capture {order_id} --reference …`"
+        )
+    _none_yet(order_id, account, written)
+    amount = authorization.amount if amount is None else amount
+    _guard(order_id, amount, authorization.amount, row.currency, "are authorized")
+    operation = follow_up(authorization, "capture", amount, capture_key(authorization.key))
+    tasks.request(tx, [operation], actor)
+    return operation
+
+
+def _none_yet(order_id: int, account: Account, written: Sequence[Operation]) -> None:
+    if account.voided:
+        raise InvalidInput(f"order {order_id}: its authorization was voided")
+    known = next((op for op in latest_of(written) if op.kind == "capture"), None)
+    if known is not None:
+        of = f"{to_text(known.amount, known.currency)} {known.currency}"
+        how = {"succeeded": "was made", "failed": "failed"}.get(known.state, "is under way")
+        raise InvalidInput(
+            f"order {order_id}: an authorization has one capture, and that of {of} {how}"
+        )
+
+
+def record_payment(
+    tx: Tx, order_id: int, actor: str, reference: str, amount: int | None = None
+) -> Announcements:
+    """The money of an order on invoice terms has come, under the bank's `reference`: all of it, or
+    `amount`. An order that waited for it goes on. The same again is once. Announce what is returned
+    after the commit; InvalidInput says what is wrong."""
+    row = orders.lock(tx, order_id)
+    reference = _text("reference", reference, 64) or ""
+    written = payments.read(tx, [order_id])[order_id]
+    authorization = _by_hand(order_id, written)
+    amount = authorization.amount if amount is None else amount
+    known = next((op for op in latest_of(written) if op.kind == "capture"), None)
+    if known is not None and known.state == "succeeded":
+        if (known.reference, known.amount) == (reference, amount):
+            return []
+        raise InvalidInput(f"order {order_id} is recorded as paid, under {known.reference}")
+    _guard(order_id, amount, authorization.amount, row.currency, "are due")
+    if row.stage == "pay" and amount < authorization.amount:
+        raise InvalidInput(
+            f"order {order_id} waits for {to_text(authorization.amount, row.currency)} "
+            f"{row.currency}, {to_text(amount, row.currency)} were recorded"
+        )
+    paid = replace(authorization, state="succeeded", code=OBSERVED)
+    captured = replace(
+        paid, key=capture_key(paid.key), kind="capture", amount=amount, reference=reference
+    )
+    payments.add(tx, [paid, captured])
+    orders.note(tx, [Note(order_id, "captured", reference, tasks.told(captured))], actor)
+    if row.status in OVER:
+        account = fold([*written, paid, captured])
+        return late_money.settle(tx, {order_id: (row, account)}, actor).announcements
+    return hasten(tx, [order_id]) if row.stage == "pay" and row.status != Status.ON_HOLD else []
+
+
+def record_refund(
+    tx: Tx, order_id: int, actor: str, reference: str, amount: int | None = None
+) -> Announcements:
+    """A person has paid an order on invoice terms back, under the bank's `reference`: all that we
+    have of it, or `amount`. If its undo was held for that, it goes on. The same again is once.
+    Announce what is returned after the commit; InvalidInput says what is wrong."""
+    row = orders.lock(tx, order_id)
+    reference = _text("reference", reference, 64) or ""
+    written = payments.read(tx, [order_id])[order_id]
+    authorization, account = _by_hand(order_id, written), fold(written)
+    known = next((op for op in latest_of(written) if op.key == reference), None)
+    if known is not None:
+        if amount in (None, known.amount):
+            return []
+        raise InvalidInput(
+            f"order {order_id}: {reference} is recorded with "
+            f"{to_text(known.amount, known.currency)} {known.currency}"
+        )
+    amount = account.owed if amount is None else amount
+    _guard(order_id, amount, account.owed, row.currency, "are to be paid back")
+    done = replace(
+        follow_up(authorization, "refund", amount, reference),
+        state="succeeded", reference=reference, code=OBSERVED,
+    )  # fmt: skip
+    payments.add(tx, [done])
+    orders.note(tx, [Note(order_id, "refunded", reference, tasks.told(done))], actor)
+    is_held = row.status == Status.ON_HOLD and row.stage == f"{UNDO}pay"
+    return requeue(tx, [order_id], actor) if is_held and amount == account.owed else []
+
+
+def _by_hand(order_id: int, written: Sequence[Operation]) -> Operation:
+    ours = [op for op in latest_of(written) if op.kind == "authorize"]
+    if not ours or ours[-1].gateway != ManualGateway.name:
+        raise InvalidInput(
+            f"order {order_id} is not paid by hand; "
+            "only money that no machine moves is recorded, the rest is read from the gateway"
+        )
+    return ours[-1]
+
+
+def _lock(tx: Tx, order_id: int, allowed: Collection[Status], action: str) -> Any:
+    row = orders.lock(tx, order_id)
+    if row.status not in allowed:
+        raise NotAllowedNow(order_id, row.status, action)
+    return row
+
+
+def _account(tx: Tx, order_id: int) -> Account:
+    return fold(payments.read(tx, [order_id])[order_id])
+
+
+def _authorization(order_id: int, account: Account) -> Operation:
+    if account.authorization is None:
+        raise InvalidInput(f"order {order_id} has no payment")
+    return account.authorization
+
+
+def _guard(order_id: int, amount: int, most: int, currency: str, what: str) -> None:
+    if not 0 < amount <= most:
+        raise InvalidInput(
+            f"order {order_id}: {to_text(most, currency)} {currency} {what}, "
+            f"{to_text(amount, currency)} were asked for"
+        )
+
+
+def _text(field: str, given: str | None, most: int) -> str | None:
+    """What a person types, fit to be kept."""
+    if given is None:
+        return None
+    if not 0 < len(given) <= most or not given.isprintable():
+        raise InvalidInput(f"{field}: expected 1 to {most} printable characters")
+    if holds_card_number(given):
+        raise InvalidInput(f"{field}: expected no payment card number")
+    return given

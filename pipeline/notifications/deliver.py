@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
 from pipeline.notifications.message import Delivery, Failed, Notification, Sender
+from pipeline.notifications.pager import LogPager
 
 #: Conversations with one endpoint at a time: enough to hide its latency, too few to harm it.
 STRANDS = 4
@@ -21,9 +22,15 @@ class Courier:
     """
 
     def __init__(
-        self, email: Sender, webhook: Sender, size: int = 16, deadline: float = 30.0
+        self,
+        email: Sender,
+        webhook: Sender,
+        size: int = 16,
+        deadline: float = 30.0,
+        *,
+        pager: Sender | None = None,
     ) -> None:
-        self._senders = {"email": email, "webhook": webhook}
+        self._senders = {"email": email, "webhook": webhook, "page": pager or LogPager()}
         self._size = size
         self._deadline = deadline
 

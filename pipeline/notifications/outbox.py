@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 from pipeline.engine.backoff import backoff
 from pipeline.money import to_text
-from pipeline.notifications.message import Delivered, Delivery, Notification
+from pipeline.notifications.message import Channel, Delivered, Delivery, Notification
 from pipeline.order import Order
 from pipeline.pricing.quote import Quote
+from pipeline.redaction import redact
 from pipeline.storage import notifications, orders, quotes
 from pipeline.storage.database import Tx
 from pipeline.storage.notifications import Pending
+
+UNDO_FAILED = "order.undo_failed"
+REFUND_FAILED = "order.refund_failed"
 
 #: With the back-off capped at ten minutes this is about a day of trying.
 MOST_ATTEMPTS = 150
@@ -22,7 +26,7 @@ MOST_ATTEMPTS = 150
 def wanted(order: Order, topic: str) -> list[Pending]:
     """Pure: whom the source's policy wants told."""
     policy = order.source.policy
-    targets: list[tuple[Literal["email", "webhook"], str]] = []
+    targets: list[tuple[Channel, str]] = []
     if policy.email and order.email:
         targets.append(("email", order.email))
     if policy.webhook_url:
@@ -31,6 +35,15 @@ def wanted(order: Order, topic: str) -> list[Pending]:
         Pending(str(uuid.uuid4()), order.id, channel, topic, target, 0)
         for channel, target in targets
     ]
+
+
+def page(tx: Tx, order_ids: Iterable[int], topic: str) -> None:
+    """Call a person to these orders, each time anew; sent by the job that delivers notifications."""
+    new = []
+    for order_id in order_ids:
+        name = str(uuid.uuid4())
+        new.append(Pending(name, order_id, "page", f"{topic}#{name[:8]}", "operators", 0))
+    notifications.add(tx, new, lead=0.0)
 
 
 def messages(tx: Tx, pending: Sequence[Pending], known: Mapping[int, Order]) -> list[Notification]:
@@ -46,7 +59,7 @@ def messages(tx: Tx, pending: Sequence[Pending], known: Mapping[int, Order]) -> 
             n.id,
             n.order_id,
             found[n.order_id].source.name,
-            cast(Literal["email", "webhook"], n.channel),
+            cast(Channel, n.channel),
             n.topic,
             n.target,
             _payload(found[n.order_id], quoted[n.order_id]),
@@ -65,14 +78,21 @@ def _result(pending: Pending, delivery: Delivery) -> tuple[str, str, float, str 
     if isinstance(delivery, Delivered):
         return pending.id, "delivered", 0.0, None
     if pending.attempts + 1 >= MOST_ATTEMPTS:
-        return pending.id, "failed", 0.0, delivery.error[:255]
-    return pending.id, "pending", backoff(pending.attempts + 1), delivery.error[:255]
+        return pending.id, "failed", 0.0, redact(delivery.error)[:255]
+    return pending.id, "pending", backoff(pending.attempts + 1), redact(delivery.error)[:255]
+
+
+def _discount(quote: Quote) -> int:
+    return sum(line.discount for line in quote.lines) + (
+        quote.shipping.discount if quote.shipping else 0
+    )
 
 
 def _payload(order: Order, quote: Quote) -> dict[str, Any]:
     def text(minor: int) -> str:
         return to_text(minor, order.currency)
 
+    shipping = quote.shipping
     return {
         "order_id": order.id,
         "external_id": order.external_id,
@@ -82,15 +102,24 @@ def _payload(order: Order, quote: Quote) -> dict[str, Any]:
             {
                 "sku": line.sku,
                 "quantity": line.quantity,
+                "discount": text(line.discount),
                 "net": text(line.net),
                 "gross": text(line.gross),
             }
             for line in quote.lines
         ],
+        "shipping": shipping
+        and {
+            "method": shipping.method,
+            "discount": text(shipping.discount),
+            "net": text(shipping.net),
+            "gross": text(shipping.gross),
+        },
         "totals": {
             "net": text(quote.net),
             "tax": text(quote.tax),
-            "shipping": text(0),
+            "shipping": text(shipping.gross if shipping else 0),
+            "discount": text(_discount(quote)),
             "gross": text(quote.total),
         },
     }

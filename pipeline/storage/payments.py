@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import case, select
+from sqlalchemy import case, func, select
 
 from pipeline.payments.account import Operation
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import ids, now, pack, rows
+from pipeline.storage.tables import events
 from pipeline.storage.tables import payment_operations as ops
 from pipeline.storage.upsert import InsertNew
 
@@ -19,8 +20,20 @@ _FIELDS = [
 ]  # fmt: skip
 _given = rows(*(ops.c[name] for name in _FIELDS))
 _ADD = InsertNew(ops, [*_FIELDS, "at"], select(*_given.c, now()))
+# After this nobody can claim the order for being paid any more; who claimed it before may be about
+# to call the gateway still, however long ago the operation was asked for.
+_undone_since = (
+    select(func.max(events.c.at))
+    .where(events.c.order_id == ops.c.order_id, events.c.kind.in_(["cancelled", "rejected"]))
+    .scalar_subquery()
+)
 _READ = (
-    select(*(ops.c[name] for name in _FIELDS), ops.c.at, now().label("now"))
+    select(
+        *(ops.c[name] for name in _FIELDS),
+        ops.c.at,
+        _undone_since.label("undone_since"),
+        now().label("now"),
+    )
     .where(ops.c.order_id.in_(ids()))
     # A clock of milliseconds may give several rows the same time: `requested` comes before what
     # became of it, and an authorization before the capture that was asked for along with it.
@@ -56,5 +69,6 @@ def add(tx: Tx, operations: Sequence[Operation]) -> None:
 def _operation(row: Any) -> Operation:
     return Operation(
         row.order_id, row.key, row.kind, row.state, row.amount, row.currency, row.gateway,
-        row.reference, row.code, (row.now - row.at).total_seconds(),
+        row.reference, row.code, row.at, (row.now - row.at).total_seconds(),
+        None if row.undone_since is None else (row.now - row.undone_since).total_seconds(),
     )  # fmt: skip

@@ -24,7 +24,8 @@ def notification(target: str, n: int = 1, channel: Channel = "webhook") -> Notif
         "customer_name": "Ada",
         "currency": "EUR",
         "lines": [],
-        "totals": {"net": "0.00", "tax": "0.00", "shipping": "0.00", "gross": "0.00"},
+        "shipping": None,
+        "totals": dict.fromkeys(("net", "tax", "shipping", "discount", "gross"), "0.00"),
     }
     return Notification(f"msg_{n}_{channel}", n, "web", channel, "order.confirmed", target, payload)
 

@@ -30,11 +30,14 @@ def payload(**changes: Any) -> dict[str, Any]:
         "customer_name": "Ada Lovelace",
         "currency": "EUR",
         "lines": [
-            {"sku": "MUG-01", "quantity": 2, "net": "42.02", "gross": "50.00"},
-            {"sku": "TEA-07", "quantity": 1, "net": "3.92", "gross": "4.67"},
+            {"sku": "MUG-01", "quantity": 2, "discount": "5.00", "net": "42.02", "gross": "50.00"},
+            {"sku": "TEA-07", "quantity": 1, "discount": "0.00", "net": "3.92", "gross": "4.67"},
         ],
-        "totals": {"net": "45.94", "tax": "9.51", "shipping": "4.90", "gross": "59.57"},
-    }
+        "shipping": {"method": "post", "discount": "0.00", "net": "4.12", "gross": "4.90"},
+        "totals": {
+            "net": "50.06", "tax": "9.51", "shipping": "4.90", "discount": "5.00", "gross": "59.57",
+        },
+    }  # fmt: skip
     return order | changes
 
 
@@ -153,6 +156,28 @@ def test_a_confirmed_order_is_mailed_as_text_and_html(start: Start) -> None:
         assert "MUG-01" in body
         assert "50.00" in body
         assert "59.57" in body
+
+
+def test_what_is_shipped_and_what_was_taken_off_is_told_where_there_is_any(start: Start) -> None:
+    """No line about shipping that nobody pays, nor about a discount that nobody had."""
+    server = start()
+    plain = {
+        "net": "50.06",
+        "tax": "9.51",
+        "shipping": "0.00",
+        "discount": "0.00",
+        "gross": "59.57",
+    }
+
+    list(sender(server).send([mail(), mail(shipping=None, totals=plain)]))
+
+    with_both, with_neither = server.mails
+    for kind in ("plain", "html"):
+        assert all(
+            word in part(with_both, kind) for word in ("Shipping", "4.90", "Taken off", "5.00")
+        )
+        assert "Shipping" not in part(with_neither, kind)
+        assert "Taken off" not in part(with_neither, kind)
 
 
 @pytest.mark.parametrize("topic", ["order.confirmed", "order.cancelled"])

@@ -1,0 +1,64 @@
+"""What a refund by lines comes to. Pure.
+
+A line's refund is its share of the line's gross. Of k units it is what brings the sum for the
+line to its share of all units refunded by then, so one by one they add up to the gross exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.errors import InvalidInput
+from pipeline.pricing.quote import Quote
+
+#: Shipping goes by the line number that no line has.
+SHIPPING = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`units` of a line (or of SHIPPING, which is one unit) for `amount` minor units."""
+
+    line_no: int
+    units: int
+    amount: int
+
+
+#: By line number, the units and the amount that are refunded or on their way.
+Refunded = Mapping[int, tuple[int, int]]
+
+
+def parts(
+    order_id: int, quote: Quote, refunded: Refunded, lines: Mapping[int, int], *, shipping: bool
+) -> list[Part]:
+    """The parts that so many units of `lines` (numbered from 1), and shipping, come to.
+
+    InvalidInput where there is no such line, or fewer units are left.
+    """
+    found = [_line(order_id, quote, refunded, number, n) for number, n in sorted(lines.items())]
+    return found + ([_shipping(order_id, quote, refunded)] if shipping else [])
+
+
+def _line(order_id: int, quote: Quote, refunded: Refunded, number: int, units: int) -> Part:
+    if not 1 <= number <= len(quote.lines):
+        raise InvalidInput(
+            f"order {order_id} has no line {number}; expected one from 1 to {len(quote.lines)}"
+        )
+    line = quote.lines[number - 1]
+    done, amount = refunded.get(number, (0, 0))
+    if units < 1 or done + units > line.quantity:
+        raise InvalidInput(
+            f"order {order_id}, line {number}: {line.quantity - done} of {line.quantity} units can "
+            f"be refunded, {units} were asked for"
+        )
+    share = line.gross * (done + units) // line.quantity
+    return Part(number, units, max(0, share - amount))
+
+
+def _shipping(order_id: int, quote: Quote, refunded: Refunded) -> Part:
+    if quote.shipping is None:
+        raise InvalidInput(f"order {order_id} paid for no shipping")
+    if SHIPPING in refunded:
+        raise InvalidInput(f"order {order_id}: its shipping is refunded already")
+    return Part(SHIPPING, 1, quote.shipping.gross)

@@ -1,0 +1,145 @@
+"""Operations asked for after the sale: persisted with a task, done between transactions by whoever
+takes it, under one key for ever, until how it ended is known.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.engine.backoff import backoff
+from pipeline.money import to_text
+from pipeline.notifications import outbox
+from pipeline.order import OVER
+from pipeline.payments.account import Operation, call_of, ended, fold
+from pipeline.payments.callers import Callers
+from pipeline.payments.gateway import Answer, RequiresAction, Unavailable, Unknown
+from pipeline.storage import orders, payment_tasks, payments
+from pipeline.storage.database import Database, Tx
+from pipeline.storage.orders import Note
+from pipeline.storage.payment_tasks import DueTask, Key
+
+ENGINE = "engine"
+MOST = 200
+#: Seconds in which calls are begun, and for which nobody else takes the task: longer by more than
+#: a call lasts.
+TIME_LIMIT = 60.0
+TAKEN_FOR = 120.0
+
+_DONE = {"capture": "captured", "refund": "refunded", "void": "voided"}
+
+
+def request(
+    tx: Tx, operations: Sequence[Operation], actor: str, reason: str | None = None, **detail: Any
+) -> None:
+    """Persist operations, each with its task and an event. The caller holds the orders' locks."""
+    payments.add(tx, operations)
+    payment_tasks.add(tx, [(op.order_id, op.key) for op in operations])
+    notes = [
+        Note(op.order_id, f"{op.kind}_requested", reason, {**told(op), **detail})
+        for op in operations
+    ]
+    orders.note(tx, notes, actor)
+
+
+def conclude(tx: Tx, rows: Sequence[Operation], actor: str = ENGINE) -> set[Key]:
+    """End the tasks of those of the `rows` that ended an operation, and tell the timelines of these.
+    Returns their keys: of two who conclude one, one tells. The caller holds the orders' locks."""
+    over = [op for op in rows if op.state in ("succeeded", "failed")]
+    if not over:
+        return set()
+    gone = payment_tasks.end(tx, [(op.order_id, op.key) for op in over])
+    orders.note(tx, [_note(op) for op in over if (op.order_id, op.key) in gone], actor)
+    return gone
+
+
+def _note(op: Operation) -> Note:
+    kind = _DONE[op.kind] if op.state == "succeeded" else f"{op.kind}_failed"
+    code = {"code": op.code} if op.state == "failed" else {}
+    return Note(op.order_id, kind, None, {**told(op), **code})
+
+
+def told(op: Operation) -> dict[str, str]:
+    """What an event tells of an operation."""
+    return {"amount": to_text(op.amount, op.currency), "key": op.key}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A task that was taken, and the gateway's name for the payment that it is about."""
+
+    task: DueTask
+    operation: Operation
+    parent: str
+
+
+class TaskRunner:
+    def __init__(self, database: Database, callers: Callers) -> None:
+        self._database = database
+        self._callers = callers
+
+    def run(self, only: Collection[Key] | None = None) -> list[Operation]:
+        """Do what is due, or `only` these of it, a bounded batch at a time. Returns each operation
+        that was asked for as it stands now; what somebody else has taken is not among them."""
+        done: list[Operation] = []
+        while asked := self._take(only):
+            deadline = time.monotonic() + TIME_LIMIT
+            answers = self._callers.each(lambda one, by=deadline: self._ask(one, by), asked)  # type: ignore[misc]
+            done += self._record(asked, answers)
+        return done
+
+    def _take(self, only: Collection[Key] | None) -> list[Asked]:
+        with self._database.transaction() as tx:
+            taken = payment_tasks.take_due(tx, MOST, TAKEN_FOR, only)
+            written = payments.read(tx, {task.order_id for task in taken})
+            accounts = {order_id: fold(rows) for order_id, rows in written.items()}
+            asked, stale = [], []
+            for task in taken:
+                account = accounts[task.order_id]
+                operation = next((op for op in account.open if op.key == task.key), None)
+                parent = account.authorization.reference if account.authorization else None
+                if operation is None or parent is None:
+                    stale.append((task.order_id, task.key))  # it has ended by another way
+                else:
+                    asked.append(Asked(task, operation, parent))
+            if stale:
+                payment_tasks.end(tx, stale)
+        return asked
+
+    def _ask(self, asked: Asked, deadline: float) -> Answer:
+        if time.monotonic() > deadline:
+            return Unavailable("the batch ran out of time", 0.0)
+        call = call_of(asked.operation, None, asked.parent)
+        answer = self._callers.perform(
+            asked.operation.gateway, call, doubtful=asked.task.attempts > 1
+        )
+        if isinstance(answer, RequiresAction):
+            return Unknown(f"a {call.kind} can't wait for a customer")
+        return answer
+
+    def _record(self, asked: Sequence[Asked], answers: Sequence[Answer]) -> list[Operation]:
+        answered = list(zip(asked, answers, strict=True))
+        rows = [row for one, answer in answered if (row := ended(one.operation, answer))]
+        later = [
+            (one.task.order_id, one.task.key, _delay(one.task, answer))
+            for one, answer in answered
+            if isinstance(answer, (Unknown, Unavailable))
+        ]
+        with self._database.transaction() as tx:
+            locked = orders.lock_all(tx, {one.task.order_id for one in asked})
+            payments.add(tx, rows)
+            conclude(tx, rows)
+            payment_tasks.postpone(tx, later)
+            # Nobody looks at an order that is over: money that can't be given back calls a person.
+            failed = {op.order_id for op in rows if op.state == "failed"}
+            over = {i for i, row in locked.items() if row.status in OVER}
+            outbox.page(tx, sorted(failed & over), outbox.REFUND_FAILED)
+        by_key = {(op.order_id, op.key): op for op in rows}
+        return [by_key.get((a.task.order_id, a.task.key), a.operation) for a in asked]
+
+
+def _delay(task: DueTask, answer: Unknown | Unavailable) -> float:
+    asked_for = answer.retry_after if isinstance(answer, Unavailable) else None
+    return backoff(task.attempts) if asked_for is None else asked_for

@@ -1,0 +1,129 @@
+"""What paying and undoing it share: persist the operations, call concurrently, write the answers."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from pipeline.order import Lane, Order
+from pipeline.payments.account import Account, Operation, call_of, ended, fold
+from pipeline.payments.callers import Callers
+from pipeline.payments.gateway import (
+    Answer,
+    Call,
+    Declined,
+    Kind,
+    Payment,
+    Succeeded,
+    Unavailable,
+)
+from pipeline.stages.step import Step
+from pipeline.storage import payments
+from pipeline.storage.database import Tx
+
+Answered = list[tuple[Operation, Answer]]
+NO_TOTALS: Mapping[int, int] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be asked of the gateway for one order.
+
+    `doubtful` are the keys that may have been used before: look them up before using them again.
+    `total` is what it costs, where that matters.
+    """
+
+    order: Order
+    account: Account
+    operations: tuple[Operation, ...]
+    doubtful: frozenset[str]
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The operations that were asked, with the answers, in order; the last one may have stopped it.
+
+    `payment` is the gateway's side of it, where an answer made it worth reading.
+    """
+
+    task: Task
+    answered: Answered
+    payment: Payment | None = None
+
+
+class PaymentStep(Step[list[Task], list[Finding]]):
+    def __init__(self, callers: Callers) -> None:
+        self.callers = callers
+
+    def call(self, plan: list[Task]) -> list[Finding]:
+        deadline = time.monotonic() + self.time_limit
+        lane = plan[0].order.lane if plan else Lane.INTERACTIVE  # lanes don't mix in a batch
+        return self.callers.each(lambda task: self._ask(deadline, task), plan, lane)
+
+    def _ask(self, deadline: float, task: Task) -> Finding:
+        """The order's operations one after another, until one doesn't succeed."""
+        answered: Answered = []
+        standing = task.account.authorization or task.account.pending
+        parent = standing.reference if standing else None
+        for operation in task.operations:
+            if time.monotonic() > deadline:  # our lease is as good as lost: begin nothing
+                answered.append((operation, Unavailable("the batch ran out of time")))
+                break
+            call = call_of(operation, task.order.payment_method, parent)
+            answer = self._ask_once(task, operation, call)
+            answered.append((operation, answer))
+            if not isinstance(answer, Succeeded):
+                break
+            if operation.kind == "authorize":
+                parent = answer.reference
+        if answered and isinstance(answered[-1][1], Declined):  # what builds on it can't happen now
+            answered += [(op, Declined("not_attempted")) for op in _built_on(answered[-1][0], task)]
+        return Finding(task, answered)
+
+    def _ask_once(self, task: Task, operation: Operation, call: Call) -> Answer:
+        doubtful = operation.key in task.doubtful
+        return self.callers.perform(operation.gateway, call, doubtful=doubtful)
+
+    @staticmethod
+    def _new(order: Order, kind: Kind, amount: int, gateway: str, key: str = "") -> Operation:
+        key = key or uuid.uuid4().hex
+        return Operation(order.id, key, kind, "requested", amount, order.currency, gateway)
+
+    def _persist(
+        self,
+        tx: Tx,
+        orders: Sequence[Order],
+        wanted: Callable[[Order, Account], list[Operation]],
+        totals: Mapping[int, int] = NO_TOTALS,
+    ) -> list[Task]:
+        """Write what is not yet written of the `wanted` operations; one task for each order."""
+        written = payments.read(tx, [order.id for order in orders])
+        tasks = []
+        for order in orders:
+            account = fold(written[order.id])
+            doubtful = frozenset(op.key for op in account.open)
+            operations = tuple(wanted(order, account))
+            tasks.append(Task(order, account, operations, doubtful, totals.get(order.id, 0)))
+        payments.add(tx, [op for t in tasks for op in t.operations if op.key not in t.doubtful])
+        return tasks
+
+
+def _built_on(declined: Operation, task: Task) -> Sequence[Operation]:
+    if declined.kind != "authorize":
+        return ()
+    return task.operations[task.operations.index(declined) + 1 :]
+
+
+def rows(answered: Answered) -> list[Operation]:
+    """What the answers are as rows to be added."""
+    return [row for operation, answer in answered if (row := ended(operation, answer))]
+
+
+def decisive(answered: Answered) -> tuple[Operation, Answer]:
+    """The first operation that didn't succeed, or the last of all."""
+    failed = (pair for pair in answered if not isinstance(pair[1], Succeeded))
+    return next(failed, answered[-1])
