@@ -1,0 +1,1 @@
+"""HTTP for upstream systems, gateways and operators: one ASGI app."""

@@ -1,0 +1,29 @@
+"""What payment gateways tell us. 204 says that it is kept, and need not be sent again."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+
+from pipeline.payments.events import GatewayEvents
+from web.bodies import read_body
+
+LONGEST = 1_000_000
+
+
+def routes(events: GatewayEvents) -> APIRouter:
+    router = APIRouter(prefix="/v1/gateways")
+
+    @router.post(
+        "/{name}/events",
+        status_code=HTTPStatus.NO_CONTENT,
+        responses={400: {"description": "forged, too old, or no event"}, 404: {}, 413: {}},
+    )
+    async def receive(name: str, request: Request) -> None:
+        """Take in an event as the gateway signed it."""
+        payload = await read_body(request, LONGEST)
+        await run_in_threadpool(events.receive, name, payload, dict(request.headers))
+
+    return router

@@ -1,0 +1,23 @@
+"""The ASGI app: routes on an application of the pipeline."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from pipeline.assembly import Application
+from web.api import gateway_events
+from web.problems import answer_with_problems
+
+
+def create_app(application: Application) -> FastAPI:
+    """`application` stays the caller's to close."""
+    app = FastAPI(title="Ordermill", docs_url=None, redoc_url=None)
+    answer_with_problems(app)
+    app.include_router(gateway_events.routes(application.gateway_events))
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        """This process is alive and answers; whether all is well is `ordermill check`."""
+        return {"status": "ok"}
+
+    return app
