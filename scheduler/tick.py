@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipeline.assembly import Application
+from pipeline.redaction import describe
 from pipeline.storage import clock, job_runs
 from scheduler.table import Job
 
@@ -49,7 +50,7 @@ def run(app: Application, job: Job, moment: datetime) -> Finished:
         finished = Finished(json.dumps(job.run(app)), None)
     except Exception as failure:
         log.exception("job %s failed", job.name)
-        finished = Finished(None, f"{type(failure).__name__}: {failure}")
+        finished = Finished(None, describe(failure))
     with app.database.transaction() as tx:
         job_runs.finish(tx, job.name, moment, finished.result, finished.error)
     return finished

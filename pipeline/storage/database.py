@@ -64,6 +64,7 @@ class Database:
             max_overflow=pool_size,
             pool_pre_ping=False,  # a broken connection costs one retried batch, a ping costs every one
             pool_use_lifo=True,
+            hide_parameters=True,  # an error's text is logged, and orders are people's
             connect_args={} if self.is_sqlite else _POSTGRES_CONNECTION,
         )
         if self.is_sqlite:

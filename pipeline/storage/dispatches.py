@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -202,21 +202,23 @@ _WAITING_WITH = (
         exists(
             select(1)
             .select_from(_member)
-            .where(cast(cast(_member.c.value, String), BigInteger) == bindparam("member"))
+            .where(cast(cast(_member.c.value, String), BigInteger).in_(ids("wanted")))
         ),
     )
     .with_for_update(of=dispatches, skip_locked=True)
 )  # fmt: skip
 
 
-def lock_waiting(tx: Tx, order_id: int) -> tuple[Dispatch, float] | None:
-    """Lock the dispatch that `order_id` waits in, and how many seconds it has yet to wait; None if
-    somebody works on it. Reads all dispatches: for an operator, not for a stage."""
-    r = tx.execute(_WAITING_WITH, {"member": order_id}).one_or_none()
-    if r is None:
-        return None
-    found = Dispatch(r.id, r.step, r.lane, tuple(json.loads(r.order_ids)), r.attempts, r.deaths)
-    return found, max(0.0, (r.due_at - r.now).total_seconds())
+def lock_waiting(tx: Tx, order_ids: Iterable[int]) -> list[tuple[Dispatch, float]]:
+    """Lock the dispatches that any of these orders wait in, each with how many seconds it has yet to
+    wait; those that somebody works on are not among them. Reads all dispatches: not for a stage."""
+    return [
+        (
+            Dispatch(r.id, r.step, r.lane, tuple(json.loads(r.order_ids)), r.attempts, r.deaths),
+            max(0.0, (r.due_at - r.now).total_seconds()),
+        )
+        for r in tx.execute(_WAITING_WITH, {"wanted": pack(order_ids)})
+    ]
 
 
 _STATS = select(

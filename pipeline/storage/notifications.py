@@ -79,13 +79,17 @@ _POSTPONE = (
 )
 
 
-def add(tx: Tx, new: Sequence[Pending]) -> None:
-    """Write notifications; one order is told of one topic on one channel once."""
+#: Not due for the background job while the stage that wrote it is about to send it.
+LEAD = 60.0
+
+
+def add(tx: Tx, new: Sequence[Pending], lead: float = LEAD) -> None:
+    """Write notifications; one order is told of one topic on one channel once. Who doesn't send
+    them himself gives the job no `lead` (seconds)."""
     if not new:
         return
     packed = pack((n.id, n.order_id, n.channel, n.topic, n.target) for n in new)
-    # Not due for the background job while the stage that wrote it is about to send it.
-    _ADD(tx, {"rows": packed, "lead": 60.0})
+    _ADD(tx, {"rows": packed, "lead": lead})
 
 
 def pending_of(tx: Tx, order_ids: Iterable[int]) -> list[Pending]:

@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import Table, func, select
 
 from pipeline.errors import UnknownOrder
+from pipeline.payments.account import fold
+from pipeline.storage import payments
 from pipeline.storage.database import Tx
 from pipeline.storage.tables import (
     events,
@@ -71,17 +73,23 @@ def one(tx: Tx, order_id: int) -> dict[str, Any]:
     if found is None:
         raise UnknownOrder(order_id)
     body = select(order_documents.c.body).where(order_documents.c.order_id == order_id)
-    quote = _of(tx, quotes, order_id)
+    quote = [_read(row) for row in _of(tx, quotes, order_id)]
     return {
         **_plain(found._mapping),
         "document": json.loads(tx.execute(body).scalar_one()),
         "quote": quote[0] if quote else None,
         "lines": _of(tx, order_lines, order_id),
+        "payment_status": fold(payments.read(tx, [order_id])[order_id]).status,
         "payments": _of(tx, payment_operations, order_id, "at", "kind", "state"),
         "reservations": _of(tx, reservations, order_id),
         "notifications": _of(tx, notifications, order_id),
         "events": _of(tx, events, order_id),
     }
+
+
+def _read(quote: dict[str, Any]) -> dict[str, Any]:
+    """With what is kept as JSON as what it says."""
+    return {**quote, **{name: json.loads(quote[name]) for name in ("coupons", "steps")}}
 
 
 def by_outcome(tx: Tx) -> list[dict[str, Any]]:
