@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import chain
 
 from pipeline.audit import book
 from pipeline.audit.rule import Checked, Finding, Rule
 from pipeline.audit.rules import RULES
 from pipeline.payments.gateway import Gateway
+from pipeline.payments.gateway_list import keeps_list
 from pipeline.storage import clock
 from pipeline.storage.database import Database
+
+#: What happens at a gateway without us is met by reading its events, once a minute.
+NEWS = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +36,27 @@ class Report:
         return [finding for checked in self.rules for finding in checked.findings]
 
 
-def audit(database: Database, gateway: Gateway, rules: Sequence[Rule] = RULES) -> Report:
+def audit(
+    database: Database, gateways: Mapping[str, Gateway], rules: Sequence[Rule] = RULES
+) -> Report:
     """Check `rules` in one snapshot of `database`; right also while it is being worked on.
 
-    Raises what the gateway raises when its book can't be read: an audit of half is none.
+    Raises what a gateway raises when its book can't be read: an audit of half is none.
     """
+    kept = {name: one for name, one in gateways.items() if keeps_list(one)}
     with database.snapshot() as tx:
-        scope = {"gateway": gateway.name, "book_read_at": clock.read(tx)}
-    # The book first, the snapshot after it: book.py says why.
-    with book.spooled(gateway.book()) as pages, database.snapshot() as tx:
-        book.load(tx, pages, gateway.name)
+        now = clock.read(tx)
+    scope = {
+        "gateways": sorted(kept),
+        "book_read_at": now,
+        "news_since": book.micros(now - NEWS),
+    }
+    with ExitStack() as stack:
+        # The books first, the snapshot after them: book.py says why.
+        books = [
+            stack.enter_context(book.spooled(name, gateway.book()))
+            for name, gateway in kept.items()
+        ]
+        tx = stack.enter_context(database.snapshot())
+        book.load(tx, chain.from_iterable(books))
         return Report(tuple(rule.check(tx, scope) for rule in rules))

@@ -16,6 +16,7 @@ from sqlalchemy import (
     and_,
     case,
     cast,
+    exists,
     func,
     literal,
     or_,
@@ -27,7 +28,7 @@ from sqlalchemy import (
 from pipeline.chain import CHAINS, Chain
 from pipeline.order import SETTLED, Status
 from pipeline.storage.sql import members
-from pipeline.storage.tables import dispatches, orders, stock_levels
+from pipeline.storage.tables import dispatches, orders, payment_tasks, stock_levels
 from pipeline.storage.tables import payment_operations as ops
 
 
@@ -77,8 +78,8 @@ def memberships() -> Subquery:
 
 
 def level_differences(total: Column[int], rows: Table) -> Select[Any]:
-    """Levels at which a running `total` (of stock_levels) is not the sum of the quantities of `rows`: sku, location,
-    total, rows. Both sides as rows of one table, so that what is on one side only shows too."""
+    """Levels at which a running `total` (of stock_levels) is not the sum of the quantities of `rows`:
+    sku, location, total, rows. Both sides as rows of one table, so that what is on one side only shows too."""
     level, nothing = stock_levels.c, literal(0)
     sides = union_all(
         select(level.sku, level.location, total.label("total"), nothing.label("rows")),
@@ -92,14 +93,35 @@ def level_differences(total: Column[int], rows: Table) -> Select[Any]:
     )
 
 
+def open_operations() -> Subquery:
+    """What was asked for and has not ended, and nobody has a task to do: order_id, key, kind,
+    amount. It may have happened."""
+    asked, end = ops.alias("asked"), ops.alias("ended")
+    has_ended = exists().where(
+        end.c.order_id == asked.c.order_id,
+        end.c.key == asked.c.key,
+        end.c.state.in_(["succeeded", "failed"]),
+    )
+    has_task = exists().where(
+        payment_tasks.c.order_id == asked.c.order_id, payment_tasks.c.key == asked.c.key
+    )
+    return (
+        select(asked.c.order_id, asked.c.key, asked.c.kind, asked.c.amount)
+        .where(asked.c.state == "requested", ~has_ended, ~has_task)
+        .subquery("open_operations")
+    )
+
+
 def accounts() -> Subquery:
-    """What happened to the money of each order: order_id, authorized, captured, refunded, voids."""
+    """What happened to the money of each order: order_id, authorized, captured, refunded, lost (in
+    disputes), voids."""
     return (
         select(
             ops.c.order_id,
             units(ops.c.amount, ops.c.kind == "authorize").label("authorized"),
             units(ops.c.amount, ops.c.kind == "capture").label("captured"),
             units(ops.c.amount, ops.c.kind == "refund").label("refunded"),
+            units(ops.c.amount, ops.c.kind == "dispute").label("lost"),
             units(1, ops.c.kind == "void").label("voids"),
         )
         .where(ops.c.state == "succeeded")

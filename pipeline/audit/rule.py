@@ -14,7 +14,8 @@ from pipeline.storage.database import Tx
 #: Findings told one by one; beyond, only how many there are.
 MOST_TOLD = 100
 
-#: What statements may bind: `gateway` (its name) and `book_read_at` (when its book was begun).
+#: What statements may bind: `gateways` (names of those whose books were read), `book_read_at` (when
+#: that was begun) and `news_since` (microseconds: what the gateways did since may be unknown to us).
 Scope = Mapping[str, Any]
 
 

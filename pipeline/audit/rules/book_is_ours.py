@@ -2,24 +2,27 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, case, exists, func, or_, select
 
 from pipeline.audit.book import book
 from pipeline.audit.parts import count
 from pipeline.audit.rule import Rule
 from pipeline.order import Status
-from pipeline.storage.tables import orders
+from pipeline.storage.tables import orders, payment_tasks
 from pipeline.storage.tables import payment_operations as ops
 
 _lines = (
     select(
+        book.c.gateway,
         book.c.key,
         func.min(book.c.order_id).label("order_id"),
         func.min(book.c.kind).label("kind"),
         func.min(book.c.amount).label("amount"),
+        func.max(book.c.at).label("at"),
+        func.min(book.c.reference).label("reference"),
         func.count().label("times"),
     )
-    .group_by(book.c.key)
+    .group_by(book.c.gateway, book.c.key)
     .subquery("lines")
 )
 _done, _refused = ops.alias("done"), ops.alias("refused")
@@ -34,15 +37,29 @@ def _is_its(operation: Any, state: str) -> ColumnElement[bool]:
 
 
 # Requested, or unknown: someone will ask, be it the step an order is at, the person it is held
-# for, or whoever refunds an order that stays confirmed.
+# for, or who does its task after the sale.
 _will_be_asked_for = or_(
     orders.c.status.not_in([Status.CONFIRMED, Status.CANCELLED, Status.REJECTED]),
-    and_(orders.c.status == Status.CONFIRMED, _lines.c.kind == "refund"),
+    exists().where(
+        payment_tasks.c.order_id == _lines.c.order_id, payment_tasks.c.key == _lines.c.key
+    ),
+)
+# Done there by others a moment ago: their own operation, or money for an order that is over.
+_is_news = and_(
+    _lines.c.at >= bindparam("news_since"),
+    or_(
+        and_(_lines.c.order_id.is_(None), _lines.c.key == _lines.c.reference),
+        and_(
+            orders.c.status.in_([Status.CANCELLED, Status.REJECTED]),
+            _lines.c.kind.in_(["authorize", "capture"]),
+        ),
+    ),
 )
 _fault = case(
-    (_lines.c.order_id.is_(None), "none of our operations"),
     (_lines.c.times > 1, "in the book more than once"),
     (_done.c.key.is_not(None), None),
+    (_is_news, None),
+    (_lines.c.order_id.is_(None), "none of our operations"),
     (_refused.c.key.is_not(None), "one that we say failed"),
     (~_will_be_asked_for, "one whose outcome nobody will ask for"),
 )
@@ -56,8 +73,8 @@ _told = (
 
 RULE = Rule(
     name="book_is_ours",
-    sentence="Every line of the gateway's book is an operation of ours that succeeded, or that "
-    "will be asked for.",
+    sentence="Every line of a gateway's book is an operation of ours that succeeded, or that will "
+    "be asked for.",
     checked=count(book),
     broken=select(_told).where(_told.c.fault.is_not(None)),
     what="{kind} {key} over {amount} in the book is {fault} (order {order_id}, {status})",

@@ -1,8 +1,8 @@
 """Nobody is charged twice, nobody gets it for nothing."""
 
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import and_, case, exists, func, or_, select
 
-from pipeline.audit.parts import accounts, count, past
+from pipeline.audit.parts import accounts, count, open_operations, past
 from pipeline.audit.rule import Rule
 from pipeline.order import Status
 from pipeline.storage.tables import orders, quotes
@@ -12,13 +12,24 @@ from pipeline.storage.tables import orders, quotes
 _is_on_its_way = orders.c.status.not_in(
     [Status.ON_HOLD, Status.CANCELLING, Status.CANCELLED, Status.REJECTED]
 )
-_accounts = accounts()
+_accounts, _open = accounts(), open_operations()
 _captured = func.coalesce(_accounts.c.captured, 0)
 _due = case((past("pay"), quotes.c.total), else_=0)
+# Where money is taken later (by policy, or by hand), the claim on it stands, and nothing is open
+# that could have taken it: one capture, of all or part, was made or is yet to be asked for.
+_is_taken_later = and_(
+    past("pay"),
+    _captured < quotes.c.total,
+    _accounts.c.authorized == quotes.c.total,
+    ~exists().where(_open.c.order_id == orders.c.id, _open.c.kind == "capture"),
+)
+# The gateway may have told of the money before its stage did.
+_is_being_paid = and_(orders.c.stage == "pay", _captured <= quotes.c.total)
 
 RULE = Rule(
     name="captured_once",
-    sentence="An order's total is captured, once, when it is paid, and nothing before.",
+    sentence="An order's total is captured, once, when it is paid (or authorized, to be captured "
+    "later, in all or part), and nothing before.",
     checked=count(orders, _is_on_its_way),
     broken=(
         select(
@@ -29,7 +40,11 @@ RULE = Rule(
         )
         .outerjoin(quotes, quotes.c.order_id == orders.c.id)
         .outerjoin(_accounts, _accounts.c.order_id == orders.c.id)
-        .where(and_(_is_on_its_way, or_(_due.is_(None), _captured != _due)))
+        .where(
+            _is_on_its_way,
+            or_(_due.is_(None), _captured != _due),
+            ~func.coalesce(or_(_is_taken_later, _is_being_paid), False),
+        )
     ),
     what="order {order_id} is {status}: {captured} were captured, {due} are due",
 )

@@ -8,10 +8,12 @@ from pipeline.storage.tables import quotes
 
 _accounts = accounts()
 _total = func.coalesce(quotes.c.total, 0)
+_returned = _accounts.c.refunded + _accounts.c.lost
 
 RULE = Rule(
     name="money_in_bounds",
-    sentence="refunded ≤ captured ≤ authorized, and what is kept is at most the order's total.",
+    sentence="refunded ≤ captured ≤ authorized, lost in disputes ≤ captured, and what is kept is at "
+    "most the order's total.",
     checked=count(_accounts),
     broken=(
         select(_accounts, _total.label("total"))
@@ -19,13 +21,15 @@ RULE = Rule(
         .where(
             or_(
                 _accounts.c.refunded > _accounts.c.captured,
+                # What was refunded may be disputed all the same, and taken back twice: a loss.
+                _accounts.c.lost > _accounts.c.captured,
                 _accounts.c.captured > _accounts.c.authorized,
-                _accounts.c.captured - _accounts.c.refunded > _total,
+                _accounts.c.captured - _returned > _total,
             )
         )
     ),
     what=(
         "of order {order_id}, which costs {total}, {authorized} were authorized, {captured} "
-        "captured, {refunded} refunded"
+        "captured, {refunded} refunded, {lost} lost"
     ),
 )

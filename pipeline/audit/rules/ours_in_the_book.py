@@ -1,6 +1,6 @@
 """What we say was done, the gateway says too."""
 
-from sqlalchemy import bindparam, case, or_, select
+from sqlalchemy import and_, bindparam, case, or_, select
 
 from pipeline.audit.book import book
 from pipeline.audit.parts import count
@@ -8,15 +8,15 @@ from pipeline.audit.rule import Rule
 from pipeline.storage.tables import payment_operations as ops
 
 # Younger ones the book may have been read too early for: see book.py.
-_is_asked_for = (
-    (ops.c.state == "succeeded")
-    & (ops.c.gateway == bindparam("gateway"))
-    & (ops.c.at < bindparam("book_read_at", type_=ops.c.at.type))
+_is_asked_for = and_(
+    ops.c.state == "succeeded",
+    ops.c.gateway.in_(bindparam("gateways", expanding=True)),
+    ops.c.at < bindparam("book_read_at", type_=ops.c.at.type),
 )
 
 RULE = Rule(
     name="ours_in_the_book",
-    sentence="Every operation that succeeded is in the gateway's book, with its kind and amount.",
+    sentence="Every operation that succeeded is in its gateway's book, with its kind and amount.",
     checked=count(ops, _is_asked_for),
     broken=(
         select(
@@ -31,7 +31,7 @@ RULE = Rule(
             ).label("fault"),
             book.c.amount.label("booked"),
         )
-        .outerjoin(book, book.c.key == ops.c.key)
+        .outerjoin(book, and_(book.c.key == ops.c.key, book.c.gateway == ops.c.gateway))
         .where(
             _is_asked_for,
             or_(
