@@ -15,8 +15,9 @@ Every legal move, for both chains. Drawn from `TRANSITIONS` in `pipeline/order.p
 `python -m docs.diagram`; a test keeps the two the same.
 
 `on_hold` waits for a person and goes on from where it was held. `rejected` was refused before
-anything was done for it; `cancelled` had what was done for it undone. *Why* an order is where it
-is stands in its reason, beside the status.
+anything was done for it; `cancelled` had what was done for it undone, and comes back only if it
+had expired unpaid and its money arrives after all. *Why* an order is where it is stands in its
+reason, beside the status.
 """
 
 

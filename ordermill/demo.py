@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,9 +21,10 @@ from pipeline.audit.audit import Report, audit
 from pipeline.chain import STEPS
 from pipeline.errors import ConfigurationError
 from pipeline.intake.accept import Receipt
+from pipeline.pricing.rules import Rules
 from pipeline.settings import load_settings
 from pipeline.source import Policy
-from pipeline.storage import catalogue, dispatches, sources, stock, views
+from pipeline.storage import catalogue, dispatches, rules, sources, stock, views
 from pipeline.storage.database import Database, Tx
 
 SOURCE = "demo-shop"
@@ -33,6 +33,22 @@ AT_ONCE = 20
 _PLAIN = ("MUG-01", "TEE-01", "POSTER-01", "CAP-01", "BAG-01")
 _SCARCE = "LIMITED-01"
 _RARE = "HANDMADE-01"
+_COUPON = "LAUNCH"
+_RULES = {
+    "tax": {
+        "zones": [
+            {
+                "name": "all",
+                "country": "*",
+                "rates": {"standard": [{"name": "VAT", "rate": "0.19"}]},
+            }
+        ]
+    },
+    "promotions": [
+        {"id": "launch", "name": "Ten off", "effect": {"type": "percent", "percent": 10}}
+    ],
+    "coupons": [{"code": _COUPON, "promotions": ["launch"], "limit": 3}],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +70,11 @@ def _wanting(sku: str, quantity: int = 1) -> dict[str, Any]:
 
 
 _CONFIRMED: tuple[str, str | None] = ("confirmed", None)
+_EXHAUSTED = "coupon_exhausted"
 _OUT_OF_STOCK: tuple[str, str | None] = ("rejected", "out_of_stock")
 
 KINDS = (
-    Kind("good", 58, {}, frozenset({_CONFIRMED})),
+    Kind("good", 54, {}, frozenset({_CONFIRMED})),
     Kind("mistyped SKU", 6, _wanting("MUG-O1"), frozenset({("rejected", "unknown_sku")})),
     Kind("mistyped country", 4, {"ship_to": {"country": "Germany"}}, frozenset({("refused", None)})),
     Kind(
@@ -71,6 +88,12 @@ KINDS = (
         8,
         _wanting(_SCARCE),
         frozenset({_CONFIRMED, _OUT_OF_STOCK, ("cancelled", "out_of_stock")}),
+    ),
+    Kind(
+        "scarce coupon",
+        4,
+        {"coupons": [_COUPON]},
+        frozenset({_CONFIRMED, ("rejected", _EXHAUSTED), ("cancelled", _EXHAUSTED)}),
     ),
     Kind("backorder", 3, _wanting(_RARE), frozenset({_CONFIRMED})),
     Kind("gateway charges, answer lost", 5, _paying("pm_timeout_after"), frozenset({_CONFIRMED})),
@@ -118,7 +141,7 @@ def _run(orders: int, home: Path) -> int:
         _watch(app.database, send, until=lambda tx: views.unsettled(tx) == _backordered(tx))
         _restock(app.database)
         _watch(app.database, lambda pace: None, until=lambda tx: not views.unsettled(tx))
-    return _conclude(app.database, sent, lambda: audit(app.database, app.gateway))
+    return _conclude(app.database, sent, lambda: audit(app.database, app.gateways))
 
 
 def _batched(orders: Iterator[Any], size: int) -> Iterator[list[Any]]:
@@ -128,8 +151,8 @@ def _batched(orders: Iterator[Any], size: int) -> Iterator[list[Any]]:
 
 def _open_shop(database: Database) -> Any:
     with database.transaction() as tx:
-        policy = Policy(tax_rates={"*": Decimal("0.19")}, hold_over={"EUR": 100_000})
-        sources.put(tx, SOURCE, policy)
+        rules.add(tx, "default", Rules.model_validate(_RULES), "demo")
+        sources.put(tx, SOURCE, Policy(hold_over={"EUR": 100_000}))
         names = (*_PLAIN, _SCARCE, _RARE)
         catalogue.put(
             tx,

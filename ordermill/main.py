@@ -15,7 +15,9 @@ from ordermill.imports import import_orders
 from ordermill.jobs import jobs
 from ordermill.orders import orders
 from ordermill.output import AsJson, console, errors, one_of, show, show_json
-from ordermill.processes import Everything, run_until_signalled, upgrade_embedded
+from ordermill.payments import payments
+from ordermill.pricing import pricing
+from ordermill.processes import Everything, WebProcess, run_until_signalled, upgrade_embedded
 from ordermill.products import products
 from ordermill.queues import queues
 from ordermill.refusals import refusals
@@ -26,6 +28,7 @@ from pipeline.audit.audit import audit as run_audit
 from pipeline.chain import STEPS
 from pipeline.check import check as run_check
 from pipeline.errors import OrdermillError
+from pipeline.redaction import guard_logs, redact
 from pipeline.settings import load_settings
 from scheduler.process import SchedulerProcess
 from workers.process import WorkerProcess
@@ -42,7 +45,9 @@ for group, name in (
     (jobs, "jobs"),
     (sources, "sources"),
     (products, "products"),
+    (pricing, "pricing"),
     (stock, "stock"),
+    (payments, "payments"),
     (refusals, "refusals"),
     (db, "db"),
 ):
@@ -85,10 +90,21 @@ def scheduler() -> None:
 
 
 @app.command()
+def web(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port to listen on.")] = 8000,
+) -> None:
+    """Run the HTTP server. Start any number; gateways send their events to it."""
+    settings = load_settings()
+    configure_logging(settings)
+    run_until_signalled(WebProcess(settings, host, port))
+
+
+@app.command()
 def audit(json: AsJson = False) -> None:
     """Prove the invariants on the data there is. Exit code 1 if one doesn't hold."""
     with application() as opened:
-        report = run_audit(opened.database, opened.gateway)
+        report = run_audit(opened.database, opened.gateways)
     rows = [
         {
             "state": "FAILED" if checked.broken else "ok",
@@ -129,12 +145,14 @@ def check(json: AsJson = False) -> None:
 
 
 def main() -> None:
+    guard_logs()
     try:
-        app()
+        # Not app(): that would put Typer's hook for what nobody catches in the place of ours.
+        typer.main.get_command(app)()
     except OrdermillError as error:
-        errors.print(str(error), markup=False)
+        errors.print(redact(str(error)), markup=False)
         sys.exit(2)
     except DBAPIError as error:
-        errors.print(f"the database failed: {str(error.orig).strip()}", markup=False)
+        errors.print(f"the database failed: {redact(str(error.orig)).strip()}", markup=False)
         errors.print("`ordermill check` says what is wrong with this deployment.")
         sys.exit(2)

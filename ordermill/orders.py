@@ -1,4 +1,4 @@
-"""ordermill orders: list, show, cancel, requeue."""
+"""ordermill orders: list, show, cancel, requeue, refund, capture."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ordermill.after_sale import OrderId, capture, refund
+from ordermill.explanation import explain, named
 from ordermill.output import AsJson, console, show, show_json
 from ordermill.session import actor, application
 from pipeline import operations
@@ -14,8 +16,8 @@ from pipeline.order import Status
 from pipeline.storage import views
 
 orders = typer.Typer(help="Look at orders, and put right what is stuck.", no_args_is_help=True)
-
-OrderId = Annotated[int, typer.Argument(help="An order's id, as `orders ls` shows it.")]
+orders.command("refund")(refund)
+orders.command("capture")(capture)
 
 
 @orders.command("ls")
@@ -47,18 +49,28 @@ def ls(
 
 
 @orders.command("show")
-def show_one(order_id: OrderId, json: AsJson = False) -> None:
+def show_one(
+    order_id: OrderId,
+    pricing: Annotated[
+        bool, typer.Option("--pricing", help="And how its price came about, step by step.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
     """Show everything about one order: lines, money, stock, notifications, timeline."""
     with application() as app, app.database.snapshot() as tx:
         order = views.one(tx, order_id)
     if json:
         show_json(order)
         return
-    summary = {k: order[k] for k in ("id", "source", "external_id", "status", "reason", "stage")}
+    told = ("id", "source", "external_id", "status", "reason", "stage", "payment_status")
+    summary = {k: order[k] for k in told}
     show([summary], False, empty="")
     currency = order["currency"]
+    quote = order["quote"]
     for title, rows in (
-        ("Lines", [_money(x, currency, "unit_price", "net", "tax", "gross") for x in order["lines"]]),
+        ("Lines", [_line(x, currency) for x in order["lines"]]),
+        ("Shipping", [_shipping(quote, currency)] if quote and quote["shipping_method"] else []),
+        (f"Pricing by {_rules(quote)}", explain(quote["steps"], currency) if pricing and quote else []),
         ("Payments", [_money(x, currency, "amount") for x in order["payments"]]),
         ("Reservations", order["reservations"]),
         ("Notifications", order["notifications"]),
@@ -94,6 +106,35 @@ def requeue(
 def _amounts(row: dict[str, Any]) -> dict[str, Any]:
     total = None if row["total"] is None else to_text(row["total"], row["currency"])
     return {**row, "total": total}
+
+
+def _line(line: dict[str, Any], currency: str) -> dict[str, Any]:
+    order = (
+        "line_no",
+        "sku",
+        "quantity",
+        "unit_price",
+        "discount",
+        "tax_rate",
+        "net",
+        "tax",
+        "gross",
+    )
+    amounts = ("unit_price", "discount", "net", "tax", "gross")
+    return _money({name: line[name] for name in order}, currency, *amounts)
+
+
+def _shipping(quote: dict[str, Any], currency: str) -> dict[str, Any]:
+    net, tax = quote["shipping_net"], quote["shipping_tax"]
+    amounts = {
+        "price": quote["shipping_price"], "discount": quote["shipping_discount"],
+        "net": net, "tax": tax, "gross": net + tax,
+    }  # fmt: skip
+    return {"method": quote["shipping_method"], **_money(amounts, currency, *amounts)}
+
+
+def _rules(quote: dict[str, Any] | None) -> str:
+    return named(quote["rules"], quote["rules_version"]) if quote else ""
 
 
 def _money(row: dict[str, Any], currency: str, *names: str) -> dict[str, Any]:

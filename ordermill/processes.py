@@ -1,16 +1,23 @@
-"""The processes: worker, scheduler, and `up` with everything in one."""
+"""The processes: worker, scheduler, web, and `up` with worker and scheduler in one."""
 
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from pipeline.assembly import open_database
+import uvicorn
+
+from pipeline.assembly import DATABASE_PATIENCE, assemble, open_database
+from pipeline.errors import ConfigurationError
+from pipeline.presence import Presence
 from pipeline.settings import Settings
 from scheduler.process import SchedulerProcess
+from web.app import create_app
+from workers.announcer import BrokerAnnouncer
 from workers.broker import make_broker
 from workers.process import WorkerProcess
 
@@ -47,6 +54,46 @@ class Everything:
     def stop(self) -> None:
         self.scheduler.stop()
         self.worker.stop()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket on that address; ConfigurationError says why there is none."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigurationError(
+            f"can't listen on {host}, port {port}: {error.strerror}; see --host and --port"
+        ) from None
+
+
+class WebProcess:
+    """Serves HTTP on `host` and `port`; on `stop` requests in hand are answered first."""
+
+    def __init__(self, settings: Settings, host: str, port: int) -> None:
+        announcer = BrokerAnnouncer(make_broker(settings.broker_url, []))
+        listening = _listen(host, port)
+        self.app = assemble(settings, announcer, patience=DATABASE_PATIENCE)
+        config = uvicorn.Config(
+            create_app(self.app),
+            log_config=None,  # ours stands, and redacts
+            access_log=False,
+            server_header=False,
+        )
+        self._server = uvicorn.Server(config)
+        # In a thread of its own it leaves the signals to us.
+        self._thread = threading.Thread(target=self._server.run, args=([listening],), name="http")
+        self._presence = Presence(self.app.database, "web")
+
+    def start(self) -> None:
+        self._presence.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._presence.stop()
+        self.app.close()
 
 
 def upgrade_embedded(settings: Settings) -> None:

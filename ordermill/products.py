@@ -22,9 +22,9 @@ products = typer.Typer(help="The catalogue.", no_args_is_help=True)
 def import_file(
     file: File, rejects: Rejects = None, strict: Strict = False, json: AsJson = False
 ) -> None:
-    """Make or replace products: CSV with sku,name,active,backorder,currency,price, or JSON lines.
+    """Make or replace products: CSV with sku, name and more (docs/intake.md), or JSON lines.
 
-    A product priced in several currencies has a line for each.
+    A product with several prices has a line for each.
     """
     with application() as app, progress_bar("products") as on_progress:
         tally = import_products(app.database, file, rejects, on_progress)

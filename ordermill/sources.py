@@ -14,6 +14,7 @@ from ordermill.output import AsJson, console, show
 from ordermill.session import application
 from pipeline.errors import InvalidInput
 from pipeline.source import Policy
+from pipeline.storage import rules
 from pipeline.storage import sources as storage
 
 sources = typer.Typer(help="Upstream systems and their policies.", no_args_is_help=True)
@@ -46,7 +47,7 @@ def set_source(
 ) -> None:
     """Make a source, or replace its policy. What is not given has its default.
 
-    ordermill sources set market --set price_policy=as_sold --set 'tax_rates={"GB": "0.20"}'
+    ordermill sources set market --set price_policy=as_sold --set rules=marketplace
     """
     fields = tomllib.loads(policy.read_text()) if policy else {}
     for pair in option or []:
@@ -61,7 +62,14 @@ def set_source(
         raise InvalidInput(f"the policy of {name} is wrong: {wrong}") from None
     with application() as app, app.database.transaction() as tx:
         storage.put(tx, name, parsed)
+        has_rules = rules.newest(tx, [parsed.rules])[parsed.rules].number is not None
     console.print(f"Source {name} is set.")
+    if not has_rules:
+        console.print(
+            f"There are no rules {parsed.rules} yet: no tax, no shipping, no promotions until "
+            f"`ordermill pricing import FILE --name {parsed.rules}`.",
+            markup=False,
+        )
 
 
 def _value(text: str) -> object:

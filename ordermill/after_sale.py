@@ -1,0 +1,119 @@
+"""Money after the sale: refunds, captures, and what people record of money that no machine moves."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ordermill.output import console, errors
+from ordermill.session import actor, application
+from pipeline import operations
+from pipeline.assembly import Application
+from pipeline.errors import InvalidInput
+from pipeline.money import to_minor, to_text
+from pipeline.payments.account import Operation
+from pipeline.storage import orders
+from pipeline.storage.database import Tx
+
+OrderId = Annotated[int, typer.Argument(help="An order's id, as `orders ls` shows it.")]
+Amount = Annotated[str | None, typer.Option(help="In the order's currency, such as 5.00.")]
+Reference = Annotated[str, typer.Option(help="The bank's name for the transfer.")]
+
+
+def refund(
+    order_id: OrderId,
+    amount: Amount = None,
+    line: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N=UNITS", help="So many units of a line; lines count from 1."),
+    ] = None,
+    shipping: Annotated[bool, typer.Option("--shipping", help="What shipping cost.")] = False,
+    reason: Annotated[str | None, typer.Option(help="For the timeline; at most 64 signs.")] = None,
+) -> None:
+    """Refund a confirmed order: an amount, lines, shipping, or all that is left. Exit code 1 if the
+    gateway refuses."""
+    lines = dict(map(_line, line or []))
+    with application() as app:
+        with app.database.transaction() as tx:
+            operation = operations.refund(
+                tx,
+                order_id,
+                actor(),
+                amount=_minor(tx, order_id, amount),
+                lines=lines,
+                shipping=shipping,
+                reason=reason,
+            )
+        done = _do(app, operation)
+    _tell(done, "refund", "refunded")
+
+
+def capture(
+    order_id: OrderId,
+    amount: Amount = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="Record money that came by hand, under the bank's name for it."),
+    ] = None,
+) -> None:
+    """Take what an order has authorized, all of it or an amount; the rest is released. Exit code 1
+    if the gateway refuses."""
+    with application() as app:
+        if reference is not None:
+            with app.database.transaction() as tx:
+                minor = _minor(tx, order_id, amount)
+                announcements = operations.record_payment(tx, order_id, actor(), reference, minor)
+            app.engine.announce(announcements)
+            console.print(f"Order {order_id}: the payment is recorded.")
+            return
+        with app.database.transaction() as tx:
+            operation = operations.capture(tx, order_id, actor(), _minor(tx, order_id, amount))
+        done = _do(app, operation)
+    _tell(done, "capture", "captured")
+
+
+def record_refund(order_id: OrderId, reference: Reference, amount: Amount = None) -> None:
+    """Record that an order on invoice terms was paid back. If its cancellation waited for that, it
+    goes on."""
+    with application() as app:
+        with app.database.transaction() as tx:
+            minor = _minor(tx, order_id, amount)
+            announcements = operations.record_refund(tx, order_id, actor(), reference, minor)
+        app.engine.announce(announcements)
+    console.print(f"Order {order_id}: the refund is recorded.")
+
+
+def _line(given: str) -> tuple[int, int]:
+    number, separator, units = given.partition("=")
+    if not separator or not number.isdecimal() or not units.isdecimal():
+        raise InvalidInput(f"--line {given!r} is not N=UNITS, such as 2=1")
+    return int(number), int(units)
+
+
+def _minor(tx: Tx, order_id: int, amount: str | None) -> int | None:
+    row = orders.lock(tx, order_id)
+    return None if amount is None else to_minor(amount, row.currency)
+
+
+def _do(app: Application, operation: Operation) -> Operation:
+    """Do it now; as it stands afterwards. Whatever isn't done, the job will do."""
+    done = app.payment_tasks.run([(operation.order_id, operation.key)])
+    return done[-1] if done else operation
+
+
+def _tell(operation: Operation, name: str, done: str) -> None:
+    amount = f"{to_text(operation.amount, operation.currency)} {operation.currency}"
+    if operation.state == "succeeded":
+        console.print(f"Order {operation.order_id}: {amount} {done}.")
+    elif operation.state == "failed":
+        errors.print(
+            f"order {operation.order_id}: the {name} of {amount} failed: {operation.code}",
+            markup=False,
+        )
+        raise typer.Exit(1)
+    else:
+        console.print(
+            f"Order {operation.order_id}: the {name} of {amount} is under way; "
+            f"`ordermill orders show {operation.order_id}` tells."
+        )
