@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,18 +16,26 @@ from typing import Any
 from pipeline.chain import STEPS
 from pipeline.engine.engine import Announcer, Engine, Limits
 from pipeline.engine.leases import Leases
+from pipeline.errors import ConfigurationError
 from pipeline.intake.accept import Intake
 from pipeline.notifications.deliver import Courier
 from pipeline.notifications.email import EmailSender, FileMailbox
-from pipeline.notifications.webhook import WebhookSender
+from pipeline.notifications.pager import LogPager, Pager
+from pipeline.notifications.webhook import WebhookSender, derive_secret
+from pipeline.payments.callers import Callers
+from pipeline.payments.events import GatewayEvents
 from pipeline.payments.gateway import Gateway
+from pipeline.payments.guard import Breaker, GuardedGateway
+from pipeline.payments.manual import ManualGateway
 from pipeline.payments.sandbox import SandboxFaults, SandboxGateway
+from pipeline.payments.tasks import TaskRunner
 from pipeline.settings import Settings
 from pipeline.stages.notify import Notify
-from pipeline.stages.pay import Pay, UndoPay
+from pipeline.stages.pay import Pay
 from pipeline.stages.price import Price
 from pipeline.stages.reserve import Reserve, UndoReserve
 from pipeline.stages.step import Step
+from pipeline.stages.undo_pay import UndoPay
 from pipeline.stages.validate import Validate
 from pipeline.storage.database import Database
 
@@ -43,7 +51,9 @@ class Application:
     database: Database
     engine: Engine
     intake: Intake
-    gateway: Gateway
+    gateways: Mapping[str, Gateway]
+    gateway_events: GatewayEvents
+    payment_tasks: TaskRunner
     courier: Courier
 
     def close(self) -> None:
@@ -55,7 +65,7 @@ def assemble(
     settings: Settings,
     announcer: Announcer,
     *,
-    gateway: Gateway | None = None,
+    gateways: Mapping[str, Gateway] | None = None,
     courier: Courier | None = None,
     serves: Collection[str] = STEPS,
     patience: float = 0.0,
@@ -68,29 +78,38 @@ def assemble(
     database = open_database(settings)
     database.wait_until_there(patience)
     database.require_schema()
-    gateway = gateway or open_gateway(settings)
+    callers = Callers(gateways or open_gateways(settings), settings.gateway_calls)
     courier = courier or _courier(settings)
     engine = Engine(
         database,
-        steps(gateway, courier, settings.gateway_calls),
+        steps(callers, courier),
         announcer,
         Leases(database, settings.lease_seconds),
         Limits(settings.batch, settings.lease_seconds, settings.attempts),
         serves,
     )
     intake = Intake(database, engine.announce, settings.batch)
-    return Application(settings, database, engine, intake, gateway, courier)
+    return Application(
+        settings,
+        database,
+        engine,
+        intake,
+        callers.gateways,
+        GatewayEvents(database, callers, engine.announce),
+        TaskRunner(database, callers),
+        courier,
+    )
 
 
-def steps(gateway: Gateway, courier: Courier, gateway_calls: int) -> dict[str, Step[Any, Any]]:
+def steps(callers: Callers, courier: Courier) -> dict[str, Step[Any, Any]]:
     """Every step by the name of its queue."""
     return {
         "validate": Validate(),
         "price": Price(),
-        "pay": Pay(gateway, gateway_calls),
+        "pay": Pay(callers),
         "reserve": Reserve(),
         "notify": Notify(courier),
-        "undo_pay": UndoPay(gateway, gateway_calls),
+        "undo_pay": UndoPay(callers),
         "undo_reserve": UndoReserve(),
     }
 
@@ -100,12 +119,45 @@ def open_database(settings: Settings) -> Database:
     return Database(settings.database, pool_size=settings.worker_threads + 8)
 
 
-def open_gateway(settings: Settings) -> Gateway:
+def open_gateways(settings: Settings) -> dict[str, Gateway]:
+    """The gateways there are, by name, each with the guard of this process around it."""
+    asked: list[Gateway] = [_sandbox(settings)]
+    if settings.stripe_key.get_secret_value():
+        asked.append(_stripe(settings))
+    # The manual one asks nobody: there is nothing to guard.
+    return {
+        "manual": ManualGateway(),
+        **{gateway.name: _guarded(gateway, settings) for gateway in asked},
+    }
+
+
+def _guarded(gateway: Gateway, settings: Settings) -> Gateway:
+    breaker = Breaker(settings.gateway_failures, settings.gateway_rest)
+    return GuardedGateway(gateway, breaker=breaker, rate=settings.gateway_rate)
+
+
+def _sandbox(settings: Settings) -> Gateway:
     book = settings.sandbox_book or settings.home / "sandbox-gateway.db"
     faults = SandboxFaults(
         timeout_after=settings.sandbox_timeout_after, decline=settings.sandbox_decline
     )
-    return SandboxGateway(None if book == "memory" else book, faults)
+    secret = derive_secret(_webhook_secret(settings), "gateway sandbox")
+    return SandboxGateway(None if book == "memory" else book, faults, secret)
+
+
+def _stripe(settings: Settings) -> Gateway:
+    try:
+        from pipeline.payments.stripe import StripeGateway
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"ORDERMILL_STRIPE_KEY is set, but {error.name} is not installed; "
+            "install the extra: pip install 'ordermill[stripe]'"
+        ) from error
+    return StripeGateway(
+        settings.stripe_key.get_secret_value(),
+        settings.stripe_webhook_secret.get_secret_value(),
+        return_url=settings.stripe_return_url,
+    )
 
 
 def _courier(settings: Settings) -> Courier:
@@ -115,7 +167,9 @@ def _courier(settings: Settings) -> Courier:
         if smtp
         else FileMailbox(settings.home / "mail", settings.mail_from)
     )
-    return Courier(mail, WebhookSender(_webhook_secret(settings)))
+    urls = settings.pager.get_secret_value()
+    pager = Pager(urls) if urls else LogPager()
+    return Courier(mail, WebhookSender(_webhook_secret(settings)), pager=pager)
 
 
 def _webhook_secret(settings: Settings) -> str:

@@ -10,7 +10,7 @@ import redis
 from sqlalchemy import text
 
 from pipeline.settings import Settings
-from pipeline.storage import processes
+from pipeline.storage import processes, rules, sources
 from pipeline.storage.database import Database, wanted_schema
 
 Level = Literal["ok", "warning", "error"]
@@ -30,6 +30,7 @@ def check(settings: Settings, database: Database) -> list[Check]:
     """Look at everything; an error means that orders would not flow, or could be lost."""
     found = [*_database(database), *_broker(settings), *_secrets(settings)]
     if all(c.level != "error" for c in found):
+        found += [*_gateways(settings, database), *_rules(database)]
         found += _processes(settings, database)
     return found
 
@@ -134,6 +135,39 @@ def _secrets(settings: Settings) -> Iterator[Check]:
             "mail", "warning", f"goes to files in {settings.home / 'mail'}",
             "set ORDERMILL_SMTP_URL",
         )  # fmt: skip
+
+
+def _gateways(settings: Settings, database: Database) -> Iterator[Check]:
+    with database.snapshot() as tx:
+        on_stripe = [
+            s.name for s in sources.all_sources(tx).values() if s.policy.gateway == "stripe"
+        ]
+    if on_stripe and not settings.stripe_key.get_secret_value():
+        yield Check(
+            "stripe", "error",
+            f"is the gateway of {', '.join(on_stripe)}, and there is no key to ask it with",
+            "set ORDERMILL_STRIPE_KEY, or another gateway in the policy: "
+            f"`ordermill sources set {on_stripe[0]} …`",
+        )  # fmt: skip
+    elif on_stripe and not settings.stripe_webhook_secret.get_secret_value():
+        yield Check(
+            "stripe", "warning",
+            "can't tell us of events: without their secret they are refused, and only polled for",
+            "set ORDERMILL_STRIPE_WEBHOOK_SECRET to the endpoint's signing secret",
+        )  # fmt: skip
+
+
+def _rules(database: Database) -> Iterator[Check]:
+    with database.snapshot() as tx:
+        named = {s.name: s.policy.rules for s in sources.all_sources(tx).values()}
+        known = rules.newest(tx, named.values())
+    for source, name in named.items():
+        if known[name].number is None:
+            yield Check(
+                "pricing rules", "warning",
+                f"{source} is priced by {name}, which nobody has imported: no tax, no shipping",
+                f"`ordermill pricing import FILE --name {name}`, or name others with `sources set`",
+            )  # fmt: skip
 
 
 def _processes(settings: Settings, database: Database) -> Iterator[Check]:

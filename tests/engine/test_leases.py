@@ -58,7 +58,7 @@ def test_a_worker_that_slept_through_its_lease_changes_nothing(
     shop.turn()
     assert [shop.status(o) for o in orders] == ["confirmed"] * 2
     assert sorted(e.kind for e in shop.gateway.book()) == ["authorize"] * 2 + ["capture"] * 2
-    assert audit(shop.database, shop.gateway).is_clean
+    assert audit(shop.database, shop.gateways).is_clean
 
 
 def test_a_defect_found_after_the_lease_was_lost_changes_nothing(mill: MakeMill) -> None:

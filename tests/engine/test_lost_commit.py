@@ -77,4 +77,4 @@ def _work(shop: Mill) -> None:
 
 
 def _audit(shop: Mill) -> list[str]:
-    return [f"{f.rule}: {f.what}" for f in audit(shop.database, shop.gateway).findings]
+    return [f"{f.rule}: {f.what}" for f in audit(shop.database, shop.gateways).findings]

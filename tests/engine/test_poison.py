@@ -62,7 +62,7 @@ def test_poison_is_held_and_its_batch_confirmed(shop: Mill, settings: Settings) 
 
     assert [shop.status(o) for o in orders] == ["confirmed", "on_hold", "confirmed", "confirmed"]
     assert (shop.row(orders[1]).stage, shop.row(orders[1]).reason) == ("pay", "poison")
-    assert audit(shop.database, shop.gateway).is_clean
+    assert audit(shop.database, shop.gateways).is_clean
 
 
 def test_poison_does_not_take_with_it_what_its_worker_does_beside(

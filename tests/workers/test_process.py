@@ -89,7 +89,7 @@ class Blocking(SandboxGateway):
 
 def blocked(worker: WorkerProcess) -> Blocking:
     gateway = Blocking()
-    worker.app.engine.steps["pay"].gateway = gateway  # type: ignore[attr-defined]
+    worker.app.engine.steps["pay"].callers.gateways = {"sandbox": gateway}  # type: ignore[attr-defined]
     return gateway
 
 
@@ -115,7 +115,7 @@ def test_two_workers_share_the_work_and_double_none(settings: Settings, shop: Mi
     inbox = Inbox()
     one = worker_of(settings, inbox)
     other = WorkerProcess(settings, courier=Courier(inbox, inbox), serves=["pay", "notify"])
-    gateways = [one.app.gateway, other.app.gateway]
+    gateways = [one.app.gateways["sandbox"], other.app.gateways["sandbox"]]
 
     with running(one), running(other):
         orders = send(one, shop, 20)

@@ -1,0 +1,338 @@
+"""The pricing commands: rules in and out, every mistake by its path, and what an order would cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ordermill import output
+from ordermill.main import main
+from pipeline.intake.files.rules import InvalidRules, read_rules, write_rules
+from pipeline.pricing.rules import Rules
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "rules.yaml"
+PRODUCTS = EXAMPLE.with_name("products.csv")
+Run = Callable[..., tuple[int, str]]
+
+RULES = """
+tax:
+  zones:
+    - {name: all, country: "*", rates: {standard: [{name: VAT, rate: 0.19}]}}
+shipping:
+  methods:
+    post: {name: By post, rates: [{price: {EUR: 4.90}}]}
+promotions:
+  - {id: ten, name: Ten off, effect: {type: percent, percent: 10}}
+coupons:
+  - {code: ten, promotions: [ten]}
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in a home of its own; its exit code, and what it printed."""
+    for name in [name for name in os.environ if name.startswith("ORDERMILL_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ORDERMILL_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(output.console, "width", 250)
+
+    def run_it(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["ordermill", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0), "".join(capsys.readouterr())
+
+    assert run_it("db", "upgrade")[0] == 0
+    return run_it
+
+
+@pytest.fixture
+def shop(run: Run) -> Run:
+    """A home with a source and products."""
+    assert run("sources", "set", "web")[0] == 0
+    assert run("products", "import", PRODUCTS)[0] == 0
+    return run
+
+
+def written(tmp_path: Path, text: str, name: str = "rules.yaml") -> Path:
+    path = tmp_path / name
+    path.write_text(text, "utf-8")
+    return path
+
+
+def an_order(tmp_path: Path, **changes: Any) -> Path:
+    order = {
+        "external_id": "web-1", "currency": "EUR", "customer": {"email": "ada@example.com"},
+        "ship_to": {"country": "DE"}, "lines": [{"sku": "MUG-01", "quantity": 2}], **changes,
+    }  # fmt: skip
+    return written(tmp_path, json.dumps(order), "order.json")
+
+
+# --- In and out -----------------------------------------------------------------------------------
+
+
+def test_rules_are_imported_in_versions_and_the_same_again_are_none(
+    run: Run, tmp_path: Path
+) -> None:
+    file = written(tmp_path, RULES)
+
+    first = run("pricing", "import", file, "--name", "web")
+    again = run("pricing", "import", file, "--name", "web")
+    changed = run("pricing", "import", written(tmp_path, RULES.replace("0.19", "0.20")), "--name", "web")  # fmt: skip
+
+    assert first == (
+        0, "web is at version 1: 1 promotion, 1 coupon, 1 shipping method, 1 tax zone.\n",
+    )  # fmt: skip
+    assert again == (0, "web stays at version 1: these are its rules.\n")
+    assert "web is at version 2" in changed[1]
+    versions = json.loads(run("pricing", "ls", "--json")[1])
+    assert [(v["name"], v["version"]) for v in versions] == [("web", 2), ("web", 1)]
+
+
+def test_a_dry_run_changes_nothing(run: Run, tmp_path: Path) -> None:
+    code, said = run("pricing", "import", written(tmp_path, RULES), "--dry-run")
+
+    assert (code, said[:29]) == (0, "default would be at version 1")
+    assert json.loads(run("pricing", "ls", "--json")[1]) == []
+
+
+def test_what_is_exported_can_be_imported_and_is_the_same(run: Run, tmp_path: Path) -> None:
+    run("pricing", "import", EXAMPLE)
+
+    exported = written(tmp_path, run("pricing", "export")[1])
+
+    assert run("pricing", "import", exported) == (0, "default stays at version 1: these are its rules.\n")  # fmt: skip
+    assert read_rules(exported) == read_rules(EXAMPLE)
+
+
+def test_an_earlier_version_can_be_exported(run: Run, tmp_path: Path) -> None:
+    run("pricing", "import", written(tmp_path, RULES))
+    run("pricing", "import", written(tmp_path, "{}"))
+
+    assert run("pricing", "export") == (0, "{}\n")
+    assert "By post" in run("pricing", "export", "--version", 1)[1]
+
+
+def test_rules_that_are_not_there_can_not_be_exported(run: Run) -> None:
+    code, said = run("pricing", "export", "--name", "web", "--version", 3)
+
+    assert code == 2
+    assert "there are no rules web version 3" in said
+
+
+def test_times_keep_their_zone_or_their_want_of_one(tmp_path: Path) -> None:
+    coupon = {"code": "X", "promotions": ["ten"], "valid_from": datetime(2026, 11, 1, tzinfo=UTC)}
+    rules = Rules.model_validate(
+        {
+            "promotions": [
+                {"id": "ten", "name": "Ten", "effect": {"type": "percent", "percent": 1}}
+            ],
+            "coupons": [{**coupon, "valid_until": "2026-12-01T00:00:00"}],
+        }
+    )
+
+    read = read_rules(written(tmp_path, write_rules(rules)))
+
+    assert read == rules
+    assert read.coupons[0].valid_from == coupon["valid_from"]
+    assert read.coupons[0].valid_until == datetime(2026, 12, 1)
+
+
+def test_the_schema_is_json(run: Run) -> None:
+    code, said = run("pricing", "schema")
+
+    assert code == 0
+    assert "promotions" in json.loads(said)["properties"]
+
+
+# --- Mistakes -------------------------------------------------------------------------------------
+
+MISTAKES = {
+    "promotions: [{id: a, name: A, effect: {type: percent, percent: 120}}]": (
+        "promotions.0.effect.percent: got 120, expected at most 100"
+    ),
+    "promotions: [{id: a, name: A, effect: {type: percent}}]": (
+        "promotions.0.effect.percent: got nothing, expected a value"
+    ),
+    "promotions: [{id: a, name: A, effect: {type: halve}}]": (
+        "promotions.0.effect.type: got \"halve\", expected one of 'percent', 'fixed',"
+    ),
+    "promotions: [{id: a, name: A, effect: {percent: 5}}]": (
+        "promotions.0.effect.type: got null, expected one of"
+    ),
+    "promotions: [{id: a, name: A, target: shipping, effect: {type: cheapest_free, every: 3}}]": (
+        "promotions.0.effect.type: 'cheapest_free' has no meaning for target 'shipping'"
+    ),
+    "promotions: [{id: a, name: A, effect: {type: cheapest_free, every: 1}}]": (
+        "promotions.0.effect.every: got 1, expected greater than or equal to 2"
+    ),
+    "promotions: [{id: a, name: A, effect: {type: fixed, amount: {EUR: 4.905}}}]": (
+        "promotions.0.effect.amount: '4.905' has more decimal places than EUR (2)"
+    ),
+    "tax: {zones: [{name: x, country: Germany, rates: {}}]}": (
+        'tax.zones.0.country: got "Germany", expected an ISO 3166-1 alpha-2 country code such as DE'
+    ),
+    "timezone: Berlin": 'timezone: got "Berlin", expected a time zone such as Europe/Berlin',
+    "includes_taxes: true": "includes_taxes: got true, expected no such field",
+    "shipping: {default: post}": "shipping.default: 'post' is none of the methods",
+    "coupons: [{code: a, promotions: [b]}]": "coupons.0.promotions: there is no promotion 'b'",
+    "a: 1\na: 2": "not YAML: line 2, column 1: found duplicate key",
+    "promotions: [": "not YAML: line 1, column",
+    "": "rules: got null, expected a valid dictionary",
+    "rounding: {mode: up}": "rounding.mode: got \"up\", expected 'half_up' or 'half_even'",
+}
+
+
+@pytest.mark.parametrize(("text", "said"), MISTAKES.items(), ids=[said[:40] for said in MISTAKES.values()])  # fmt: skip
+def test_a_mistake_is_named_by_its_path(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InvalidRules) as refused:
+        read_rules(written(tmp_path, text))
+
+    (problem,) = refused.value.problems
+    assert problem.startswith(said)
+
+
+def test_all_mistakes_are_named_at_once_and_the_exit_code_says_so(run: Run, tmp_path: Path) -> None:
+    file = written(
+        tmp_path,
+        "timezone: Mars\nrounding: {level: all}\ncoupons: [{code: A, promotions: []}]\n"
+        "promotions: [{id: a, name: A, effect: {type: percent, percent: -1}}]",
+    )
+
+    for command in ("check", "import"):
+        code, said = run("pricing", command, file)
+
+        assert code == 2
+        named = [line.split(":")[0].strip() for line in said.splitlines()[1:]]
+        assert named == ["timezone", "rounding.level", "promotions.0.effect.percent", "coupons.0.promotions"]  # fmt: skip
+    assert json.loads(run("pricing", "ls", "--json")[1]) == []
+
+
+def test_names_that_don_t_meet_are_named_at_once(tmp_path: Path) -> None:
+    ten = "{id: ten, name: Ten, effect: {type: percent, percent: 10}}"
+    text = f"promotions: [{ten}, {ten}]\ncoupons: [{{code: a, promotions: [b]}}, {{code: A, promotions: [c]}}]"  # fmt: skip
+
+    with pytest.raises(InvalidRules) as refused:
+        read_rules(written(tmp_path, text))
+
+    assert refused.value.problems == [
+        "promotions: two have the id 'ten'",
+        "coupons: two have the code 'A'",
+        "coupons.0.promotions: there is no promotion 'b'",
+        "coupons.1.promotions: there is no promotion 'c'",
+    ]
+
+
+def test_norway_is_a_country_and_a_sound_file_is_called_so(run: Run, tmp_path: Path) -> None:
+    zone = "tax: {zones: [{name: Norway, country: NO, rates: {standard: [{name: MVA, rate: 0.25}]}}]}"  # fmt: skip
+
+    code, said = run("pricing", "check", written(tmp_path, zone))
+
+    assert code == 0
+    assert "is sound: 0 promotions, 0 coupons, 0 shipping methods, 1 tax zone." in said
+
+
+# --- What an order would cost ---------------------------------------------------------------------
+
+
+def test_an_order_is_priced_by_the_source_s_rules_without_being_placed(
+    shop: Run, tmp_path: Path
+) -> None:
+    shop("pricing", "import", written(tmp_path, RULES))
+    order = an_order(tmp_path, coupons=["TEN"], shipping_method="post")
+
+    code, said = shop("pricing", "quote", order)
+
+    assert code == 0
+    assert "31.53 EUR by default, version 1; tax in it: 5.03" in said
+    assert "Ten off (ten, coupon TEN)" in said
+    assert "standard in all: VAT 19 % of 21.60" in said
+    assert json.loads(shop("orders", "ls", "--json")[1]) == []
+
+
+def test_an_order_is_priced_by_a_file_before_anyone_imports_it(shop: Run, tmp_path: Path) -> None:
+    file = written(tmp_path, RULES)
+
+    code, said = shop("pricing", "quote", an_order(tmp_path), "--rules", file, "--json")
+
+    found = json.loads(said)
+    assert code == 0
+    assert (found["net"], found["tax"], found["total"], found["version"]) == (2400, 456, 2856, None)
+    assert [step["step"] for step in found["steps"]] == ["price", "tax"]
+
+
+def test_an_order_without_a_price_is_told_why(shop: Run, tmp_path: Path) -> None:
+    shop("pricing", "import", written(tmp_path, RULES))
+
+    code, said = shop("pricing", "quote", an_order(tmp_path, coupons=["ELEVEN"]))
+
+    assert (code, said) == (1, 'It has no price: coupon_unknown {"coupon": "ELEVEN"}\n')
+
+
+def test_an_order_that_would_be_held_is_said_to_be(shop: Run, tmp_path: Path) -> None:
+    shop("sources", "set", "web", "--set", 'hold_over={"EUR": 100}')
+
+    assert "It would be held: amount_over_limit" in shop("pricing", "quote", an_order(tmp_path))[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"currency": "EURO"}, 'currency: got "EURO", expected an ISO 4217 currency code'),
+        (
+            {"lines": [{"sku": "MUG-01", "quantity": 1, "unit_price": "1.00"}]},
+            'lines.0.unit_price: got "1.00", expected no price',
+        ),
+    ],
+)
+def test_what_intake_would_refuse_is_refused_here_too(
+    shop: Run, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    code, told = shop("pricing", "quote", an_order(tmp_path, **changes))
+
+    assert code == 2
+    assert said in told
+
+
+def test_whose_order_it_is_must_be_said_where_it_could_be_several(
+    shop: Run, tmp_path: Path
+) -> None:
+    shop("sources", "set", "market")
+
+    code, said = shop("pricing", "quote", an_order(tmp_path))
+
+    assert code == 2
+    assert "there are: market, web" in said
+    assert shop("pricing", "quote", an_order(tmp_path), "--source", "web")[0] == 0
+
+
+# --- Elsewhere ------------------------------------------------------------------------------------
+
+
+def test_a_source_whose_rules_nobody_imported_is_told_what_that_means(
+    run: Run, tmp_path: Path
+) -> None:
+    _, before = run("sources", "set", "web", "--set", "rules=shop")
+    _, checked = run("check")
+    run("pricing", "import", written(tmp_path, RULES), "--name", "shop")
+    _, after = run("sources", "set", "web", "--set", "rules=shop")
+
+    assert "no tax, no shipping, no promotions until `ordermill pricing import FILE --name shop`" in before  # fmt: skip
+    assert "web is priced by shop, which nobody has imported" in checked
+    assert after == "Source web is set.\n"
+    assert "pricing rules" not in run("check")[1]
+
+
+def test_a_policy_that_still_speaks_of_tax_is_refused_by_name(run: Run) -> None:
+    code, said = run("sources", "set", "web", "--set", 'tax_rates={"*": "0.19"}')
+
+    assert code == 2
+    assert "tax_rates" in said
