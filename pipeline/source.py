@@ -45,11 +45,6 @@ class Policy(BaseModel):
     email: bool = Field(default=True, description="mail the customer when the order is confirmed")
     webhook_url: str | None = Field(default=None, description="told of every confirmed order")
 
-    @property
-    def captures_at_once(self) -> bool:
-        """Money that no machine moves is recorded when it comes, never asked for."""
-        return self.capture == "at_once" and self.gateway != "manual"
-
 
 class Source(BaseModel):
     """A source as the engine knows it."""

@@ -24,6 +24,7 @@ from pipeline.payments.gateway import (
     Unknown,
     capture_key,
 )
+from pipeline.payments.manual import ManualGateway
 from pipeline.stages.payment_step import Finding, PaymentStep, Task, decisive, rows
 from pipeline.storage import payments, quotes
 from pipeline.storage.database import Tx
@@ -43,20 +44,24 @@ class Pay(PaymentStep):
     def _wanted(self, order: Order, account: Account, total: int) -> list[Operation]:
         if account.captured or total == 0 or order.payment_method is None:
             return []
+        # The policy may have been changed since: what was begun is brought to its end, where it is.
         authorization = account.authorization or account.open_of("authorize")
         gateway = authorization.gateway if authorization else order.source.policy.gateway
         first = authorization or self._new(order, "authorize", total, gateway)
         wanted = [first] if account.authorization is None else []
-        if order.source.policy.captures_at_once:
-            key = capture_key(first.key)
-            wanted.append(
-                account.open_of("capture") or self._new(order, "capture", total, gateway, key)
-            )
-        return wanted
+        capture = account.open_of("capture")
+        if capture is None and _is_taken_at_once(order, gateway):
+            capture = self._new(order, "capture", total, gateway, capture_key(first.key))
+        return wanted if capture is None else [*wanted, capture]
 
     def settle(self, tx: Tx, orders: Sequence[Order], findings: list[Finding]) -> list[Outcome]:
         payments.add(tx, [row for finding in findings for row in rows(finding.answered)])
         return [decide(finding) for finding in findings]
+
+
+def _is_taken_at_once(order: Order, gateway: str) -> bool:
+    """Money that no machine moves is recorded when it comes, never asked for."""
+    return order.source.policy.capture == "at_once" and gateway != ManualGateway.name
 
 
 def decide(finding: Finding) -> Outcome:

@@ -109,6 +109,37 @@ def test_an_order_stays_with_the_gateway_it_was_begun_at(mill: MakeMill) -> None
 
     assert where(shop, order) == ("confirmed", None)
     assert {op.gateway for op in written(shop, order)} == {"sandbox"}
+    assert (status(shop, order), findings(shop)) == ("captured", [])
+
+
+def test_a_capture_that_was_begun_is_ended_whatever_the_policy_says_by_now(mill: MakeMill) -> None:
+    gateway = Gateway()
+    gateway.refuses["capture"] = Unknown("time-out")
+    shop = mill(gateway=gateway).stocked()
+    order = shop.accept()
+    shop.turn(impatient=False)
+    shop.another_source("shop", Policy(capture="later"))
+    gateway.refuses.clear()
+
+    shop.turn()
+
+    assert where(shop, order) == ("confirmed", None)
+    assert (status(shop, order), findings(shop)) == ("captured", [])
+
+
+def test_goods_first_stay_so_whatever_the_policy_says_by_now(mill: MakeMill) -> None:
+    shop = mill(policy=Policy(gateway="manual")).stocked()
+    order = shop.accept(method="invoice")
+    manual = shop.gateways["manual"]
+    perform, manual.perform = manual.perform, lambda call: Unknown("time-out")  # type: ignore[method-assign]
+    shop.turn(impatient=False)
+    shop.another_source("shop", Policy(gateway="sandbox"))
+    manual.perform = perform  # type: ignore[method-assign]
+
+    shop.turn()
+
+    assert where(shop, order) == ("confirmed", None)
+    assert (status(shop, order), findings(shop)) == ("authorized", [])
 
 
 def test_a_gateway_that_is_not_configured_postpones_its_orders_for_nothing(mill: MakeMill) -> None:
