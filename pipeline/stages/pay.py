@@ -3,8 +3,8 @@
 In:  a priced order; its operations so far. Each operation's key is persisted before the gateway
      is called with it, and asked for again, never renewed, as long as its outcome is not known.
 Out: Advance (captured; or authorized, where the source's policy captures later, or if it is free);
-     Reject (declined, no method, or its customer let the time for paying pass); Retry (unknown:
-     ask; unavailable: later, for nothing; requires_action: look again, or be woken).
+     Reject (declined, no method, its customer let the time for paying pass, or what was taken has
+     been given back there); Retry (unknown: ask; unavailable: later, for nothing; requires_action: look again, or be woken).
 Undo: undo_pay.py.
 """
 
@@ -25,13 +25,13 @@ from pipeline.payments.gateway import (
     capture_key,
 )
 from pipeline.payments.manual import ManualGateway
-from pipeline.stages.payment_step import Finding, PaymentStep, Task, decisive, rows
+from pipeline.stages.payment_step import AWAY_LOOK, Finding, PaymentStep, Task, decisive, rows
 from pipeline.storage import payments, quotes
 from pipeline.storage.database import Tx
 
-#: Seconds between looks at a payment its customer must act on. A safety net: events wake it.
+#: Seconds, at the least, between looks at a payment its customer must act on; a tenth of what it
+#: has waited, as each look is a line of its timeline. A safety net: events wake it.
 ACTION_LOOK = 60.0
-AWAY_LOOK = 5.0
 
 
 class Pay(PaymentStep):
@@ -75,10 +75,12 @@ def decide(finding: Finding) -> Outcome:
             done = "captured" if operation.kind == "capture" else "authorized"
             return Advance({done: to_text(operation.amount, operation.currency)})
         case RequiresAction():
-            left = order.source.policy.payment_expires_after - finding.task.account.waited
+            waited = finding.task.account.waited
+            left = order.source.policy.payment_expires_after - waited
             if left <= 0:
                 return Reject("payment_expired", had_effect=True)
-            return Retry("requires_action", after=min(ACTION_LOOK, left), burns=False)
+            look = max(ACTION_LOOK, waited / 10)
+            return Retry("requires_action", after=min(look, left), burns=False)
         case Declined(code):
             return Reject("declined", {"code": code}, had_effect=operation.kind == "capture")
         case Unknown(cause):
@@ -91,6 +93,10 @@ def decide(finding: Finding) -> Outcome:
 def _nothing_to_ask(task: Task) -> Outcome:
     """It is paid (or free), or it never can be."""
     account = task.account
+    if account.captured and account.owed < task.total:
+        # Someone at the gateway gave it back, or took less: goods for nothing go to nobody.
+        short = "payment_returned" if account.owed < account.captured else "payment_incomplete"
+        return Reject(short, had_effect=True)
     if task.total == 0 or account.captured or account.authorization:
         return Advance()
     return Reject("no_payment_method")

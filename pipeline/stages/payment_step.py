@@ -25,6 +25,8 @@ from pipeline.storage import payments
 from pipeline.storage.database import Tx
 
 Answered = list[tuple[Operation, Answer]]
+#: Seconds after which a gateway that was away, and didn't say for how long, is asked again.
+AWAY_LOOK = 5.0
 NO_TOTALS: Mapping[int, int] = MappingProxyType({})
 
 

@@ -32,11 +32,9 @@ from pipeline.payments.gateway import (
     void_key,
 )
 from pipeline.payments.observed import authorization_of, observed
-from pipeline.stages.payment_step import Finding, PaymentStep, Task, decisive
+from pipeline.stages.payment_step import AWAY_LOOK, Finding, PaymentStep, Task, decisive
 from pipeline.storage import orders, payments
 from pipeline.storage.database import Tx
-
-AWAY_LOOK = 5.0
 
 
 class UndoPay(PaymentStep):

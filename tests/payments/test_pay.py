@@ -22,10 +22,13 @@ from tests.payments.shop import (
     MakeMill,
     as_if_later,
     booked,
+    events,
     findings,
     held,
+    reference,
     stand,
     status,
+    tell,
     where,
     written,
 )
@@ -307,6 +310,12 @@ def test_the_time_runs_from_when_the_customer_was_asked_not_from_when_we_first_t
     assert where(shop, order) == ("priced", "requires_action")
 
 
+def delay(shop: Mill) -> float:
+    """Seconds until the next look."""
+    [(delay,)] = shop.query("SELECT max(julianday(due_at) - julianday(created_at)) * 86400 FROM dispatches") if shop.database.is_sqlite else shop.query("SELECT extract(epoch FROM max(due_at - created_at)) FROM dispatches")  # fmt: skip
+    return float(delay)
+
+
 def test_the_last_look_is_when_the_time_is_over_not_a_look_later(mill: MakeMill) -> None:
     shop, order = waiting(mill, payment_expires_after=600)
     as_if_later(shop, order, 590)
@@ -314,8 +323,55 @@ def test_the_last_look_is_when_the_time_is_over_not_a_look_later(mill: MakeMill)
     shop.make_due()
     shop.turn(impatient=False)
 
-    [(delay,)] = shop.query("SELECT max(julianday(due_at) - julianday(created_at)) * 86400 FROM dispatches") if shop.database.is_sqlite else shop.query("SELECT extract(epoch FROM max(due_at - created_at)) FROM dispatches")  # fmt: skip
-    assert 1 <= delay <= 11
+    assert 1 <= delay(shop) <= 11
+
+
+def test_the_longer_it_waits_the_rarer_are_the_looks(mill: MakeMill) -> None:
+    days, look = 14 * 86_400, 86_400 / 10
+    shop, order = waiting(mill, payment_expires_after=days)
+    as_if_later(shop, order, 86_400)
+
+    shop.make_due()
+    shop.turn(impatient=False)
+
+    assert look - 1 <= delay(shop) <= look + 10
+
+
+@in_both_chains
+def test_money_that_was_given_back_before_its_order_was_paid_buys_no_goods(
+    mill: MakeMill, chain: str
+) -> None:
+    gateway = Gateway()
+    gateway.loses = {"capture"}
+    shop = mill(gateway=gateway, policy=Policy(chain=chain)).stocked()
+    order = shop.accept()
+    shop.turn(impatient=False)
+    gateway.refund_at_gateway(reference(shop, order), 2000)
+    for event in events(shop):
+        tell(shop, event)
+
+    shop.turn()
+
+    assert where(shop, order) == ("cancelled", "payment_returned")
+    assert shop.query("SELECT sum(reserved) FROM stock_levels") in ([(0,)], [(None,)])
+    assert (held(shop), findings(shop)) == (0, [])
+
+
+def test_what_is_left_of_money_that_was_given_back_in_part_goes_back_too(mill: MakeMill) -> None:
+    gateway = Gateway()
+    gateway.loses = {"capture"}
+    shop = mill(gateway=gateway).stocked()
+    order = shop.accept()
+    shop.turn(impatient=False)
+    gateway.refund_at_gateway(reference(shop, order), 500)
+    for event in events(shop):
+        tell(shop, event)
+
+    shop.turn()
+
+    assert where(shop, order) == ("cancelled", "payment_returned")
+    assert booked(shop)["refund"] == 2000
+    assert findings(shop) == []
 
 
 @in_both_chains
