@@ -82,6 +82,15 @@ RESERVE_FIRST = Chain(
 
 CHAINS = {chain.name: chain for chain in (CAPTURE_FIRST, RESERVE_FIRST)}
 
+#: (chain, step) of orders that are being undone, and whose payment has been by then: whatever money
+#: comes now, no undo gives it back.
+PAYMENT_UNDONE = frozenset(
+    (chain.name, UNDO + link.stage)
+    for chain in CHAINS.values()
+    for link in chain.links[: [link.stage for link in chain.links].index("pay")]
+    if link.leaves_effects
+)
+
 #: Every step there is: the stages and the undo of those that leave effects. Each has its queue.
 STAGES = tuple(link.stage for link in CAPTURE_FIRST.links)
 UNDOS = tuple(UNDO + link.stage for link in CAPTURE_FIRST.links if link.leaves_effects)

@@ -17,7 +17,7 @@ from pipeline.chain import CHAINS, UNDO
 from pipeline.engine.record import cancelled
 from pipeline.errors import InvalidInput, NotAllowedNow
 from pipeline.money import to_text
-from pipeline.order import OVER, Order, Status
+from pipeline.order import Order, Status
 from pipeline.payments import late_money, refunds, tasks
 from pipeline.payments.account import OBSERVED, Account, Operation, fold, follow_up, latest_of
 from pipeline.payments.gateway import capture_key
@@ -219,7 +219,7 @@ def record_payment(
     )
     payments.add(tx, [paid, captured])
     orders.note(tx, [Note(order_id, "captured", reference, tasks.told(captured))], actor)
-    if row.status in OVER:
+    if tasks.is_too_late(row):
         account = fold([*written, paid, captured])
         return late_money.settle(tx, {order_id: (row, account)}, actor).announcements
     return hasten(tx, [order_id]) if row.stage == "pay" and row.status != Status.ON_HOLD else []

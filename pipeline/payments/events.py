@@ -18,7 +18,7 @@ from typing import Any
 
 from pipeline.errors import GatewayAway, UnknownGateway
 from pipeline.operations import Announcements, hasten
-from pipeline.order import OVER, SETTLED
+from pipeline.order import SETTLED
 from pipeline.payments import late_money, tasks
 from pipeline.payments.account import Operation, fold, is_foreign
 from pipeline.payments.callers import Callers
@@ -183,8 +183,8 @@ def learn(tx: Tx, gateway: str, readings: Mapping[str, Payment | None]) -> Learn
     made = {i: "observed" for i, one in seen.items() if one.news}
     actor = f"gateway:{gateway}"
     _write(tx, [row for one in seen.values() for row in one.news], actor)
-    over = {i: (one.row, fold(one.operations)) for i, one in seen.items() if one.row.status in OVER}
-    settled = late_money.settle(tx, over, actor)
+    late = {i: (s.row, fold(s.operations)) for i, s in seen.items() if tasks.is_too_late(s.row)}
+    settled = late_money.settle(tx, late, actor)
     made |= settled.outcomes
     woken = hasten(tx, {i for i, one in seen.items() if _is_woken(one)})
     outcomes: dict[str, tuple[int | None, str]] = {}

@@ -1,4 +1,4 @@
-"""Money that arrives for an order which is over: the order is reinstated, or the money goes back."""
+"""Money that arrives too late for its order: the order is reinstated, or the money goes back."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class Settled:
     announcements: list[tuple[str, int]]
 
 
-def settle(tx: Tx, over: Mapping[int, tuple[Any, Account]], actor: str) -> Settled:
-    """Reinstate or give back, by order id: its row, locked, and its account as it stands now. One
-    that holds no money is left alone."""
-    expired = {i for i, (row, account) in over.items() if _may_be_reinstated(row, account)}
+def settle(tx: Tx, late: Mapping[int, tuple[Any, Account]], actor: str) -> Settled:
+    """Reinstate or give back, by id of orders for which it `is_too_late`: its row, locked, and its
+    account as it stands now. One that holds no money is left alone."""
+    expired = {i for i, (row, account) in late.items() if _may_be_reinstated(row, account)}
     back_again = _deliverable(tx, expired) if expired else []
     announcements = _reinstate(tx, back_again, actor)
     outcomes = {order.id: "reinstated" for order in back_again}
     given_back = [
         operation
-        for i, (_, account) in over.items()
+        for i, (_, account) in late.items()
         if i not in outcomes and (operation := _giving_back(account)) is not None
     ]
     tasks.request(tx, given_back, actor, LATE)

@@ -9,13 +9,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.chain import PAYMENT_UNDONE
 from pipeline.engine.backoff import backoff
 from pipeline.money import to_text
 from pipeline.notifications import outbox
-from pipeline.order import OVER
+from pipeline.order import OVER, Status
 from pipeline.payments.account import Operation, call_of, ended, fold
 from pipeline.payments.callers import Callers
-from pipeline.payments.gateway import Answer, RequiresAction, Unavailable, Unknown
+from pipeline.payments.gateway import Answer, Declined, RequiresAction, Unavailable, Unknown
 from pipeline.storage import orders, payment_tasks, payments
 from pipeline.storage.database import Database, Tx
 from pipeline.storage.orders import Note
@@ -27,6 +28,9 @@ MOST = 200
 #: a call lasts.
 TIME_LIMIT = 60.0
 TAKEN_FOR = 120.0
+#: So often is a void asked for that the gateway refuses: its key is for ever, so that once it has
+#: failed it can't be asked for again. A minute or two; an event may tell more in that time.
+VOID_ATTEMPTS = 8
 
 _DONE = {"capture": "captured", "refund": "refunded", "void": "voided"}
 
@@ -75,6 +79,13 @@ class Asked:
     parent: str
 
 
+def is_too_late(row: Any) -> bool:
+    """Whether no undo will give back what money the order of that row gets now: it is over, or on
+    its way there with its payment undone. Such money has tasks, and nobody else looks after it."""
+    undone = (row.chain, row.stage) in PAYMENT_UNDONE
+    return row.status in OVER or (row.status in (Status.CANCELLING, Status.ON_HOLD) and undone)
+
+
 class TaskRunner:
     def __init__(self, database: Database, callers: Callers) -> None:
         self._database = database
@@ -117,6 +128,12 @@ class TaskRunner:
         )
         if isinstance(answer, RequiresAction):
             return Unknown(f"a {call.kind} can't wait for a customer")
+        if (
+            isinstance(answer, Declined)
+            and call.kind == "void"
+            and asked.task.attempts < VOID_ATTEMPTS
+        ):
+            return Unknown(answer.code)
         return answer
 
     def _record(self, asked: Sequence[Asked], answers: Sequence[Answer]) -> list[Operation]:
@@ -134,8 +151,8 @@ class TaskRunner:
             payment_tasks.postpone(tx, later)
             # Nobody looks at an order that is over: money that can't be given back calls a person.
             failed = {op.order_id for op in rows if op.state == "failed"}
-            over = {i for i, row in locked.items() if row.status in OVER}
-            outbox.page(tx, sorted(failed & over), outbox.REFUND_FAILED)
+            late = {i for i, row in locked.items() if is_too_late(row)}
+            outbox.page(tx, sorted(failed & late), outbox.REFUND_FAILED)
         by_key = {(op.order_id, op.key): op for op in rows}
         return [by_key.get((a.task.order_id, a.task.key), a.operation) for a in asked]
 

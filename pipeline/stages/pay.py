@@ -4,7 +4,8 @@ In:  a priced order; its operations so far. Each operation's key is persisted be
      is called with it, and asked for again, never renewed, as long as its outcome is not known.
 Out: Advance (captured; or authorized, where the source's policy captures later, or if it is free);
      Reject (declined, no method, its customer let the time for paying pass, or what was taken has
-     been given back there); Retry (unknown: ask; unavailable: later, for nothing; requires_action: look again, or be woken).
+     been given back there); Retry (unknown: ask; unavailable: later, for nothing; requires_action:
+     look again, or be woken).
 Undo: undo_pay.py.
 """
 

@@ -13,10 +13,13 @@ from sqlalchemy import (
     delete,
     exists,
     insert,
+    not_,
+    or_,
     select,
     update,
 )
 
+from pipeline.chain import PAYMENT_UNDONE
 from pipeline.order import Status
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import now, pack, rows
@@ -47,10 +50,11 @@ def add(tx: Tx, keys: Sequence[Key]) -> None:
         tx.execute(_ADD, {"rows": pack(keys)})
 
 
-# An order that is being undone looks after its operations itself.
+# An order that is being undone looks after its operations itself, until its payment is undone.
 _is_undone = exists().where(
     orders.c.id == payment_tasks.c.order_id,
     orders.c.status.in_([Status.CANCELLING, Status.ON_HOLD]),
+    not_(or_(*(and_(orders.c.chain == c, orders.c.stage == s) for c, s in sorted(PAYMENT_UNDONE)))),
 )
 _DUE = (
     select(payment_tasks.c.order_id, payment_tasks.c.key)

@@ -608,6 +608,24 @@ def test_money_that_comes_after_an_order_expired_brings_it_back(mill: MakeMill) 
     assert findings(shop) == []
 
 
+def test_money_that_comes_while_a_cancelled_order_s_stock_is_released_calls_a_person_too(
+    mill: MakeMill,
+) -> None:
+    shop, order = invoiced(mill, "prepaid", chain="reserve_first")
+    cancel(shop, order)
+    shop.make_due()
+    shop.engine.work("pay")
+    while shop.row(order).stage == "undo_pay":
+        shop.make_due()
+        shop.engine.work("undo_pay")
+    assert shop.row(order).stage == "undo_reserve"
+
+    act(shop, operations.record_payment, order, reference="BANK-1")
+    shop.payment_tasks.run()
+
+    assert list(pages(shop)) == ["order.refund_failed"]
+
+
 def test_money_that_comes_after_an_order_was_cancelled_calls_a_person(mill: MakeMill) -> None:
     shop, order = invoiced(mill, "prepaid")
     cancel(shop, order)

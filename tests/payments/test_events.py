@@ -22,6 +22,7 @@ from pipeline.payments.gateway import (
     capture_key,
 )
 from pipeline.payments.sandbox import SandboxGateway
+from pipeline.payments.tasks import VOID_ATTEMPTS
 from pipeline.source import Policy
 from pipeline.storage import gateway_events
 from tests.payments.shop import (
@@ -34,6 +35,7 @@ from tests.payments.shop import (
     events,
     findings,
     held,
+    make_tasks_due,
     pages,
     reference,
     stand,
@@ -414,6 +416,90 @@ def test_if_it_can_not_be_given_back_a_person_is_called(mill: MakeMill) -> None:
     assert list(pages(shop)) == ["order.refund_failed"]
     [said] = findings(shop)
     assert "keeps what it captured (2000 kept)" in said
+
+
+def undone_but_for_its_stock(mill: MakeMill) -> tuple[Mill, int]:
+    """A cancelled order whose payment has been undone, and whose units have yet to be released."""
+    shop, order = waiting(mill, "reserve_first")
+    cancel(shop, order)
+    shop.make_due()
+    shop.engine.work("pay")
+    while shop.row(order).stage == "undo_pay":
+        shop.make_due()
+        shop.engine.work("undo_pay")
+    assert (shop.status(order), shop.row(order).stage) == ("cancelling", "undo_reserve")
+    return shop, order
+
+
+def test_money_that_comes_between_the_undo_of_a_payment_and_the_end_goes_back_at_once(
+    mill: MakeMill,
+) -> None:
+    shop, order = undone_but_for_its_stock(mill)
+    console(shop).pay_late(pending(shop, order))
+
+    tell(shop, events(shop)[-1])
+    shop.payment_tasks.run()
+    assert (status(shop, order), held(shop)) == ("refunded", 0)
+    shop.turn()
+
+    assert where(shop, order) == ("cancelled", "cancelled")
+    assert findings(shop) == []
+
+
+def test_and_if_it_can_not_be_a_person_is_called(mill: MakeMill) -> None:
+    shop, order = undone_but_for_its_stock(mill)
+    console(shop).pay_late(pending(shop, order))
+    console(shop).refuses["refund"] = Declined("card_expired")
+
+    tell(shop, events(shop)[-1])
+    shop.payment_tasks.run()
+
+    assert list(pages(shop)) == ["order.refund_failed"]
+
+
+def to_be_voided(mill: MakeMill) -> tuple[Mill, int]:
+    """An order that is over, and whose authorization turned up after all."""
+    shop = mill(gateway=Gateway()).stocked()
+    console(shop).refuses["authorize"] = Unknown("time-out")
+    order = shop.accept()
+    shop.turn(impatient=False)
+    console(shop).refuses.clear()
+    cancel(shop, order)
+    shop.turn()
+    key = written(shop, order)[0].key
+    late = Call("authorize", key, 2000, "EUR", "pm_card_visa", order_id=order)
+    assert isinstance(SandboxGateway.perform(console(shop), late), Succeeded)
+    tell(shop, events(shop)[-1])
+    return shop, order
+
+
+def try_to_void(shop: Mill, times: int) -> None:
+    console(shop).refuses["void"] = Declined("not_now")
+    for _ in range(times):
+        make_tasks_due(shop)
+        shop.payment_tasks.run()
+    console(shop).refuses.clear()
+
+
+def test_a_void_that_is_refused_is_asked_for_again(mill: MakeMill) -> None:
+    shop, _ = to_be_voided(mill)
+    try_to_void(shop, VOID_ATTEMPTS - 1)
+    assert (list(pages(shop)), findings(shop)) == ([], [])
+
+    make_tasks_due(shop)
+    shop.payment_tasks.run()
+
+    assert (held(shop), findings(shop)) == (0, [])
+
+
+def test_but_not_for_ever_then_a_person_is_called(mill: MakeMill) -> None:
+    shop, order = to_be_voided(mill)
+
+    try_to_void(shop, VOID_ATTEMPTS)
+
+    assert list(pages(shop)) == ["order.refund_failed"]
+    assert shop.query("SELECT * FROM payment_tasks") == []
+    assert shop.timeline(order)[-1] == "void_failed"
 
 
 def test_an_authorization_that_turns_up_when_all_is_over_is_voided(mill: MakeMill) -> None:
