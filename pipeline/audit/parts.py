@@ -27,6 +27,7 @@ from sqlalchemy import (
 
 from pipeline.chain import CHAINS, Chain
 from pipeline.order import SETTLED, Status
+from pipeline.storage.payments import bounced
 from pipeline.storage.sql import members
 from pipeline.storage.tables import dispatches, orders, payment_tasks, stock_levels
 from pipeline.storage.tables import payment_operations as ops
@@ -114,7 +115,7 @@ def open_operations() -> Subquery:
 
 def accounts() -> Subquery:
     """What happened to the money of each order: order_id, authorized, captured, refunded, lost (in
-    disputes), voids."""
+    disputes), voids. A refund that bounced gave nothing back."""
     return (
         select(
             ops.c.order_id,
@@ -124,7 +125,7 @@ def accounts() -> Subquery:
             units(ops.c.amount, ops.c.kind == "dispute").label("lost"),
             units(1, ops.c.kind == "void").label("voids"),
         )
-        .where(ops.c.state == "succeeded")
+        .where(ops.c.state == "succeeded", ~bounced(ops))
         .group_by(ops.c.order_id)
         .subquery("accounts")
     )

@@ -74,7 +74,8 @@ class Account:
     `authorization` is the one that stands (or stood, if `voided`). `open` are operations of ours
     that have not ended: they may or may not have happened; one for which the customer must act is
     `pending` among them, with its reference, and `waited` the seconds since. `returning` sums the
-    refunds on their way, `disputed` the disputes open or lost, `lost` those lost.
+    refunds on their way, `disputed` the disputes open or lost, `lost` those lost, `bounced` the
+    refunds that came back.
     """
 
     authorization: Operation | None
@@ -86,6 +87,7 @@ class Account:
     voided: bool
     open: tuple[Operation, ...]
     waited: float = 0.0
+    bounced: int = 0
 
     def open_of(self, kind: Kind) -> Operation | None:
         return next((op for op in self.open if op.kind == kind), None)
@@ -140,20 +142,26 @@ def fold(operations: Iterable[Operation]) -> Account:
         voided=any(op.kind == "void" for op in happened),
         open=tuple(op for op in under_way if not is_foreign(op)),
         waited=next((op.age for op in written if (op.kind, op.state) == _WAITS), 0.0),
+        bounced=_sum((op for op in latest if has_bounced(op)), "refund"),
     )
 
 
 def latest_of(operations: Iterable[Operation]) -> list[Operation]:
     """One row an operation, in the order they began: as it stands, aged since it was requested.
 
-    What ended stays so, but for what was found to have happened after all: that happened.
+    What ended stays so, but for what was found to have happened after all: that happened. And a
+    refund that was found to have failed has failed for good, whatever its call was answered.
     """
     found: dict[str, Operation] = {}
     for op in operations:
         known = found.get(op.key)
         if known is None:
             found[op.key] = op
-        elif op.state == "succeeded" or known.state not in ("succeeded", "failed"):
+        elif has_bounced(known):
+            continue
+        elif (
+            has_bounced(op) or op.state == "succeeded" or known.state not in ("succeeded", "failed")
+        ):
             found[op.key] = replace(
                 op,
                 reference=op.reference or known.reference,
@@ -162,6 +170,13 @@ def latest_of(operations: Iterable[Operation]) -> list[Operation]:
                 age=known.age,
             )
     return list(found.values())
+
+
+def has_bounced(operation: Operation) -> bool:
+    """Whether it is a refund that the gateway was found to have given up: the customer's bank sent
+    it back, days after it had succeeded as it may be. In SQL: `bounced` of storage.payments."""
+    of = operation
+    return (of.kind, of.state, of.code) == ("refund", "failed", OBSERVED)
 
 
 def _stands(known: State, then: State) -> State:

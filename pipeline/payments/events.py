@@ -17,10 +17,11 @@ from itertools import islice
 from typing import Any
 
 from pipeline.errors import GatewayAway, UnknownGateway
+from pipeline.notifications import outbox
 from pipeline.operations import Announcements, hasten
 from pipeline.order import SETTLED
 from pipeline.payments import late_money, tasks
-from pipeline.payments.account import Operation, fold, is_foreign
+from pipeline.payments.account import Operation, fold, has_bounced, is_foreign
 from pipeline.payments.callers import Callers
 from pipeline.payments.gateway import Gateway, GatewayEvent, Payment, Unknown
 from pipeline.payments.observed import authorization_of, observed
@@ -215,6 +216,9 @@ def _write(tx: Tx, news: Sequence[Operation], actor: str) -> None:
     payments.add(tx, news)
     told = tasks.conclude(tx, news, actor)
     orders.note(tx, [_note(op) for op in news if (op.order_id, op.key) not in told], actor)
+    # The customer was told that he gets his money, and nobody waits for this to fail.
+    bounced = sorted({op.order_id for op in news if has_bounced(op)})
+    outbox.page(tx, bounced, outbox.REFUND_FAILED)
 
 
 def _note(op: Operation) -> Note:

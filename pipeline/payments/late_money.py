@@ -59,6 +59,7 @@ def _may_be_reinstated(row: Any, account: Account) -> bool:
         and authorization is not None
         and account.owed >= authorization.amount
         and not account.disputed
+        and not account.bounced  # it was told that it gets its money back
     )
 
 

@@ -6,10 +6,18 @@ asked for it, who knows whether a call may still be on its way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from pipeline.payments.account import OBSERVED, Operation, State, fold, follow_up, latest_of
+from pipeline.payments.account import (
+    OBSERVED,
+    Operation,
+    State,
+    fold,
+    follow_up,
+    has_bounced,
+    latest_of,
+)
 from pipeline.payments.gateway import Payment, Reversal, capture_key, void_key
 
 _STATES: dict[str, State] = {"open": "pending", "succeeded": "succeeded", "failed": "failed"}
@@ -31,8 +39,11 @@ def observed(
         *_captured(known, authorization, payment),
         *_voided(operations, authorization, payment),
     ]
+    failed = {op.key for op in operations if op.state == "failed"}
     return found + [
-        row for reversal in payment.reversals for row in _reversed(known, authorization, reversal)
+        row
+        for reversal in payment.reversals
+        for row in _reversed(known, failed, authorization, reversal)
     ]
 
 
@@ -69,14 +80,19 @@ def _voided(
 
 
 def _reversed(
-    known: dict[str, Operation], authorization: Operation, reversal: Reversal
+    known: dict[str, Operation],
+    failed: Collection[str],
+    authorization: Operation,
+    reversal: Reversal,
 ) -> Iterator[Operation]:
     key, state = reversal.key or reversal.reference, _STATES[reversal.state]
     told = known.get(key)
     if told is None:
         is_news = state != "failed"
-    else:  # that one is on its way is known; what ended stays so, unless it succeeded after all
-        is_news = state != "pending" and told.state not in ("succeeded", state)
+    elif told.state == "succeeded":  # for good, but for a refund that the customer's bank sent back
+        is_news = told.kind == "refund" and state == "failed" and key not in failed
+    else:  # that one is on its way is known; what failed stays so, unless it succeeded after all
+        is_news = state not in ("pending", told.state) and not has_bounced(told)
     if is_news:
         row = told or follow_up(authorization, reversal.kind, reversal.amount, key)
         yield _row(row, state, reversal.reference)

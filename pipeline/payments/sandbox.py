@@ -178,6 +178,8 @@ class SandboxGateway:
             line = self._book.find(call.key)
             if line is None or (line.decline and line.kind != "authorize"):
                 return None
+            if self._has_bounced(line):
+                return Declined("refund_failed")
             return self._said(line, _line(call))
         except sqlite3.OperationalError as error:
             return Unknown(f"the sandbox's book can't be used: {error}")
@@ -201,7 +203,8 @@ class SandboxGateway:
                 continue
             if line.kind == "late_capture" and self._waited(line.parent):
                 yield _entry(replace(line, kind="confirm"), "authorize")
-            if kind != "dispute" or self._dispute_of(line).state == "succeeded":
+            is_lost = kind != "dispute" or self._dispute_of(line).state == "succeeded"
+            if is_lost and not self._has_bounced(line):
                 yield _entry(line, kind)
 
     def events(self, since: datetime) -> Iterator[GatewayEvent]:
@@ -243,6 +246,18 @@ class SandboxGateway:
     def refund_at_gateway(self, reference: str, amount: int) -> str:
         """Someone at the gateway's console refunds; the refund's reference."""
         return self._act("console_refund", reference, amount)
+
+    def bounce(self, refund: str) -> None:
+        """The customer's bank sends a refund back, ours or the console's, by its reference."""
+        line = self._book.find(key_of(refund) or "")
+        if line is None or line.decline or _TOLD[line.kind].kind != "refund":
+            raise InvalidInput(f"the sandbox has no refund {refund}")
+        self._book.record(
+            Line(
+                _bouncing(line), "bounce", line.amount, line.currency, line.parent, line.order_id,
+                at=_now(),
+            )
+        )  # fmt: skip
 
     def dispute(self, reference: str, amount: int) -> str:
         """The customer's bank disputes; the dispute's reference, for `close_dispute`."""
@@ -329,6 +344,9 @@ class SandboxGateway:
         about = self._book.about(authorization or "")
         return line is not None and line.waits and not stand(about).confirmed
 
+    def _has_bounced(self, line: Line) -> bool:
+        return _TOLD[line.kind].kind == "refund" and self._book.find(_bouncing(line)) is not None
+
     def _dispute_of(self, line: Line) -> Reversal:
         closed = self._book.find(_closing(line))
         return _dispute(line, closed.kind if closed else None)
@@ -359,6 +377,7 @@ _TOLD: dict[Act, _Told] = {
     "void": _Told("void", "payment.voided"),
     "refund": _Told("refund", "payment.refunded"),
     "console_refund": _Told("refund", "payment.refunded", ours=False),
+    "bounce": _Told(None, "refund.failed", ours=False),
     "dispute": _Told("dispute", "dispute.opened", ours=False),
     "dispute_won": _Told(None, "dispute.won", ours=False),
     "dispute_lost": _Told(None, "dispute.lost", ours=False),
@@ -426,7 +445,10 @@ def _reversals(about: list[Line], closings: Mapping[str, Act]) -> Iterator[Rever
             yield _dispute(line, closings.get(_closing(line)))
         elif _TOLD[line.kind].kind == "refund":
             key = line.key if _TOLD[line.kind].ours else None
-            yield Reversal("refund", reference(line.key), key, line.amount, "succeeded")
+            state: Literal["succeeded", "failed"] = (
+                "failed" if _bouncing(line) in closings else "succeeded"
+            )
+            yield Reversal("refund", reference(line.key), key, line.amount, state)
 
 
 def _dispute(line: Line, closed: Act | None) -> Reversal:
@@ -439,6 +461,11 @@ def _dispute(line: Line, closed: Act | None) -> Reversal:
 def _closing(dispute: Line) -> str:
     """The key of the line that closes `dispute`: one for both ways, so that one is taken."""
     return f"{dispute.key}.closed"
+
+
+def _bouncing(refund: Line) -> str:
+    """The key of the line that says that `refund` came back."""
+    return f"{refund.key}.bounced"
 
 
 def _fee(amount: int) -> int:

@@ -27,7 +27,8 @@ PREFIX = "sbx_"
 #: and whoever sits at its console, and never asked by us.
 Act = Literal[
     "authorize", "capture", "void", "refund",
-    "confirm", "fail", "late_capture", "console_refund", "dispute", "dispute_won", "dispute_lost",
+    "confirm", "fail", "late_capture", "console_refund", "bounce", "dispute", "dispute_won",
+    "dispute_lost",
 ]  # fmt: skip
 
 
@@ -87,6 +88,8 @@ def stand(lines: Iterable[Line]) -> Standing:
                 standing.captured += line.amount
             case "refund" | "console_refund":
                 standing.refunded += line.amount
+            case "bounce":
+                standing.refunded -= line.amount
             case "dispute":
                 standing.disputed += line.amount
             case "dispute_won":
@@ -254,7 +257,7 @@ _FOLLOW_UP = f"""
         SELECT coalesce(sum(amount) FILTER (WHERE kind IN ('capture', 'late_capture')), 0)
                    AS captured,
                coalesce(sum(amount) FILTER (WHERE kind IN ('refund', 'console_refund')), 0)
-                   AS refunded,
+                   - coalesce(sum(amount) FILTER (WHERE kind = 'bounce'), 0) AS refunded,
                coalesce(sum(amount) FILTER (WHERE kind = 'dispute'), 0)
                    - coalesce(sum(amount) FILTER (WHERE kind = 'dispute_won'), 0) AS disputed,
                count(*) FILTER (WHERE kind = 'void') AS voided,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Float,
     and_,
     bindparam,
@@ -22,6 +23,7 @@ from sqlalchemy import (
 from pipeline.chain import PAYMENT_UNDONE
 from pipeline.order import Status
 from pipeline.storage.database import Tx
+from pipeline.storage.payments import bounced
 from pipeline.storage.sql import now, pack, rows
 from pipeline.storage.tables import orders, payment_operations, payment_tasks, refund_lines
 
@@ -133,14 +135,29 @@ def add_lines(tx: Tx, order_id: int, key: str, lines: Sequence[tuple[int, int, i
         tx.execute(_LINES, {"rows": pack((order_id, key, *line) for line in lines)})
 
 
-_failed = exists().where(
-    payment_operations.c.order_id == refund_lines.c.order_id,
-    payment_operations.c.key == refund_lines.c.key,
-    payment_operations.c.state == "failed",
+def _is(state: str) -> ColumnElement[bool]:
+    its = payment_operations.alias()
+    return exists(
+        select(its.c.key).where(
+            its.c.order_id == refund_lines.c.order_id,
+            its.c.key == refund_lines.c.key,
+            its.c.state == state,
+        )
+    )
+
+
+# One that was found to have succeeded after all has, unless the customer's bank sent it back.
+_has_bounced = exists(
+    select(payment_operations.c.key).where(
+        payment_operations.c.order_id == refund_lines.c.order_id,
+        payment_operations.c.key == refund_lines.c.key,
+        bounced(payment_operations),
+    )
 )
+_failed = or_(and_(_is("failed"), not_(_is("succeeded"))), _has_bounced)
 _REFUNDED = (
     select(refund_lines.c.line_no, refund_lines.c.units, refund_lines.c.amount)
-    .where(refund_lines.c.order_id == bindparam("of_order"), ~_failed)
+    .where(refund_lines.c.order_id == bindparam("of_order"), not_(_failed))
 )  # fmt: skip
 
 

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import ColumnElement, FromClause, and_, case, exists, func, select
 
-from pipeline.payments.account import Operation
+from pipeline.payments.account import OBSERVED, Operation
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import ids, now, pack, rows
 from pipeline.storage.tables import events
@@ -45,6 +45,23 @@ _READ = (
         ops.c.key,
     )
 )
+
+
+def bounced(operation: FromClause) -> ColumnElement[bool]:
+    """Whether a row of an operation is of a refund that the gateway was found to have given up: it
+    counts for nothing, whatever else its rows say. As pipeline.payments.account.has_bounced."""
+    given_up = ops.alias()
+    return and_(
+        operation.c.kind == "refund",
+        exists(
+            select(given_up.c.key).where(
+                given_up.c.order_id == operation.c.order_id,
+                given_up.c.key == operation.c.key,
+                given_up.c.state == "failed",
+                given_up.c.code == OBSERVED,
+            )
+        ),
+    )
 
 
 def read(tx: Tx, order_ids: Iterable[int]) -> dict[int, list[Operation]]:

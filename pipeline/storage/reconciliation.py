@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from pipeline.storage.database import Tx
 from pipeline.storage.gateway_book import MomentOf, book, micros
+from pipeline.storage.payments import bounced
 from pipeline.storage.sql import UtcDateTime
 from pipeline.storage.tables import payment_differences as differences
 from pipeline.storage.tables import payment_operations as ops
@@ -120,7 +121,7 @@ _their_differences = (
         cast(_lines.c.times, Integer).label("times"),
     )
     .outerjoin(_requested, _is_its(_requested, "requested"))
-    .outerjoin(_done, _is_its(_done, "succeeded"))
+    .outerjoin(_done, and_(_is_its(_done, "succeeded"), ~bounced(_done)))
     .outerjoin(_refused, _is_its(_refused, "failed"))
     .outerjoin(_waiting, _is_its(_waiting, "pending"))
     .where(_kind_of_line.is_not(None))
@@ -129,6 +130,7 @@ _their_differences = (
 _is_ours = and_(
     ops.c.gateway == bindparam("of_gateway"),
     ops.c.state == "succeeded",
+    ~bounced(ops),
     ops.c.at >= _at("since"),
     ops.c.at < _at("until"),
 )

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, not
 from pipeline.payments.gateway import capture_key, void_key
 from pipeline.storage.database import Tx
 from pipeline.storage.gateway_book import book
+from pipeline.storage.payments import bounced
 from pipeline.storage.sql import UtcDateTime
 from pipeline.storage.tables import payment_operations as ops
 
@@ -58,7 +59,7 @@ def _at(name: str) -> ColumnElement[datetime]:
 
 _by_kind = (ops.c.gateway, ops.c.currency, ops.c.kind)
 _number, _sum = func.count().label("number"), func.sum(ops.c.amount).label("amount")
-_is_done = and_(ops.c.state == "succeeded", ops.c.kind.in_(MOVES))
+_is_done = and_(ops.c.state == "succeeded", ops.c.kind.in_(MOVES), not_(bounced(ops)))
 _OURS = (
     select(*_by_kind, _number, _sum)
     .where(_is_done, ops.c.at >= _at("since"), ops.c.at < _at("until"))

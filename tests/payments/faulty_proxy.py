@@ -87,6 +87,7 @@ class FaultyProxy:
         self._in_progress: set[str] = set()
         self._captured: dict[str, int] = {}
         self._canceled: dict[str, int] = {}
+        self._bounced: set[str] = set()
         self._disputes: list[dict[str, Any]] = []
         self._stopping = asyncio.Event()
         self.seen: list[Seen] = []
@@ -100,6 +101,10 @@ class FaultyProxy:
     def forget_keys(self) -> None:
         """As Stripe does after a day."""
         self._saved.clear()
+
+    def bounce(self, refund: str) -> None:
+        """The customer's bank sends the money of that refund back."""
+        self._bounced.add(refund)
 
     def dispute(self, intent: str, amount: int, status: str = "needs_response") -> str:
         """A customer's bank disputes; the dispute's id."""
@@ -268,7 +273,11 @@ class FaultyProxy:
         if found.status != 200:
             return Answer.refusal("resource_missing", 404)
         refunds = await self._list("/v1/refunds", headers)
-        refunded = sum(r["amount"] for r in refunds if r["payment_intent"] == intent)
+        refunded = sum(
+            r["amount"]
+            for r in refunds
+            if r["payment_intent"] == intent and r["id"] not in self._bounced
+        )
         if refunded + int(params["amount"]) > self._captured.get(intent, 0):
             return Answer.refusal("charge_already_refunded")
         return None
@@ -337,6 +346,8 @@ class FaultyProxy:
         if data.get("object") == "payment_intent":
             dressed["amount_received"] = self._captured.get(data["id"], 0)
             dressed["canceled_at"] = self._canceled.get(data["id"])
+        if data.get("object") == "refund" and data["id"] in self._bounced:
+            dressed |= {"status": "failed", "failure_reason": "expired_or_canceled_card"}
         if data.get("object") == "charge":
             disputed = {d["payment_intent"] for d in self._disputes}
             dressed["disputed"] = data["payment_intent"] in disputed

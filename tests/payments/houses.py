@@ -33,6 +33,7 @@ class House(Protocol):
     def confirm(self, reference: str) -> None: ...
     def fail(self, reference: str) -> None: ...
     def refund(self, reference: str, amount: int) -> str: ...
+    def bounce(self, refund: str) -> None: ...
     def dispute(self, reference: str, amount: int) -> str: ...
     def close_dispute(self, dispute: str, *, won: bool) -> None: ...
     def sign(self, event: GatewayEvent, at: datetime) -> tuple[bytes, dict[str, str]]: ...
@@ -46,6 +47,7 @@ class SandboxHouse:
         self.confirm = self.gateway.confirm
         self.fail = self.gateway.fail
         self.refund = self.gateway.refund_at_gateway
+        self.bounce = self.gateway.bounce
         self.dispute = self.gateway.dispute
         self.close_dispute = self.gateway.close_dispute
         self.sign = self.gateway.sign
@@ -76,6 +78,9 @@ class StripeHouse:
     def refund(self, reference: str, amount: int) -> str:
         made = self._post("/v1/refunds", {"payment_intent": reference, "amount": amount})
         return str(made["id"])
+
+    def bounce(self, refund: str) -> None:
+        self._proxy.bounce(refund)
 
     def dispute(self, reference: str, amount: int) -> str:
         return self._proxy.dispute(reference, amount)

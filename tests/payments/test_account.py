@@ -211,6 +211,35 @@ def test_what_we_know_to_have_ended_is_not_news(told: str) -> None:
     assert news([*CAPTURED, *ended], late) == []
 
 
+def returned() -> list[Operation]:
+    """300 that were captured were refunded."""
+    asked = follow_up(AUTHORIZE, "refund", 300, "r1")
+    return [*CAPTURED, asked, replace(asked, state="succeeded", reference="re_1")]
+
+
+def reading(state: str) -> Payment:
+    return payment("captured", 1000, Reversal("refund", "re_1", "r1", 300, state))  # type: ignore[arg-type]
+
+
+def test_a_refund_that_bounces_is_news_once_and_gave_nothing_back() -> None:
+    written = returned()
+
+    told = observed(written, AUTHORIZE, reading("failed"))
+
+    assert [(op.key, op.state, op.code) for op in told] == [("r1", "failed", OBSERVED)]
+    for known in ([*written, *told], [*written[:-1], *told, written[-1]]):
+        account = fold(known)
+        assert (account.refunded, account.bounced, account.owed) == (0, 300, 1000)
+        assert observed(known, AUTHORIZE, reading("failed")) == []
+
+
+def test_one_that_bounced_and_is_told_to_have_succeeded_again_is_no_news() -> None:
+    written = returned()
+    written += observed(written, AUTHORIZE, reading("failed"))
+
+    assert observed(written, AUTHORIZE, reading("succeeded")) == []
+
+
 def test_a_refund_of_ours_is_not_taken_for_another_s() -> None:
     ours = follow_up(AUTHORIZE, "refund", 300, "r1")
     on_its_way = payment("captured", 1000, Reversal("refund", "re_1", "r1", 300, "open"))

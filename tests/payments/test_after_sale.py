@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,12 +12,12 @@ from hypothesis import strategies as st
 
 from pipeline import operations
 from pipeline.errors import InvalidInput, NotAllowedNow
-from pipeline.payments.account import latest_of
+from pipeline.payments.account import OBSERVED, latest_of
 from pipeline.payments.gateway import Call, Declined, Unavailable, Unknown, capture_key
 from pipeline.payments.refunds import SHIPPING, parts
 from pipeline.pricing.quote import Quote, QuotedLine, QuotedShipping
 from pipeline.source import Policy
-from pipeline.storage import payment_tasks
+from pipeline.storage import payment_tasks, payments
 from tests.payments.shop import (
     Gateway,
     MakeMill,
@@ -208,6 +209,22 @@ def test_units_whose_refund_failed_may_be_refunded_again(mill: MakeMill) -> None
     shop.payment_tasks.run()
 
     assert refunds(shop, order) == [("failed", 2000), ("succeeded", 2000)]
+
+
+def test_units_whose_refund_failed_and_then_was_found_to_have_succeeded_may_not(
+    mill: MakeMill,
+) -> None:
+    shop, order = bought(mill)
+    console(shop).refuses["refund"] = Declined("card_expired")
+    act(shop, operations.refund, order, lines={1: 1})
+    shop.payment_tasks.run()
+    console(shop).refuses.clear()
+    [failed] = [op for op in written(shop, order) if op.state == "failed"]
+    with shop.database.transaction() as tx:
+        payments.add(tx, [replace(failed, state="succeeded", reference="re_1", code=OBSERVED)])
+
+    with pytest.raises(InvalidInput, match=r"line 1: 1 of 2 units can be refunded, 2 were asked"):
+        act(shop, operations.refund, order, lines={1: 2})
 
 
 def test_shipping_is_refunded_once(mill: MakeMill) -> None:

@@ -356,6 +356,26 @@ def test_a_payment_tells_our_refunds_and_those_of_the_console(house: House, capt
     }
 
 
+def test_a_refund_that_bounces_has_failed_and_leaves_the_book(house: House, captured: str) -> None:
+    call = refund(captured, 5950)
+    ours = reference(house.gateway.perform(call))
+
+    house.bounce(ours)
+
+    (bounced,) = read(house.gateway, captured).reversals
+    assert (bounced.reference, bounced.key, bounced.state) == (ours, call.key, "failed")
+    assert "refund" not in kinds(house.gateway)
+    assert isinstance(house.gateway.find(call), Declined)
+
+
+def test_what_bounced_may_be_refunded_again(house: House, captured: str) -> None:
+    house.bounce(house.refund(captured, 5950))
+
+    again = house.gateway.perform(refund(captured, 5950))
+
+    assert isinstance(again, Succeeded)
+
+
 @pytest.mark.parametrize(("won", "state"), [(True, "failed"), (False, "succeeded")])
 def test_a_dispute_is_open_until_it_is_won_or_lost(
     house: House, captured: str, won: bool, state: str

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -318,6 +320,81 @@ def test_a_refund_of_ours_that_the_gateway_tells_of_first_ends_its_task(mill: Ma
     assert shop.timeline(order)[-2:] == ["refund_requested", "refunded"]
     assert status(shop, order) == "partially_refunded"
     assert findings(shop) == []
+
+
+def bounced(shop: Mill, order: int) -> None:
+    """Its customer's bank sends its latest refund back."""
+    its = [op for op in written(shop, order) if op.kind == "refund" and op.state == "succeeded"]
+    console(shop).bounce(its[-1].reference or "")
+    for _ in range(2):
+        tell(shop, replace(events(shop)[-1], id=f"evt_{uuid.uuid4()}"))
+
+
+def test_a_refund_that_bounces_shows_once_and_calls_a_person(mill: MakeMill) -> None:
+    shop, order = bought(mill)
+    act(shop, operations.refund, order, lines={1: 1})
+    shop.payment_tasks.run()
+
+    bounced(shop, order)
+
+    assert status(shop, order) == "captured"
+    assert shop.timeline(order)[-2:] == ["refunded", "refund_failed"]
+    assert list(pages(shop)) == ["order.refund_failed"]
+    assert findings(shop) == []
+
+
+def test_what_bounced_may_be_refunded_again(mill: MakeMill) -> None:
+    shop, order = bought(mill)
+    act(shop, operations.refund, order, lines={1: 2})
+    shop.payment_tasks.run()
+    bounced(shop, order)
+
+    act(shop, operations.refund, order, lines={1: 2})
+    shop.payment_tasks.run()
+
+    assert (status(shop, order), held(shop), findings(shop)) == ("refunded", 0, [])
+
+
+def test_a_refund_of_the_console_that_bounces_shows(mill: MakeMill) -> None:
+    shop, order = bought(mill)
+    console(shop).refund_at_gateway(reference(shop, order), 700)
+    tell(shop, events(shop)[-1])
+
+    bounced(shop, order)
+
+    assert (status(shop, order), findings(shop)) == ("captured", [])
+
+
+def test_of_an_order_that_is_over_it_is_given_back_again(mill: MakeMill) -> None:
+    shop, order = bought(mill)
+    cancel(shop, order)
+    shop.turn()
+
+    bounced(shop, order)
+    assert shop.timeline(order)[-2:] == ["refund_failed", "refund_requested"]
+    shop.payment_tasks.run()
+
+    assert (held(shop), status(shop, order)) == (0, "refunded")
+    assert findings(shop) == []
+
+
+def test_one_that_was_told_it_gets_its_money_back_is_not_brought_back_by_a_bounce(
+    mill: MakeMill,
+) -> None:
+    shop, order = expired(mill, units=2)
+    another = shop.accept(lines=[(MUG, 2)])
+    shop.turn()
+    console(shop).pay_late(pending(shop, order))
+    tell(shop, events(shop)[-1])
+    shop.payment_tasks.run()
+    cancel(shop, another)
+    shop.turn()
+
+    bounced(shop, order)
+    shop.payment_tasks.run()
+
+    assert where(shop, order) == ("cancelled", "payment_expired")
+    assert (held(shop), findings(shop)) == (0, [])
 
 
 def test_a_void_made_at_the_gateway_shows(mill: MakeMill) -> None:
