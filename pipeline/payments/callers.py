@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
@@ -11,6 +12,10 @@ from pipeline.payments.gateway import Answer, Call, Gateway, Payment, Unavailabl
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+#: To be asked for again as soon as somebody has time.
+OUT_OF_TIME = Unavailable("the batch ran out of time", 0.0)
 
 
 class Callers:
@@ -48,12 +53,19 @@ class Callers:
             strand.result()
         return [results[place] for place in range(len(items))]
 
-    def perform(self, gateway: str, call: Call, *, doubtful: bool = False) -> Answer:
-        """Do it; one that may have been asked for before is looked up first."""
+    def perform(self, gateway: str, call: Call, by: float, *, doubtful: bool = False) -> Answer:
+        """Do it; one that may have been asked for before is looked up first. Nothing is begun after
+        `by`, of the monotonic clock: whoever it is done for may have been taken over by another."""
         if gateway not in self.gateways:
             return Unavailable(_missing(gateway))
+        if time.monotonic() > by:
+            return OUT_OF_TIME
         found = self.gateways[gateway].find(call) if doubtful else None
-        return self.gateways[gateway].perform(call) if found is None else found
+        if found is not None:
+            return found
+        if time.monotonic() > by:  # the look took its time
+            return OUT_OF_TIME
+        return self.gateways[gateway].perform(call)
 
     def find(self, gateway: str, call: Call) -> Answer | None:
         if gateway not in self.gateways:

@@ -32,7 +32,8 @@ from pipeline.payments.gateway import (
 )
 
 #: A charge happens within these or, as far as we may ever assume, not at all: the undo of a
-#: payment believes that nobody can still be charging after 30 seconds (`latest_charge`).
+#: payment believes that nobody can still be charging after 90 seconds (`latest_charge`): in the
+#: first 60 a call is begun, and one of ours changes something in its first 30 or not at all.
 TIMEOUT = httpx.Timeout(20.0, connect=5.0, pool=5.0)
 PAGE = 100
 
@@ -44,6 +45,8 @@ PATIENCE = 20.0
 SETTLED = timedelta(minutes=1)
 #: How often a failure that Stripe saved under our key is got round by another.
 RENEWALS = 2
+#: Seconds in which another key is tried: it, too, must be through in 30.
+RENEWED_WITHIN = 10.0
 #: After which an authorization can't be captured any more: Stripe gives it up after seven days.
 AUTHORIZATION_LIFE = timedelta(days=8)
 
@@ -90,7 +93,10 @@ class StripeGateway:
         the operation. So when it is, and the operation is a minute old and can't be found, it is
         asked for under a key made of the first one: the same for everyone who comes here.
         """
+        give_up = time.monotonic() + RENEWED_WITHIN
         for renewal in range(RENEWALS + 1):
+            if renewal and time.monotonic() > give_up:
+                break
             try:
                 return self._ask(call, f"{call.key}.again{renewal}" if renewal else call.key)
             except stripe.IdempotencyError:

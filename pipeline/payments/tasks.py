@@ -120,11 +120,9 @@ class TaskRunner:
         return asked
 
     def _ask(self, asked: Asked, deadline: float) -> Answer:
-        if time.monotonic() > deadline:
-            return Unavailable("the batch ran out of time", 0.0)
         call = call_of(asked.operation, None, asked.parent)
         answer = self._callers.perform(
-            asked.operation.gateway, call, doubtful=asked.task.attempts > 1
+            asked.operation.gateway, call, deadline, doubtful=asked.task.attempts > 1
         )
         if isinstance(answer, RequiresAction):
             return Unknown(f"a {call.kind} can't wait for a customer")

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from pipeline.order import Lane, Order
 from pipeline.payments.account import Account, Operation, call_of, ended, fold
-from pipeline.payments.callers import Callers
+from pipeline.payments.callers import OUT_OF_TIME, Callers
 from pipeline.payments.gateway import (
     Answer,
     Call,
@@ -18,7 +18,6 @@ from pipeline.payments.gateway import (
     Kind,
     Payment,
     Succeeded,
-    Unavailable,
 )
 from pipeline.stages.step import Step
 from pipeline.storage import payments
@@ -73,10 +72,10 @@ class PaymentStep(Step[list[Task], list[Finding]]):
         parent = standing.reference if standing else None
         for operation in task.operations:
             if time.monotonic() > deadline:  # our lease is as good as lost: begin nothing
-                answered.append((operation, Unavailable("the batch ran out of time")))
+                answered.append((operation, OUT_OF_TIME))
                 break
             call = call_of(operation, task.order.payment_method, parent)
-            answer = self._ask_once(task, operation, call)
+            answer = self._ask_once(deadline, task, operation, call)
             answered.append((operation, answer))
             if not isinstance(answer, Succeeded):
                 break
@@ -86,9 +85,9 @@ class PaymentStep(Step[list[Task], list[Finding]]):
             answered += [(op, Declined("not_attempted")) for op in _built_on(answered[-1][0], task)]
         return Finding(task, answered)
 
-    def _ask_once(self, task: Task, operation: Operation, call: Call) -> Answer:
+    def _ask_once(self, by: float, task: Task, operation: Operation, call: Call) -> Answer:
         doubtful = operation.key in task.doubtful
-        return self.callers.perform(operation.gateway, call, doubtful=doubtful)
+        return self.callers.perform(operation.gateway, call, by, doubtful=doubtful)
 
     @staticmethod
     def _new(order: Order, kind: Kind, amount: int, gateway: str, key: str = "") -> Operation:

@@ -82,9 +82,9 @@ class UndoPay(PaymentStep):
             return replace(finding, answered=[*finding.answered[:-1], (operation, payment)])
         return replace(finding, payment=payment)
 
-    def _ask_once(self, task: Task, operation: Operation, call: Call) -> Answer:
+    def _ask_once(self, by: float, task: Task, operation: Operation, call: Call) -> Answer:
         if call.kind in ("refund", "void"):
-            return super()._ask_once(task, operation, call)
+            return super()._ask_once(by, task, operation, call)
         # Never charge in order to undo: what can't be found did not happen. But a worker that hung
         # in its call may have lost the order and charge yet: believe it only when it can't any more,
         # counted from when nobody could claim the order for being paid any longer.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
 from pipeline.order import Lane
-from pipeline.payments.callers import Callers
+from pipeline.payments.callers import OUT_OF_TIME, Callers
+from pipeline.payments.gateway import Answer, Call
+from pipeline.payments.sandbox import SandboxGateway
 
 PATIENCE = 10.0
 
@@ -32,6 +35,41 @@ def test_a_shopper_does_not_wait_for_an_import() -> None:
     bulk.join()
 
     assert answers == [7]
+
+
+class SlowToFind(SandboxGateway):
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.performed = 0
+
+    def find(self, call: Call) -> None:
+        time.sleep(0.05)
+
+    def perform(self, call: Call) -> Answer:
+        self.performed += 1
+        return super().perform(call)
+
+
+CHARGE = Call("authorize", "a", 1000, "EUR", "pm_card_visa")
+
+
+@pytest.mark.parametrize("doubtful", [True, False])
+def test_when_the_time_is_over_nothing_is_begun(doubtful: bool) -> None:
+    gateway = SlowToFind()
+    callers = Callers({"sandbox": gateway}, 2)
+
+    answer = callers.perform("sandbox", CHARGE, time.monotonic(), doubtful=doubtful)
+
+    assert (answer, gateway.performed) == (OUT_OF_TIME, 0)
+
+
+def test_nor_after_a_look_that_took_longer_than_was_left() -> None:
+    gateway = SlowToFind()
+    callers = Callers({"sandbox": gateway}, 2)
+
+    answer = callers.perform("sandbox", CHARGE, time.monotonic() + 0.02, doubtful=True)
+
+    assert (answer, gateway.performed) == (OUT_OF_TIME, 0)
 
 
 def test_what_breaks_is_raised_when_nobody_calls_any_more() -> None:
