@@ -67,6 +67,12 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
+#: Connections and requests in hand; beyond them one is answered with 503, to come again.
+MOST_REQUESTS = 500
+#: Seconds that requests in hand have to be answered, once the process is to stop.
+LAST_ANSWERS = 30
+
+
 class WebProcess:
     """Serves HTTP on `host` and `port`; on `stop` requests in hand are answered first."""
 
@@ -79,6 +85,8 @@ class WebProcess:
             log_config=None,  # ours stands, and redacts
             access_log=False,
             server_header=False,
+            limit_concurrency=MOST_REQUESTS,
+            timeout_graceful_shutdown=LAST_ANSWERS,
         )
         self._server = uvicorn.Server(config)
         # In a thread of its own it leaves the signals to us.

@@ -16,8 +16,10 @@ def create_app(application: Application) -> FastAPI:
     app.include_router(gateway_events.routes(application.gateway_events))
 
     @app.get("/healthz")
-    def healthz() -> dict[str, str]:
-        """This process is alive and answers; whether all is well is `ordermill check`."""
+    async def healthz() -> dict[str, str]:
+        """This process is alive and answers; whether all is well is `ordermill check`.
+
+        It waits for no thread: those may all be busy while the process is alive."""
         return {"status": "ok"}
 
     return app

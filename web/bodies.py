@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 
 from fastapi import HTTPException, Request
 
+#: Seconds that a body has to come in: a client that is slower holds up whoever waits for it to end.
+PATIENCE = 10.0
+
 
 async def read_body(request: Request, most: int) -> bytes:
-    """The body, of `most` bytes; a longer one is answered with 413."""
+    """The body, of `most` bytes; a longer one is answered with 413, one that takes longer than
+    `PATIENCE` to come with 408."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > most:
         raise _too_long(most)
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            raise _too_long(most)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise _too_long(most)
+    except TimeoutError:
+        raise HTTPException(
+            HTTPStatus.REQUEST_TIMEOUT,
+            f"the body did not come in {PATIENCE:g} seconds",
+            {"Connection": "close"},
+        ) from None
     return bytes(body)
 
 

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from pipeline.errors import InvalidInput, UnknownGateway
 
@@ -43,6 +44,10 @@ def answer_with_problems(app: FastAPI) -> None:
             "the database can't be used just now",
             {"Retry-After": str(AWAY_SECONDS)},
         )
+
+    @app.exception_handler(ClientDisconnect)
+    def gone(_: Request, error: ClientDisconnect) -> Response:
+        return problem(HTTPStatus.BAD_REQUEST, "the client hung up")  # heard by nobody
 
     @app.exception_handler(Exception)
     def defect(_: Request, error: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from pipeline.payments.sandbox import SandboxGateway
 from pipeline.settings import Settings
 from pipeline.storage.database import Database
 from tests.support import Mill
+from web import bodies
 from web.api.gateway_events import LONGEST
 from web.app import create_app
 
@@ -176,6 +178,37 @@ def test_a_defect_tells_nothing_of_itself(
 
     assert_problem(answer, 500, "a defect; the log has it")
     assert "secret" not in answer.text
+
+
+def begin_to_post(client: httpx.Client) -> socket.socket:
+    """A request whose body stops after the first bytes."""
+    connection = socket.create_connection((client.base_url.host, client.base_url.port))
+    connection.settimeout(10)
+    connection.sendall(
+        b"POST /v1/gateways/sandbox/events HTTP/1.1\r\nHost: shop\r\nContent-Length: 9\r\n\r\nabc"
+    )
+    return connection
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "PATIENCE", 0.05)
+
+    with begin_to_post(client) as connection:
+        answer = connection.recv(10_000)
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_client_that_hangs_up_is_no_defect(
+    client: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    begin_to_post(client).close()
+    time.sleep(0.2)
+
+    assert client.get("/healthz").status_code == 200
+    assert caplog.records == []
 
 
 def test_it_says_that_it_is_alive(client: httpx.Client) -> None:
