@@ -157,6 +157,8 @@ def record(
         for order, outcome in zip(batch.orders, outcomes, strict=True)
     ]
     nexts += [cancelled(order, batch.step) for order in batch.cancelled]
+    if batch.cancelled:  # orders are locked in order of id, by whoever locks several
+        nexts.sort(key=lambda n: n.order.id)
     nexts = _move(tx, nexts)
     counters.add(tx, batch.step, Counter(n.move.kind for n in nexts))
     return _succeed(tx, nexts, carry_on)

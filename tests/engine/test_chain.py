@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from pipeline import operations
+from pipeline.engine import record
 from pipeline.source import Policy
 from tests.support import MUG, TEE, Mill, an_order
 
@@ -24,6 +26,30 @@ def test_a_good_order_is_confirmed_and_its_customer_told(mill: MakeMill, chain: 
         ("authorize", 2000),
         ("capture", 2000),
     ]
+
+
+def test_orders_are_moved_in_order_of_id_those_whose_cancellation_came_in_too(
+    mill: MakeMill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that of two who lock several orders none waits for the other for ever."""
+    shop = mill(serves=["validate"]).stocked()
+    orders = [shop.accept() for _ in range(3)]
+    with shop.database.transaction() as tx:
+        operations.cancel(tx, orders[0], "ada")
+    moved: list[list[int]] = []
+    move = record.orders.move
+    monkeypatch.setattr(
+        record.orders,
+        "move",
+        lambda tx, moves, actor: (
+            moved.append([m.order_id for m in moves]) or move(tx, moves, actor)
+        ),
+    )
+
+    shop.turn()
+
+    assert moved[0] == orders
+    assert [shop.status(order) for order in orders] == ["cancelled", "confirmed", "confirmed"]
 
 
 def test_a_declined_order_is_rejected_with_nothing_taken(mill: MakeMill) -> None:
