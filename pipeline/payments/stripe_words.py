@@ -174,14 +174,14 @@ def payment(
     refunds: list[stripe.Refund],
     disputes: list[stripe.Dispute],
 ) -> Payment:
-    order, currency = note(intent, "order"), intent.currency
+    currency = intent.currency
     reversals = [_refund(made, currency) for made in refunds]
     reversals += [_dispute(made) for made in disputes]
     redirect = getattr(intent.next_action, "redirect_to_url", None)
     return Payment(
         reference=intent.id,
         key=note(intent, "key"),
-        order_id=int(order) if order and order.isdecimal() else None,
+        order_id=_order_id(note(intent, "order")),
         status=_STATUS.get(intent.status, "failed"),
         amount=from_stripe(intent.amount, currency),
         currency=currency.upper(),
@@ -189,6 +189,11 @@ def payment(
         reversals=tuple(reversals),
         action_url=redirect.url if redirect is not None else None,
     )
+
+
+def _order_id(noted: str | None) -> int | None:
+    """What others write there may be anything; an id is of 18 digits at most, as databases have it."""
+    return int(noted) if noted and noted.isdecimal() and len(noted) <= 18 else None
 
 
 _STATUS: dict[str, Literal["requires_action", "authorized", "captured", "voided", "failed"]] = {

@@ -17,9 +17,11 @@ from typing import Any, get_args
 
 import httpx
 import pytest
+import stripe
 
 from pipeline.errors import GatewayAway
 from pipeline.payments import stripe as adapter
+from pipeline.payments import stripe_words as words
 from pipeline.payments.gateway import (
     Answer,
     BookEntry,
@@ -224,6 +226,33 @@ def test_failures_that_are_saved_under_every_key_stay_unknown(
     assert {type(answer) for answer in answers} == {Unknown}
     assert answers[-1] == Unknown("stripe repeats failures that it saved")
     assert server.listed("payment_intents") == []
+
+
+def test_after_a_while_no_other_key_is_tried_as_nobody_waits_so_long(
+    proxy: FaultyProxy, gateway: StripeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter, "RENEWED_WITHIN", 0.0)
+    call = authorize(asked_at=datetime.now(UTC) - LONG_AGO)
+    proxy.fault("saved_error")
+
+    answers = [make_sure(gateway, call) for _ in range(3)]
+
+    assert answers[-1] == Unknown("stripe repeats failures that it saved")
+    assert {seen.idempotency_key for seen in proxy.seen if seen.method == "POST"} == {KEY}
+
+
+@pytest.mark.parametrize("noted", ["9" * 19, "-1", "1e3", "number one", ""])
+def test_what_a_stranger_notes_as_his_order_is_none_of_ours(noted: str) -> None:
+    intent = stripe.PaymentIntent.construct_from(
+        {
+            "id": "pi_1", "amount": 100, "amount_received": 0, "currency": "eur",
+            "status": "requires_capture", "next_action": None,
+            "metadata": {"order": noted, "key": "theirs"},
+        },
+        STRIPE_KEY,
+    )  # fmt: skip
+
+    assert words.payment(intent, [], []).order_id is None
 
 
 def test_threads_that_race_on_a_key_charge_once(gateway: StripeGateway, server: Server) -> None:
