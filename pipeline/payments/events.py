@@ -8,6 +8,7 @@ are read too.
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from typing import Any
 from pipeline.errors import GatewayAway, UnknownGateway
 from pipeline.notifications import outbox
 from pipeline.operations import Announcements, hasten
-from pipeline.order import SETTLED
+from pipeline.order import SETTLED, Lane
 from pipeline.payments import late_money, tasks
 from pipeline.payments.account import Operation, fold, has_bounced, is_foreign
 from pipeline.payments.callers import Callers
@@ -33,9 +34,9 @@ from pipeline.storage.orders import Note
 log = logging.getLogger(__name__)
 
 PAGE = 500
-#: Events processed by one poll. A backlog is worked off before more is fetched, so that a flood
-#: of them takes a few seconds of every minute and not all.
-MOST = 20_000
+#: Seconds after which a poll begins no further page. A backlog is worked off before more is fetched,
+#: so that a flood of events takes half of every minute and not all.
+TIME_LIMIT = 30.0
 #: Lists are read again from so long before the last reading: what a gateway lists late is met.
 OVERLAP = timedelta(minutes=5)
 #: How far back the first reading of a gateway's list goes.
@@ -48,6 +49,16 @@ _KINDS = {
     ("dispute", "succeeded"): "dispute_lost",
     ("dispute", "failed"): "dispute_won",
 }
+
+
+@dataclass(slots=True)
+class _Backlog:
+    """How far a poll is with what is kept: how many were processed, the last that was looked at, and
+    whether that was the last there is."""
+
+    processed: int = 0
+    last: Kept | None = None
+    is_worked_off: bool = False
 
 
 class GatewayEvents:
@@ -75,24 +86,28 @@ class GatewayEvents:
         with self._database.transaction() as tx:
             gateway_events.keep(tx, gateway, [event])
             kept = gateway_events.one_unprocessed(tx, gateway, event.id)
-        self._process_apart(kept)
+        self._process_apart(kept, Lane.INTERACTIVE)
 
     def poll(self) -> dict[str, int]:
         """Read what gateways list, and process all that is kept; how many were processed, and how
         many of the gateways could not be read."""
-        (processed, last), away = self._work_off(MOST, None), 0
-        if processed < MOST:
+        by, backlog = time.monotonic() + TIME_LIMIT, _Backlog()
+        self._work_off(backlog, by)
+        away = 0
+        if backlog.is_worked_off:
             away = sum(not self._fetch(*named) for named in self._callers.gateways.items())
-            processed += self._work_off(MOST - processed, last)[0]
-        return {"processed": processed, "away": away}
+            self._work_off(backlog, by)
+        return {"processed": backlog.processed, "away": away}
 
-    def _work_off(self, most: int, after: Kept | None) -> tuple[int, Kept | None]:
-        """Process what is kept, from `after` on; how many were, and the last that was looked at."""
-        processed = 0
-        while processed < most and (kept := self._unprocessed(after)):
-            processed += self._process_apart(kept)
-            after = kept[-1]
-        return processed, after
+    def _work_off(self, backlog: _Backlog, by: float) -> None:
+        """Process what is kept, from where we are on: a page, and more while there is time."""
+        backlog.is_worked_off = False
+        while kept := self._unprocessed(backlog.last):
+            backlog.processed += self._process_apart(kept, Lane.BULK)
+            backlog.last = kept[-1]
+            if time.monotonic() > by:
+                return
+        backlog.is_worked_off = True
 
     def _fetch(self, name: str, gateway: Gateway) -> bool:
         """Keep what the gateway lists since it was last read; False if it can't be read."""
@@ -114,27 +129,27 @@ class GatewayEvents:
         with self._database.snapshot() as tx:
             return gateway_events.unprocessed(tx, PAGE, after)
 
-    def _process_apart(self, kept: Sequence[Kept]) -> int:
+    def _process_apart(self, kept: Sequence[Kept], lane: Lane) -> int:
         """Process them; a defect that shows on one must not keep the others."""
         try:
-            return self._process(kept) if kept else 0
+            return self._process(kept, lane) if kept else 0
         except Exception as error:
             if self._database.is_disconnect(error):
                 raise
             if len(kept) > 1:
-                return sum(self._process_apart([one]) for one in kept)
+                return sum(self._process_apart([one], lane) for one in kept)
             log.exception("event %s of %s can't be processed", kept[0].event_id, kept[0].gateway)
             return 0
 
-    def _process(self, kept: Sequence[Kept]) -> int:
+    def _process(self, kept: Sequence[Kept], lane: Lane) -> int:
         of_gateway: dict[str, list[Kept]] = defaultdict(list)
         for one in kept:
             of_gateway[one.gateway].append(one)
-        return sum(self._process_of(gateway, ones) for gateway, ones in of_gateway.items())
+        return sum(self._process_of(gateway, ones, lane) for gateway, ones in of_gateway.items())
 
-    def _process_of(self, gateway: str, kept: Sequence[Kept]) -> int:
+    def _process_of(self, gateway: str, kept: Sequence[Kept], lane: Lane) -> int:
         references = list(dict.fromkeys(one.reference for one in kept))
-        read = self._callers.each(partial(self._callers.read, gateway), references)
+        read = self._callers.each(partial(self._callers.read, gateway), references, lane)
         readings = {
             reference: payment
             for reference, payment in zip(references, read, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -683,7 +684,7 @@ def test_a_flood_is_worked_off_before_more_is_fetched(
     mill: MakeMill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop, order = bought(mill)
-    monkeypatch.setattr(payment_events, "MOST", 1)
+    monkeypatch.setattr(payment_events, "TIME_LIMIT", 0.0)
     monkeypatch.setattr(payment_events, "PAGE", 1)
     for event in events(shop):
         with shop.database.transaction() as tx:
@@ -694,6 +695,17 @@ def test_a_flood_is_worked_off_before_more_is_fetched(
 
     assert polled == [1, 1, 1, 0]
     assert status(shop, order) == "partially_refunded"
+
+
+def test_what_is_polled_for_keeps_no_shopper_waiting(mill: MakeMill) -> None:
+    shop, _ = bought(mill)
+    read, readers = console(shop).read, []
+    console(shop).read = lambda its: readers.append(threading.current_thread().name) or read(its)  # type: ignore[method-assign]
+
+    tell(shop, events(shop)[0])
+    shop.gateway_events.poll()
+
+    assert ["bulk" in name for name in readers] == [False, True]
 
 
 def test_what_was_polled_is_not_processed_again(mill: MakeMill) -> None:
