@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
 
-from pipeline.audit import book
 from pipeline.audit.rule import Checked, Finding, Rule
 from pipeline.audit.rules import RULES
 from pipeline.payments.gateway import Gateway
 from pipeline.payments.gateway_list import keeps_list
-from pipeline.storage import clock
+from pipeline.storage import clock, gateway_book
 from pipeline.storage.database import Database
 
 #: What happens at a gateway without us is met by reading its events, once a minute.
@@ -49,14 +48,14 @@ def audit(
     scope = {
         "gateways": sorted(kept),
         "book_read_at": now,
-        "news_since": book.micros(now - NEWS),
+        "news_since": gateway_book.micros(now - NEWS),
     }
     with ExitStack() as stack:
-        # The books first, the snapshot after them: book.py says why.
+        # The books first, the snapshot after them: gateway_book.py says why.
         books = [
-            stack.enter_context(book.spooled(name, gateway.book()))
+            stack.enter_context(gateway_book.spooled(name, gateway.book()))
             for name, gateway in kept.items()
         ]
         tx = stack.enter_context(database.snapshot())
-        book.load(tx, chain.from_iterable(books))
+        gateway_book.load(tx, chain.from_iterable(books))
         return Report(tuple(rule.check(tx, scope) for rule in rules))

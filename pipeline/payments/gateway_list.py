@@ -5,7 +5,7 @@
 - An operation asked for before the window and answered within it stands on the list where it was
   done: should one of ours be missing, the list is read on back to when the first operation of its
   order was asked for, as nothing can have been done before.
-- The list is read before our rows are (pipeline.audit.book says why that is right).
+- The list is read before our rows are (pipeline.storage.gateway_book says why that is right).
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from pipeline.payments.gateway import (
 #: into step with the rate instead of postponing whole batches once a second.
 PATIENCE = 2.0
 
-State = Literal["closed", "open", "half_open"]
+State = Literal["closed", "open"]
 T = TypeVar("T")
 
 
@@ -51,13 +51,10 @@ class Breaker:
         self._lock = threading.Lock()
         self._failures = 0
         self._asks_again_at: float | None = None  # None: closed
-        self._probing = False
 
     @property
     def state(self) -> State:
-        if self._asks_again_at is None:
-            return "closed"
-        return "half_open" if self._probing else "open"
+        return "closed" if self._asks_again_at is None else "open"
 
     def refuse(self) -> float | None:
         """None: go ahead, and report; else the seconds after which to ask again."""
@@ -72,7 +69,6 @@ class Breaker:
             # The caller is the probe. Who comes after it waits; a probe that never reports, as
             # its process hangs or the adapter is defective, is followed by another.
             self._asks_again_at = now + self._rest
-            self._probing = True
             return None
 
     def report(self, *, well: bool) -> None:
@@ -80,7 +76,6 @@ class Breaker:
         if well and not self._failures and self._asks_again_at is None:
             return
         with self._lock:
-            self._probing = False
             if well:
                 self._failures, self._asks_again_at = 0, None
                 return
@@ -105,7 +100,7 @@ class GuardedGateway:
 
     @property
     def state(self) -> State:
-        """Of the breaker: `closed` lets calls through, `open` doesn't, `half_open` lets one."""
+        """Of the breaker: `closed` lets calls through, `open` only a probe now and then."""
         return self._breaker.state
 
     def perform(self, call: Call) -> Answer:

@@ -102,11 +102,15 @@ class UndoPay(PaymentStep):
         ids = [order.id for order in batch]
         orders.lock_all(tx, ids)
         before = payments.read(tx, ids)
-        learned = [row for f in findings for row in _learned(f, before[f.task.order.id])]
-        payments.add(tx, learned)
-        tasks.conclude(tx, learned)
-        after = payments.read(tx, ids)
-        outcomes = [self._decide(f, fold(after[f.task.order.id])) for f in findings]
+        written = [before[f.task.order.id] for f in findings]
+        learned = [_learned(f, known) for f, known in zip(findings, written, strict=True)]
+        news = [row for rows in learned for row in rows]
+        payments.add(tx, news)
+        tasks.conclude(tx, news)
+        outcomes = [
+            self._decide(finding, fold([*known, *rows]))
+            for finding, known, rows in zip(findings, written, learned, strict=True)
+        ]
         held = [o for o, said in zip(batch, outcomes, strict=True) if isinstance(said, Hold)]
         outbox.page(tx, [order.id for order in held], outbox.UNDO_FAILED)
         return outcomes

@@ -2,6 +2,18 @@
 
 Read page by page into a file with no transaction open, and from there into a temporary table of
 the transaction that asks: a list may be longer than memory, and a gateway slow.
+
+Why rules may compare the gateway's own list with ours on a live system, where orders are paid
+meanwhile. The list is read *before* the audit's snapshot is opened; and an operation is committed
+as `requested`, then done by the gateway, then committed as `succeeded`.
+
+- A line of the book was done before the snapshot, so the snapshot holds at least its request: what
+  it doesn't hold is not ours. If it is `requested` still, its order must be where someone will ask.
+- A `succeeded` row may be younger than the book. One that was written before the reading began
+  (`book_read_at`, the database's clock) was done before, so the reading met it. Only those are
+  asked for; the next audit asks for the others.
+- What others do at the gateway (refund, dispute, pay late) is in its book before its events have
+  been read. Such lines have a few minutes (`news_since`).
 """
 
 from __future__ import annotations
@@ -20,6 +32,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    and_,
     bindparam,
     exists,
     insert,
@@ -56,6 +69,13 @@ book = Table(
     prefixes=["TEMPORARY"],
     postgresql_with={"fillfactor": 45},  # room to write the orders in place
 )
+
+
+def at(name: str) -> ColumnElement[datetime]:
+    """A moment that is bound."""
+    return bindparam(name, type_=UtcDateTime())
+
+
 _told = [column for column in book.c if column.key != "order_id"]
 _INSERT = insert(book).from_select(_told, select(*rows(*_told).c))
 # Here and once: operations have no index by key alone, and SQLite plans a join without one badly.
@@ -70,7 +90,7 @@ _FIND_ORDERS = (
     )
     .values(order_id=ops.c.order_id)
 )
-_FIND_RECENT = _FIND_ORDERS.where(ops.c.at >= bindparam("asked_since", type_=UtcDateTime()))
+_FIND_RECENT = _FIND_ORDERS.where(ops.c.at >= at("asked_since"))
 _IS_ANY_LEFT = select(exists(select(book.c.key).where(book.c.order_id.is_(None))))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -102,6 +122,15 @@ def _moment_sqlite(element: MomentOf, compiler: SQLCompiler, **kw: Any) -> str:
     # As SQLAlchemy writes times; exactly, as windows begin and end with what was found before.
     whole = f"strftime('%Y-%m-%d %H:%M:%S', {at} / 1000000, 'unixepoch')"
     return f"({whole} || printf('.%06d', {at} % 1000000))"
+
+
+#: Of a window [`since`, `until`), bound as `scope` of storage.reconciliation has it: what the
+#: gateway lists in it, or lists without a time; and what we knew of in it.
+is_listed_in_window = or_(
+    book.c.at.is_(None),
+    and_(book.c.at >= bindparam("since_micros"), book.c.at < bindparam("until_micros")),
+)
+is_known_in_window = and_(ops.c.at >= at("since"), ops.c.at < at("until"))
 
 
 @contextmanager

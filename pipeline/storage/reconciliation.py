@@ -20,16 +20,21 @@ from sqlalchemy import (
     func,
     literal,
     null,
-    or_,
     select,
     union_all,
     update,
 )
 
 from pipeline.storage.database import Tx
-from pipeline.storage.gateway_book import MomentOf, book, micros
+from pipeline.storage.gateway_book import (
+    MomentOf,
+    at,
+    book,
+    is_known_in_window,
+    is_listed_in_window,
+    micros,
+)
 from pipeline.storage.payments import bounced
-from pipeline.storage.sql import UtcDateTime
 from pipeline.storage.tables import payment_differences as differences
 from pipeline.storage.tables import payment_operations as ops
 from pipeline.storage.upsert import insert_into
@@ -49,14 +54,6 @@ def scope(gateway: str, since: datetime, until: datetime, read_at: datetime) -> 
     }
 
 
-def _at(name: str) -> ColumnElement[datetime]:
-    return bindparam(name, type_=UtcDateTime())
-
-
-_is_in_window = or_(
-    book.c.at.is_(None),
-    and_(book.c.at >= bindparam("since_micros"), book.c.at < bindparam("until_micros")),
-)
 #: Each key that the gateway lists in the window, once.
 _lines = (
     select(
@@ -65,12 +62,12 @@ _lines = (
         func.min(book.c.kind).label("kind"),
         func.min(book.c.amount).label("amount"),
         func.min(book.c.currency).label("currency"),
-        func.max(case((_is_in_window, book.c.at), else_=None)).label("at"),
+        func.max(case((is_listed_in_window, book.c.at), else_=None)).label("at"),
         func.count().label("times"),
     )
     .where(book.c.gateway == bindparam("of_gateway"))
     .group_by(book.c.key)
-    .having(func.max(case((_is_in_window, 1), else_=0)) == 1)
+    .having(func.max(case((is_listed_in_window, 1), else_=0)) == 1)
     .subquery("lines")
 )
 _requested, _waiting = ops.alias("requested"), ops.alias("waiting")
@@ -110,7 +107,7 @@ _their_differences = (
         _kind_of_line.label("kind"),
         _lines.c.order_id,
         _lines.c.key,
-        func.coalesce(MomentOf(_lines.c.at), _at("read_at")).label("at"),
+        func.coalesce(MomentOf(_lines.c.at), at("read_at")).label("at"),
         _ours("kind"),
         _ours("state"),
         _ours("amount"),
@@ -131,8 +128,7 @@ _is_ours = and_(
     ops.c.gateway == bindparam("of_gateway"),
     ops.c.state == "succeeded",
     ~bounced(ops),
-    ops.c.at >= _at("since"),
-    ops.c.at < _at("until"),
+    is_known_in_window,
 )
 _is_not_listed = ~select(book.c.key).where(
     book.c.key == ops.c.key, book.c.gateway == ops.c.gateway
@@ -204,11 +200,11 @@ _CLEAR = (
     update(differences)
     .where(
         _is_open,
-        differences.c.at >= _at("since"),
-        differences.c.at < _at("until"),
-        differences.c.seen_at < _at("read_at"),
+        differences.c.at >= at("since"),
+        differences.c.at < at("until"),
+        differences.c.seen_at < at("read_at"),
     )
-    .values(cleared_at=_at("read_at"))
+    .values(cleared_at=at("read_at"))
 )
 
 
@@ -218,7 +214,7 @@ def keep(tx: Tx, within: Mapping[str, Any]) -> int:
     insert = insert_into(tx, differences).from_select(
         [*_FIELDS, "found_at", "seen_at"],
         # WHERE true: SQLite needs it to tell ON CONFLICT from a join's ON.
-        select(_found, _at("read_at"), _at("read_at")).where(literal(True)),
+        select(_found, at("read_at"), at("read_at")).where(literal(True)),
     )
     again = {n: insert.excluded[n] for n in (*_FIELDS, "seen_at") if n not in _KEY}
     tx.execute(
@@ -235,7 +231,7 @@ def keep(tx: Tx, within: Mapping[str, Any]) -> int:
 _KEY = ["gateway", "key", "kind"]
 _SEEN = (
     select(differences)
-    .where(_is_open, differences.c.seen_at >= _at("read_at"))
+    .where(_is_open, differences.c.seen_at >= at("read_at"))
     .order_by(differences.c.at, differences.c.id)
 )
 
@@ -249,9 +245,9 @@ _TALLY = (
     select(
         differences.c.kind,
         func.count().label("differences"),
-        func.sum(case((differences.c.found_at == _at("read_at"), 1), else_=0)).label("new"),
+        func.sum(case((differences.c.found_at == at("read_at"), 1), else_=0)).label("new"),
     )
-    .where(_is_open, differences.c.seen_at >= _at("read_at"))
+    .where(_is_open, differences.c.seen_at >= at("read_at"))
     .group_by(differences.c.kind)
     .order_by(differences.c.kind)
 )

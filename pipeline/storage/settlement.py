@@ -5,17 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, not_, or_, select
 
 from pipeline.payments.gateway import capture_key, void_key
 from pipeline.storage.database import Tx
-from pipeline.storage.gateway_book import book
+from pipeline.storage.gateway_book import at, book, is_known_in_window, is_listed_in_window
 from pipeline.storage.payments import bounced
-from pipeline.storage.sql import UtcDateTime
 from pipeline.storage.tables import payment_operations as ops
 
 #: The kinds of operations that move money, or move it back.
@@ -53,18 +51,10 @@ class Sums:
         return chain(self.ours, self.standing, self.theirs)
 
 
-def _at(name: str) -> ColumnElement[datetime]:
-    return bindparam(name, type_=UtcDateTime())
-
-
 _by_kind = (ops.c.gateway, ops.c.currency, ops.c.kind)
 _number, _sum = func.count().label("number"), func.sum(ops.c.amount).label("amount")
 _is_done = and_(ops.c.state == "succeeded", ops.c.kind.in_(MOVES), not_(bounced(ops)))
-_OURS = (
-    select(*_by_kind, _number, _sum)
-    .where(_is_done, ops.c.at >= _at("since"), ops.c.at < _at("until"))
-    .group_by(*_by_kind)
-)
+_OURS = select(*_by_kind, _number, _sum).where(_is_done, is_known_in_window).group_by(*_by_kind)
 
 _then = ops.alias("then")
 
@@ -76,7 +66,7 @@ def _has_then(key: Any, *states: str) -> ColumnElement[bool]:
             _then.c.order_id == ops.c.order_id,
             _then.c.key == key,
             _then.c.state.in_(states),
-            _then.c.at < _at("until"),
+            _then.c.at < at("until"),
         )
     )
 
@@ -94,14 +84,10 @@ _is_disputed = and_(
 )
 _OPEN = (
     select(*_by_kind, _number, _sum)
-    .where(ops.c.at < _at("until"), or_(_stands, _is_disputed))
+    .where(ops.c.at < at("until"), or_(_stands, _is_disputed))
     .group_by(*_by_kind)
 )
 
-_is_listed_in_window = or_(
-    book.c.at.is_(None),
-    and_(book.c.at >= bindparam("since_micros"), book.c.at < bindparam("until_micros")),
-)
 _theirs_by_kind = (book.c.gateway, book.c.currency, book.c.kind)
 _THEIRS = (
     select(
@@ -109,23 +95,23 @@ _THEIRS = (
         func.count().label("number"),
         func.sum(book.c.amount).label("amount"),
     )
-    .where(_is_listed_in_window, book.c.kind.in_(MOVES))
+    .where(is_listed_in_window, book.c.kind.in_(MOVES))
     .group_by(*_theirs_by_kind)
 )
 
 # At the edges: what we and the gateway both know of, each in another window.
-_is_ours_in_window = and_(_is_done, ops.c.at >= _at("since"), ops.c.at < _at("until"))
+_is_ours_in_window = and_(_is_done, is_known_in_window)
 _ELSEWHERE_THERE = (
     select(*_by_kind, _number, _sum)
     .join(book, and_(book.c.key == ops.c.key, book.c.gateway == ops.c.gateway))
-    .where(_is_ours_in_window, not_(_is_listed_in_window))
+    .where(_is_ours_in_window, not_(is_listed_in_window))
     .group_by(*_by_kind)
 )
 _its = and_(ops.c.order_id == book.c.order_id, ops.c.key == book.c.key, _is_ours_in_window)
 _ELSEWHERE_HERE = (
     select(*_theirs_by_kind, func.count().label("number"), func.sum(book.c.amount).label("amount"))
     .where(
-        _is_listed_in_window,
+        is_listed_in_window,
         book.c.kind.in_(MOVES),
         book.c.order_id.is_not(None),
         not_(exists(select(ops.c.key).where(_its))),
@@ -134,7 +120,7 @@ _ELSEWHERE_HERE = (
 )
 _FEES = (
     select(book.c.gateway, book.c.currency, func.sum(book.c.fee).label("fees"))
-    .where(_is_listed_in_window, book.c.fee.is_not(None))
+    .where(is_listed_in_window, book.c.fee.is_not(None))
     .group_by(book.c.gateway, book.c.currency)
 )
 

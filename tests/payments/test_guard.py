@@ -164,7 +164,7 @@ def test_one_probe_is_let_through_and_the_others_wait_for_it(
 
     assert probe.result() == DONE
     assert {type(other) for other in others} == {Unavailable}
-    assert (state, gateway.asked, rested.state) == ("half_open", 1, "closed")
+    assert (state, gateway.asked, rested.state) == ("open", 1, "closed")
 
 
 def test_a_probe_that_is_never_heard_of_again_is_followed_by_another(

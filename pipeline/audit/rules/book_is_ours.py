@@ -4,10 +4,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, exists, func, or_, select
 
-from pipeline.audit.book import book
 from pipeline.audit.parts import count
 from pipeline.audit.rule import Rule
 from pipeline.order import Status
+from pipeline.storage.gateway_book import book
 from pipeline.storage.tables import orders, payment_tasks
 from pipeline.storage.tables import payment_operations as ops
 

@@ -2,9 +2,9 @@
 
 from sqlalchemy import func, select
 
-from pipeline.audit.book import book
 from pipeline.audit.parts import count
 from pipeline.audit.rule import Rule
+from pipeline.storage.gateway_book import book
 
 RULE = Rule(
     name="one_capture_in_the_book",

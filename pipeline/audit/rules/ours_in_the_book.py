@@ -2,13 +2,13 @@
 
 from sqlalchemy import and_, bindparam, case, or_, select
 
-from pipeline.audit.book import book
 from pipeline.audit.parts import count
 from pipeline.audit.rule import Rule
+from pipeline.storage.gateway_book import book
 from pipeline.storage.payments import bounced
 from pipeline.storage.tables import payment_operations as ops
 
-# Younger ones the book may have been read too early for: see book.py.
+# Younger ones the book may have been read too early for: see gateway_book.py.
 _is_asked_for = and_(
     ops.c.state == "succeeded",
     ~bounced(ops),
