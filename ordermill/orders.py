@@ -8,43 +8,56 @@ import typer
 
 from ordermill.after_sale import OrderId, capture, refund
 from ordermill.explanation import explain, named
+from ordermill.held import cancel, requeue
 from ordermill.output import AsJson, console, show, show_json
-from ordermill.session import actor, application
-from pipeline import operations
+from ordermill.selecting import (
+    Email,
+    ExternalId,
+    FromSource,
+    OlderThan,
+    Reason,
+    Sku,
+    Stage,
+    seconds,
+)
+from ordermill.session import application
 from pipeline.money import to_text
 from pipeline.order import Status
 from pipeline.storage import views
+from pipeline.storage.selection import Selection
 
 orders = typer.Typer(help="Look at orders, and put right what is stuck.", no_args_is_help=True)
 orders.command("refund")(refund)
 orders.command("capture")(capture)
+orders.command("cancel")(cancel)
+orders.command("requeue")(requeue)
 
 
 @orders.command("ls")
 def ls(
     status: Annotated[Status | None, typer.Option(help="Only orders with this status.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Only orders with this reason.")] = None,
-    source: Annotated[str | None, typer.Option(help="Only orders of this source.")] = None,
-    external_id: Annotated[
-        str | None, typer.Option(help="Only the order the upstream system calls so.")
-    ] = None,
+    reason: Reason = None,
+    stage: Stage = None,
+    source: FromSource = None,
+    external_id: ExternalId = None,
+    older_than: OlderThan = None,
+    sku: Sku = None,
+    email: Email = None,
     before: Annotated[
         int | None, typer.Option(help="Continue an earlier page: only ids below.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     json: AsJson = False,
 ) -> None:
-    """List orders, newest first."""
+    """List orders, newest first.
+
+    The ids are walked down until the page is full, so what is rare takes time among millions.
+    """
+    selection = Selection(
+        status, reason, stage, source, external_id, seconds(older_than), sku, email
+    )
     with application() as app, app.database.snapshot() as tx:
-        found = views.page(
-            tx,
-            status=status,
-            reason=reason,
-            source=source,
-            external_id=external_id,
-            before=before,
-            most=limit,
-        )
+        found = views.page(tx, selection, before=before, most=limit)
     show([_amounts(row) for row in found], json, empty="No order matches.")
 
 
@@ -79,28 +92,6 @@ def show_one(
         if rows:
             console.print(f"\n[bold]{title}[/bold]")
             show(rows, False, empty="")
-
-
-@orders.command("cancel")
-def cancel(order_id: OrderId) -> None:
-    """Cancel an order wherever it is. What was done for it is undone: refund, units given back."""
-    with application() as app:
-        with app.database.transaction() as tx:
-            announcements = operations.cancel(tx, order_id, actor())
-        app.engine.announce(announcements)
-    console.print(f"Order {order_id} is being cancelled; `ordermill orders show {order_id}` tells.")
-
-
-@orders.command("requeue")
-def requeue(
-    order_ids: Annotated[list[int], typer.Argument(help="Orders that are on hold.")],
-) -> None:
-    """Put orders on hold back to work, where they were held. All of them or, on an error, none."""
-    with application() as app:
-        with app.database.transaction() as tx:
-            announcements = operations.requeue(tx, order_ids, actor())
-        app.engine.announce(announcements)
-    console.print(f"{len(set(order_ids))} put back to work.")
 
 
 def _amounts(row: dict[str, Any]) -> dict[str, Any]:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.cards import holds_card_number
 from pipeline.chain import CHAINS, UNDO
 from pipeline.engine.record import cancelled
-from pipeline.errors import InvalidInput, NotAllowedNow
+from pipeline.errors import InvalidInput, NotAllowedNow, UnknownOrder
+from pipeline.intake.accept import DISPATCH_SIZE
 from pipeline.money import to_text
-from pipeline.order import Order, Status
+from pipeline.order import OVER, Order, Status
 from pipeline.payments import late_money, refunds, tasks
 from pipeline.payments.account import OBSERVED, Account, Operation, fold, follow_up, latest_of
 from pipeline.payments.gateway import capture_key
@@ -40,24 +41,55 @@ def cancel(tx: Tx, order_id: int, actor: str) -> Announcements:
         return []
     if status is Status.REJECTED:
         raise NotAllowedNow(order_id, status, "cancelled")
-    first = orders.request_cancel(tx, order_id, "cancelled", actor)
+    first = orders.request_cancel(tx, [order_id], "cancelled", actor)
     if status in (Status.ON_HOLD, Status.CONFIRMED):
-        return _begin_undo(tx, _load(tx, order_id), actor)
+        return _dispatch(tx, _begin_undo(tx, [order_id], actor))
     return hasten(tx, [order_id]) if first else []
 
 
-def _load(tx: Tx, order_id: int) -> Order:
-    return orders.load(tx, [order_id])[0].order
+@dataclass(frozen=True, slots=True)
+class Going:
+    """An order that was moved, and goes on at a step in its lane."""
+
+    order_id: int
+    step: str
+    lane: int
 
 
-def _begin_undo(tx: Tx, order: Order, actor: str) -> Announcements:
-    """Nobody works on it: send it to its undo ourselves."""
-    move = cancelled(order, order.stage or None).move
-    orders.move(tx, [move], actor)
-    if move.stage is None:
-        return []
-    new = NewDispatch(move.stage, order.lane.rank, (order.id,))
-    return [(move.stage, dispatches.add(tx, [new])[0])]
+def _begin_undo(tx: Tx, order_ids: Collection[int], actor: str) -> list[Going]:
+    """Nobody works on them: send them to their undo ourselves."""
+    loaded = [each.order for each in orders.load(tx, order_ids)]
+    moves = {order.id: cancelled(order, order.stage or None).move for order in loaded}
+    won = orders.move(tx, list(moves.values()), actor)
+    return [
+        Going(order.id, step, order.lane.rank)
+        for order in loaded
+        if order.id in won and (step := moves[order.id].stage) is not None
+    ]
+
+
+def cancel_held(tx: Tx, held: Mapping[int, Any], actor: str) -> list[Going]:
+    """Cancel orders on hold, given as rows by id that this transaction has locked; those that have
+    something to be undone are to be dispatched."""
+    orders.request_cancel(tx, held, "cancelled", actor)
+    return _begin_undo(tx, held, actor)
+
+
+def due(going: Sequence[Going], delay: float = 0.0) -> list[NewDispatch]:
+    """The fullest dispatches that take these orders on, due in `delay` seconds."""
+    queues: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for each in going:
+        queues[(each.step, each.lane)].append(each.order_id)
+    return [
+        NewDispatch(step, lane, tuple(ids[start : start + DISPATCH_SIZE]), delay)
+        for (step, lane), ids in queues.items()
+        for start in range(0, len(ids), DISPATCH_SIZE)
+    ]
+
+
+def _dispatch(tx: Tx, going: Sequence[Going]) -> Announcements:
+    new = due(going)
+    return [(d.step, i) for d, i in zip(new, dispatches.add(tx, new), strict=True)]
 
 
 def hasten(tx: Tx, order_ids: Collection[int]) -> Announcements:
@@ -85,24 +117,31 @@ def requeue(tx: Tx, order_ids: Sequence[int], actor: str) -> Announcements:
     All or none: UnknownOrder or NotAllowedNow names the first that can't be. Announce what is
     returned after the commit.
     """
-    rows = {i: orders.lock(tx, i) for i in sorted(set(order_ids))}
+    wanted = set(order_ids)
+    rows = orders.lock_all(tx, wanted)
+    if unknown := wanted - rows.keys():
+        raise UnknownOrder(min(unknown))
     for order_id, row in rows.items():
         if row.status != Status.ON_HOLD:
             raise NotAllowedNow(order_id, row.status, "requeued")
-    orders.move(tx, [_resumed(order_id, row) for order_id, row in rows.items()], actor)
-    due: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for order_id, row in rows.items():
-        due[(row.stage, row.lane)].append(order_id)
-    made = dispatches.add(tx, [NewDispatch(*key, tuple(ids)) for key, ids in due.items()])
-    return [(step, i) for (step, _), i in zip(due, made, strict=True)]
+    return _dispatch(tx, requeue_held(tx, rows, actor))
 
 
-def _resumed(order_id: int, row: Any) -> Move:
-    """Pure: back to where it was held; one that is being undone keeps why."""
+def requeue_held(tx: Tx, held: Mapping[int, Any], actor: str) -> list[Going]:
+    """Put orders on hold, given as rows by id that this transaction has locked, back to work; they
+    are to be dispatched."""
+    undoing = [i for i, row in held.items() if row.stage.startswith(UNDO)]
+    causes = orders.causes(tx, undoing) if undoing else {}
+    moves = [_resumed(i, row, causes.get(i)) for i, row in held.items()]
+    won = orders.move(tx, moves, actor)
+    return [Going(i, row.stage, row.lane) for i, row in held.items() if i in won]
+
+
+def _resumed(order_id: int, row: Any, cause: str | None) -> Move:
+    """Pure: back to where it was held; one that is being undone tells its `cause`, not the hold's."""
     undoing = row.stage.startswith(UNDO)
     target = Status.CANCELLING if undoing else CHAINS[row.chain].link(row.stage).source
-    cause = "cancelled" if row.cancel_requested_at else row.reason
-    reason = cause if undoing else None
+    reason = (cause or row.reason) if undoing else None
     return Move(order_id, Status.ON_HOLD, target, row.stage, "requeued", reason, approve=True)
 
 

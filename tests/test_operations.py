@@ -397,6 +397,26 @@ def test_a_cancelled_order_says_why_even_if_its_refund_was_refused_at_first(
     assert (shop.status(order), shop.row(order).reason) == ("cancelled", "cancelled")
 
 
+@in_both_chains
+def test_a_failed_order_says_why_it_failed_even_if_its_undo_was_refused_at_first(
+    mill: MakeMill, chain: str
+) -> None:
+    gateway = Gateway()
+    gateway.refuses |= {"capture": Declined("card_declined"), "void": Declined("not_now")}
+    shop = mill(gateway=gateway, policy=Policy(chain=chain)).stocked()
+    order = shop.accept()
+    shop.turn()
+    assert (shop.status(order), shop.row(order).reason) == ("on_hold", "undo_failed")
+    del gateway.refuses["void"]
+
+    requeue(shop, order)
+    assert (shop.status(order), shop.row(order).reason) == ("cancelling", "declined")
+    shop.turn()
+
+    assert_cancelled_with_nothing_held(shop, order)
+    assert shop.row(order).reason == "declined"
+
+
 def test_a_refund_whose_answer_was_lost_is_not_made_twice(mill: MakeMill) -> None:
     gateway = Gateway()
     shop = mill(gateway=gateway).stocked()

@@ -228,7 +228,7 @@ def move(shop: Mill, *moves: Move) -> set[int]:
 
 def request_cancel(shop: Mill, order: int) -> None:
     with shop.database.transaction() as tx:
-        assert orders.request_cancel(tx, order, "cancelled", "ada")
+        assert orders.request_cancel(tx, [order], "cancelled", "ada")
 
 
 def test_a_move_is_written_with_its_event(mill: MakeMill) -> None:
@@ -312,9 +312,9 @@ def test_cancellation_is_asked_for_once(mill: MakeMill) -> None:
     request_cancel(shop, order)
 
     with shop.database.transaction() as tx:
-        again = orders.request_cancel(tx, order, "cancelled", "bob")
+        again = orders.request_cancel(tx, [order], "cancelled", "bob")
 
-    assert not again
+    assert again == set()
     assert shop.timeline(order) == ["received", "cancel_requested"]
 
 

@@ -175,21 +175,34 @@ def _append(tx: Tx, moves: Sequence[Move], versions: dict[int, int], actor: str)
 
 _REQUEST_CANCEL = (
     update(orders)
-    .where(orders.c.id == bindparam("order_id"), orders.c.cancel_requested_at.is_(None))
+    .where(orders.c.id.in_(ids()), orders.c.cancel_requested_at.is_(None))
     .values(cancel_requested_at=now(), version=orders.c.version + 1)
     .returning(orders.c.id, orders.c.version, orders.c.status, orders.c.stage)
 )
 
 
-def request_cancel(tx: Tx, order_id: int, reason: str, actor: str) -> bool:
-    """Raise the flag that every claim and every record looks at; False if it was up already."""
-    row = tx.execute(_REQUEST_CANCEL, {"order_id": order_id}).one_or_none()
-    if row is None:
-        return False
-    status = Status(row.status)
-    note = Move(order_id, status, status, row.stage, "cancel_requested", reason)
-    _append(tx, [note], {order_id: row.version}, actor)
-    return True
+def request_cancel(tx: Tx, order_ids: Iterable[int], reason: str, actor: str) -> set[int]:
+    """Raise the flag that every claim and every record looks at; the ids where it was not up yet."""
+    raised = {r.id: r for r in tx.execute(_REQUEST_CANCEL, {"ids": pack(order_ids)})}
+    notes = [
+        Move(i, Status(r.status), Status(r.status), r.stage, "cancel_requested", reason)
+        for i, r in raised.items()
+    ]
+    _append(tx, notes, {i: r.version for i, r in raised.items()}, actor)
+    return set(raised)
+
+
+_CAUSES = (
+    select(events.c.order_id, events.c.reason)
+    .where(events.c.order_id.in_(ids()), events.c.kind.in_(["rejected", "cancelled"]))
+    .order_by(events.c.order_id, events.c.seq)
+)
+
+
+def causes(tx: Tx, order_ids: Iterable[int]) -> dict[int, str]:
+    """Why these orders are being undone: what the event says that ended each, the latest if one
+    was reinstated since. What holds up the undo has a reason of its own, on the row."""
+    return {r.order_id: r.reason for r in tx.execute(_CAUSES, {"ids": pack(order_ids)})}
 
 
 _LOCK = select(orders).where(orders.c.id == bindparam("order_id")).with_for_update()

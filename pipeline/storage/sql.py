@@ -127,6 +127,29 @@ def _json_members_sqlite(element: json_members, compiler: SQLCompiler, **kw: Any
     return f"json_each({value}, {path})"
 
 
+class json_text(FunctionElement[str]):  # noqa: N801 - reads as the SQL function it is
+    """What stands under `path` in a JSON object, as text; null if there is no such thing."""
+
+    inherit_cache = True
+    type = String()
+
+    def __init__(self, value: ColumnElement[Any], *path: str) -> None:
+        postgres, sqlite = f"'{{{','.join(path)}}}'", f"'$.{'.'.join(path)}'"
+        super().__init__(value, literal_column(postgres), literal_column(sqlite))
+
+
+@compiles(json_text, "postgresql")
+def _json_text_postgres(element: json_text, compiler: SQLCompiler, **kw: Any) -> str:
+    value, path, _ = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"(CAST({value} AS jsonb) #>> {path})"
+
+
+@compiles(json_text, "sqlite")
+def _json_text_sqlite(element: json_text, compiler: SQLCompiler, **kw: Any) -> str:
+    value, _, path = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"json_extract({value}, {path})"
+
+
 class _field(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function it is
     """`value ->> position`, cast to the column's type."""
 

@@ -12,6 +12,7 @@ from pipeline.errors import UnknownOrder
 from pipeline.payments.account import fold
 from pipeline.storage import payments
 from pipeline.storage.database import Tx
+from pipeline.storage.selection import Selection, where
 from pipeline.storage.tables import (
     events,
     notifications,
@@ -23,6 +24,8 @@ from pipeline.storage.tables import (
     reservations,
     sources,
 )
+
+EVERYTHING = Selection()
 
 _ORDERS = (
     select(
@@ -43,25 +46,10 @@ _ORDERS = (
 
 
 def page(
-    tx: Tx,
-    *,
-    status: str | None = None,
-    reason: str | None = None,
-    source: str | None = None,
-    external_id: str | None = None,
-    before: int | None = None,
-    most: int = 50,
+    tx: Tx, selection: Selection = EVERYTHING, *, before: int | None = None, most: int = 50
 ) -> list[dict[str, Any]]:
     """Orders that match, newest first; `before` an id continues an earlier page."""
-    query = _ORDERS.limit(most)
-    for column, value in (
-        (orders.c.status, status),
-        (orders.c.reason, reason),
-        (sources.c.name, source),
-        (orders.c.external_id, external_id),
-    ):
-        if value is not None:
-            query = query.where(column == value)
+    query = _ORDERS.where(where(selection)).limit(most)
     if before is not None:
         query = query.where(orders.c.id < before)
     return [_plain(r._mapping) for r in tx.execute(query)]

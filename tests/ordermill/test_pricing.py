@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from ordermill import output
-from ordermill.main import main
 from pipeline.intake.files.rules import InvalidRules, read_rules, write_rules
 from pipeline.pricing.rules import Rules
 
@@ -33,25 +29,6 @@ promotions:
 coupons:
   - {code: ten, promotions: [ten]}
 """
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in a home of its own; its exit code, and what it printed."""
-    for name in [name for name in os.environ if name.startswith("ORDERMILL_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("ORDERMILL_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(output.console, "width", 250)
-
-    def run_it(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["ordermill", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return int(ended.value.code or 0), "".join(capsys.readouterr())
-
-    assert run_it("db", "upgrade")[0] == 0
-    return run_it
 
 
 @pytest.fixture

@@ -1,0 +1,154 @@
+"""ordermill orders requeue, cancel: orders by id, or all on hold that a filter finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ordermill.output import console, errors, show
+from ordermill.selecting import (
+    Email,
+    ExternalId,
+    FromSource,
+    OlderThan,
+    Reason,
+    Sku,
+    Stage,
+    seconds,
+)
+from ordermill.session import actor, application
+from pipeline import bulk, operations
+from pipeline.errors import InvalidInput
+from pipeline.storage.selection import Found, Selection, find
+
+All = Annotated[bool, typer.Option("--all", help="All orders on hold.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show how many, and a few.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
+Rate = Annotated[
+    float | None,
+    typer.Option(metavar="N", help="No more than N orders a second become due; default all."),
+]
+
+
+def requeue(
+    order_ids: Annotated[list[int] | None, typer.Argument(help="Orders that are on hold.")] = None,
+    reason: Reason = None,
+    stage: Stage = None,
+    source: FromSource = None,
+    external_id: ExternalId = None,
+    older_than: OlderThan = None,
+    sku: Sku = None,
+    email: Email = None,
+    everything: All = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    rate: Rate = None,
+) -> None:
+    """Put orders on hold back to work, where they were held; hold rules no longer apply to them.
+
+    By id: all of them or, on an error, none. By filter: all on hold that match, in transactions of
+    at most 1,000; what somebody else changes meanwhile is left alone, and counted.
+    """
+    selection = Selection(None, reason, stage, source, external_id, seconds(older_than), sku, email)
+    if not _by_filter(bool(order_ids), selection, everything, dry_run or yes or rate is not None):
+        with application() as app:
+            with app.database.transaction() as tx:
+                announcements = operations.requeue(tx, order_ids or [], actor())
+            app.engine.announce(announcements)
+        console.print(f"{len(set(order_ids or []))} put back to work.")
+        return
+    _move_all("requeue", "put back to work", selection, dry_run, yes, rate)
+
+
+def cancel(
+    order_id: Annotated[
+        int | None, typer.Argument(help="An order's id, as `orders ls` shows it.")
+    ] = None,
+    reason: Reason = None,
+    stage: Stage = None,
+    source: FromSource = None,
+    external_id: ExternalId = None,
+    older_than: OlderThan = None,
+    sku: Sku = None,
+    email: Email = None,
+    everything: All = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    rate: Rate = None,
+) -> None:
+    """Cancel an order wherever it is. What was done for it is undone: refund, units given back.
+
+    By filter: all that are on hold and match, and no others, in transactions of at most 1,000.
+    """
+    selection = Selection(None, reason, stage, source, external_id, seconds(older_than), sku, email)
+    given = order_id is not None
+    if not _by_filter(given, selection, everything, dry_run or yes or rate is not None):
+        with application() as app:
+            with app.database.transaction() as tx:
+                announcements = operations.cancel(tx, order_id or 0, actor())
+            app.engine.announce(announcements)
+        console.print(
+            f"Order {order_id} is being cancelled; `ordermill orders show {order_id}` tells."
+        )
+        return
+    _move_all("cancel", "cancelled, or being so", selection, dry_run, yes, rate)
+
+
+def _by_filter(by_id: bool, selection: Selection, everything: bool, has_manner: bool) -> bool:
+    """Whether a filter is meant; InvalidInput if it can't be told which orders are."""
+    filtered = not selection.is_everything
+    if by_id + filtered + everything != 1:
+        raise InvalidInput("name orders by id, or by a filter such as --reason, or give --all")
+    if by_id and has_manner:
+        raise InvalidInput("--dry-run, --yes and --rate go with a filter, not with ids")
+    return not by_id
+
+
+def _move_all(
+    act: str, done: str, selection: Selection, dry_run: bool, yes: bool, rate: float | None
+) -> None:
+    if rate is not None and rate <= 0:
+        raise InvalidInput(f"--rate: got {rate:g}, expected more than 0 orders a second")
+    with application() as app:
+        with app.database.snapshot() as tx:
+            found = find(tx, selection)
+        if not found.orders:
+            console.print("No order on hold matches.")
+            return
+        _tell(found)
+        if dry_run:
+            return
+        if not yes:
+            typer.confirm(f"{act.capitalize()} {found.orders:,} orders?", abort=True)
+        with _progress(act, found.orders) as on_progress:
+            tally = bulk.move_all(
+                app.database, found, bulk.ACTS[act], actor(), app.engine.announce,
+                rate=rate, progress=on_progress,
+            )  # fmt: skip
+    console.print(f"{tally.moved:,} {done}.")
+    if tally.skipped:
+        console.print(f"{tally.skipped:,} skipped: somebody else had changed them meanwhile.")
+
+
+def _tell(found: Found) -> None:
+    show(found.groups, False, empty="")
+    console.print(f"\n{found.orders:,} orders on hold match, among them:")
+    show(found.examples, False, empty="")
+
+
+@contextmanager
+def _progress(act: str, total: int) -> Iterator[bulk.OnProgress]:
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task(act, total=total)
+        try:
+            yield lambda tally: bar.update(task, completed=tally.moved)
+        except KeyboardInterrupt:
+            errors.print("Interrupted. What was done stays; run the same command for the rest.")
+            raise typer.Exit(130) from None

@@ -1,0 +1,94 @@
+"""What a person does to all orders on hold that match: put them back to work, or cancel them.
+
+In transactions of at most 1,000 orders, walking up the ids: each order is moved once, however it
+fares afterwards, and memory doesn't grow with their number. Whoever breaks off in between has moved
+what was committed, and runs the same again for the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any
+
+from pipeline import operations
+from pipeline.operations import Announcements, Going
+from pipeline.storage import dispatches
+from pipeline.storage.database import Database, Tx
+from pipeline.storage.dispatches import NewDispatch
+from pipeline.storage.selection import Found, lock_held
+
+MOST_ORDERS = 1_000
+
+#: What is done to orders on hold, locked, in the actor's name; those that go on at a step.
+Act = Callable[[Tx, Mapping[int, Any], str], list[Going]]
+ACTS: dict[str, Act] = {
+    "requeue": operations.requeue_held,
+    "cancel": operations.cancel_held,
+}
+
+
+@dataclass(slots=True)
+class Tally:
+    """`moved` of the orders that were `found`. The others had been changed by somebody else."""
+
+    found: int
+    moved: int = 0
+
+    @property
+    def skipped(self) -> int:
+        return max(0, self.found - self.moved)
+
+
+OnProgress = Callable[[Tally], None]
+
+
+def move_all(
+    database: Database,
+    found: Found,
+    act: Act,
+    actor: str,
+    announce: Callable[[Announcements], None],
+    *,
+    rate: float | None = None,
+    progress: OnProgress = lambda _: None,
+) -> Tally:
+    """Do `act` to the orders that were `found` and are on hold still. With a `rate`, no more of them
+    a second become due; else all at once."""
+    tally, pace, last = Tally(found.orders), Pace(rate), 0
+    while True:
+        with database.transaction() as tx:
+            held = lock_held(tx, found.selection, last, MOST_ORDERS)
+            new = list(pace.dispatches(act(tx, held, actor)))
+            made = dispatches.add(tx, new)
+        announce([(d.step, i) for d, i in zip(new, made, strict=True) if d.delay == 0])
+        tally.moved += len(held)
+        progress(tally)
+        if len(held) < MOST_ORDERS:
+            return tally
+        last = max(held)
+
+
+@dataclass(slots=True)
+class Pace:
+    """Orders as dispatches that keep to a rate: sets of about a second's worth, each due in turn."""
+
+    rate: float | None
+    _sent: int = 0
+    _started: float = field(default_factory=time.monotonic)
+
+    def dispatches(self, going: Sequence[Going]) -> Iterator[NewDispatch]:
+        if self.rate is None:
+            yield from operations.due(going)
+            return
+        size = ceil(self.rate)
+        for start in range(0, len(going), size):
+            turn = going[start : start + size]
+            yield from operations.due(turn, self._delay(self.rate))
+            self._sent += len(turn)
+
+    def _delay(self, rate: float) -> float:
+        """Seconds from now until the next set's turn, counted from when the first was due."""
+        return max(0.0, self._sent / rate - (time.monotonic() - self._started))

@@ -1,0 +1,136 @@
+"""Orders by filter: the one vocabulary of whoever lists, requeues or cancels them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, String, and_, column, exists, func, select
+
+from pipeline.order import Status
+from pipeline.storage.database import Tx
+from pipeline.storage.sql import json_items, json_text, now
+from pipeline.storage.tables import order_documents, orders, sources
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What orders must have in common; None: anything.
+
+    `older_than`: seconds since it was held, or settled. `settled_by`: held or settled no later than
+    at that moment. `sku` and `email` are read from each order's document: no index helps them.
+    """
+
+    status: str | None = None
+    reason: str | None = None
+    stage: str | None = None
+    source: str | None = None
+    external_id: str | None = None
+    older_than: float | None = None
+    sku: str | None = None
+    email: str | None = None
+    settled_by: datetime | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        return all(getattr(self, field.name) is None for field in fields(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a selection holds: `groups` of (reason, stage, source, orders), the largest first, and
+    the first few `examples` (id, external_id). `selection` is bound to what there was to be found:
+    orders that were held later are not in it."""
+
+    selection: Selection
+    groups: list[dict[str, Any]]
+    examples: list[dict[str, Any]]
+
+    @property
+    def orders(self) -> int:
+        return sum(group["orders"] for group in self.groups)
+
+
+def where(selection: Selection) -> ColumnElement[bool]:
+    """The condition on `orders`."""
+    return and_(True, *_conditions(selection))
+
+
+def _conditions(chosen: Selection) -> Iterator[ColumnElement[bool]]:
+    for name in ("status", "reason", "stage", "external_id"):
+        if (value := getattr(chosen, name)) is not None:
+            yield orders.c[name] == value
+    if chosen.source is not None:
+        named = select(sources.c.id).where(sources.c.name == chosen.source)
+        yield orders.c.source_id == named.scalar_subquery()
+    if chosen.older_than is not None:
+        yield orders.c.settled_at <= now(-chosen.older_than)
+    if chosen.settled_by is not None:
+        yield orders.c.settled_at <= chosen.settled_by
+    if chosen.sku is not None:
+        yield _document(chosen.sku, _holds_sku(chosen.sku))
+    if chosen.email is not None:
+        mail = func.lower(json_text(order_documents.c.body, "customer", "email"))
+        yield _document(chosen.email, mail == chosen.email.lower())
+
+
+def _document(text: str, is_so: ColumnElement[bool]) -> ColumnElement[bool]:
+    """A look at the text spares reading the JSON of nearly all."""
+    written = json.dumps(text, ensure_ascii=False)[1:-1]
+    body = order_documents.c.body
+    return exists().where(
+        order_documents.c.order_id == orders.c.id,
+        func.lower(body).contains(written.lower(), autoescape=True),
+        is_so,
+    )
+
+
+def _holds_sku(sku: str) -> ColumnElement[bool]:
+    lines = json_items(json_text(order_documents.c.body, "lines"))
+    line = lines.table_valued(column("value", String), name="line")
+    return exists(select(1).select_from(line).where(json_text(line.c.value, "sku") == sku))
+
+
+_GROUPS = (
+    select(
+        orders.c.reason, orders.c.stage, sources.c.name.label("source"),
+        func.count().label("orders"), func.min(orders.c.settled_at).label("oldest"),
+    )
+    .join(sources, sources.c.id == orders.c.source_id)
+    .group_by(orders.c.reason, orders.c.stage, sources.c.name)
+    .order_by(func.count().desc(), orders.c.reason, orders.c.stage, sources.c.name)
+)  # fmt: skip
+_EXAMPLES = (
+    select(orders.c.id, sources.c.name.label("source"), orders.c.external_id, orders.c.reason)
+    .join(sources, sources.c.id == orders.c.source_id)
+    .order_by(orders.c.id)
+)
+
+
+def find(tx: Tx, selection: Selection, examples: int = 5) -> Found:
+    """How many orders on hold match, by reason, stage and source. Reads them all, once."""
+    held = _held(selection)
+    held = replace(held, settled_by=tx.execute(select(now())).scalar_one())
+    groups = [dict(r._mapping) for r in tx.execute(_GROUPS.where(where(held)))]
+    first = tx.execute(_EXAMPLES.where(where(held)).limit(examples))
+    return Found(held, groups, [dict(r._mapping) for r in first])
+
+
+def _held(selection: Selection) -> Selection:
+    return replace(selection, status=Status.ON_HOLD.value)
+
+
+def lock_held(tx: Tx, selection: Selection, after: int, most: int) -> dict[int, Any]:
+    """The next rows, by id, of the orders on hold that match now; locked in order of id. What
+    others have changed meanwhile is not among them; fewer than `most` are the last."""
+    query = (
+        select(orders)
+        .where(where(_held(selection)), orders.c.id > after)
+        .order_by(orders.c.id)
+        .limit(most)
+        .with_for_update(of=orders)
+    )
+    return {r.id: r for r in tx.execute(query)}

@@ -1,0 +1,139 @@
+"""The commands on orders: by id or by one vocabulary of filters, nothing without being asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+
+Run = Callable[..., tuple[int, str]]
+PRODUCTS = Path(__file__).parents[2] / "docs" / "examples" / "products.csv"
+
+
+@pytest.fixture
+def shop(run: Run, tmp_path: Path) -> Run:
+    """A home where three orders are on hold: two to Germany, one to France."""
+    assert run("sources", "set", "web", "--set", 'hold_countries=["DE", "FR"]')[0] == 0
+    assert run("products", "import", PRODUCTS)[0] == 0
+    assert run("stock", "adjust", "MUG-01", 10, "--reason", "found")[0] == 0
+    orders = [
+        {
+            "external_id": f"web-{n}", "currency": "EUR", "customer": {"email": f"{n}@example.com"},
+            "ship_to": {"country": country}, "lines": [{"sku": "MUG-01", "quantity": 1}],
+        }
+        for n, country in enumerate(["DE", "DE", "FR"], 1)
+    ]  # fmt: skip
+    path = tmp_path / "orders.jsonl"
+    path.write_text("\n".join(map(json.dumps, orders)), "utf-8")
+    assert run("import", path, "--source", "web")[0] == 0
+    work("validate")
+    return run
+
+
+def work(step: str) -> None:
+    from ordermill.session import application
+
+    with application() as app:
+        app.engine.work(step)
+
+
+def statuses(shop: Run) -> list[str]:
+    """Of the orders in order of id."""
+    _, printed = shop("orders", "ls", "--json")
+    return [row["status"] for row in reversed(json.loads(printed))]
+
+
+def test_a_dry_run_shows_how_many_and_changes_nothing(shop: Run) -> None:
+    code, printed = shop("orders", "requeue", "--reason", "country_held", "--dry-run")
+
+    assert code == 0
+    assert "3 orders on hold match" in printed
+    assert "web-1" in printed
+    assert statuses(shop) == ["on_hold"] * 3
+
+
+def test_it_asks_and_a_no_changes_nothing(shop: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def no(question: str, abort: bool) -> None:
+        asked.append(question)
+        raise typer.Abort
+
+    monkeypatch.setattr(typer, "confirm", no)
+
+    code, _ = shop("orders", "requeue", "--all")
+
+    assert (code, asked) == (1, ["Requeue 3 orders?"])
+    assert statuses(shop) == ["on_hold"] * 3
+
+
+def test_what_matches_is_requeued_and_the_timeline_says_who(shop: Run) -> None:
+    code, printed = shop(
+        "orders", "requeue", "--email", "3@example.com", "--stage", "validate", "--yes"
+    )
+
+    assert (code, "1 put back to work." in printed) == (0, True)
+    assert statuses(shop) == ["on_hold", "on_hold", "received"]
+    timeline = json.loads(shop("orders", "show", 3, "--json")[1])["events"]
+    assert (timeline[-1]["kind"], timeline[-1]["actor"].startswith("cli:")) == ("requeued", True)
+
+
+def test_what_matches_is_cancelled(shop: Run) -> None:
+    code, printed = shop(
+        "orders", "cancel", "--external-id", "web-2", "--source", "web", "--yes", "--rate", "5"
+    )
+
+    assert (code, "1 cancelled" in printed) == (0, True)
+    assert statuses(shop) == ["on_hold", "cancelled", "on_hold"]
+
+
+def test_by_id_as_ever(shop: Run) -> None:
+    assert shop("orders", "requeue", 1, 2)[0] == 0
+    assert shop("orders", "cancel", 3)[0] == 0
+
+    assert statuses(shop) == ["received", "received", "cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "name orders by id, or by a filter"),
+        (["1", "--reason", "x"], "name orders by id, or by a filter"),
+        (["--all", "--reason", "x"], "name orders by id, or by a filter"),
+        (["1", "--yes"], "go with a filter, not with ids"),
+        (["--all", "--rate", "0"], "--rate: got 0, expected more than 0 orders a second"),
+        (["--older-than", "soon"], "--older-than: got 'soon', expected a time such as 30m, 1h or 2d"),
+        (["--stage", "dream"], "'dream' is none of validate"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["requeue", "cancel"])
+def test_what_is_not_clear_is_refused(
+    shop: Run, command: str, arguments: list[str], said: str
+) -> None:
+    code, printed = shop("orders", command, *arguments)
+
+    assert code == 2
+    assert said in " ".join(printed.replace("│", " ").split())
+    assert statuses(shop) == ["on_hold"] * 3
+
+
+def test_nothing_that_matches_is_no_error(shop: Run) -> None:
+    code, printed = shop("orders", "requeue", "--older-than", "1d", "--yes")
+
+    assert (code, "No order on hold matches." in printed) == (0, True)
+
+
+def test_orders_are_listed_by_the_same_filters(shop: Run) -> None:
+    listed = [
+        [row["external_id"] for row in json.loads(shop("orders", "ls", "--json", *filters)[1])]
+        for filters in (
+            ["--sku", "MUG-01", "--email", "1@example.com"],
+            ["--stage", "validate", "--limit", "2"],
+            ["--sku", "TEE-01"],
+        )
+    ]
+
+    assert listed == [["web-1"], ["web-3", "web-2"], []]
