@@ -12,7 +12,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.cards import holds_card_number
 from pipeline.chain import CHAINS, UNDO
 from pipeline.engine.record import cancelled
 from pipeline.errors import InvalidInput, NotAllowedNow, UnknownOrder
@@ -28,6 +27,7 @@ from pipeline.storage import dispatches, orders, payment_tasks, payments, quotes
 from pipeline.storage.database import Tx
 from pipeline.storage.dispatches import NewDispatch
 from pipeline.storage.orders import Move, Note
+from pipeline.typed import text
 
 Announcements = list[tuple[str, int]]
 
@@ -181,7 +181,7 @@ def refund(
     _guard(order_id, amount, account.refundable, row.currency, "can be refunded")
     operation = follow_up(authorization, "refund", amount, uuid.uuid4().hex)
     detail = {"lines": {part.line_no: part.units for part in parts}} if parts else {}
-    tasks.request(tx, [operation], actor, _text("reason", reason, 64), **detail)
+    tasks.request(tx, [operation], actor, text("reason", reason, 64), **detail)
     payment_tasks.add_lines(
         tx, order_id, operation.key, [(p.line_no, p.units, p.amount) for p in parts]
     )
@@ -237,7 +237,7 @@ def record_payment(
     `amount`. An order that waited for it goes on. The same again is once. Announce what is returned
     after the commit; InvalidInput says what is wrong."""
     row = orders.lock(tx, order_id)
-    reference = _text("reference", reference, 64) or ""
+    reference = text("reference", reference, 64)
     written = payments.read(tx, [order_id])[order_id]
     authorization = _by_hand(order_id, written)
     amount = authorization.amount if amount is None else amount
@@ -271,7 +271,7 @@ def record_refund(
     have of it, or `amount`. If its undo was held for that, it goes on. The same again is once.
     Announce what is returned after the commit; InvalidInput says what is wrong."""
     row = orders.lock(tx, order_id)
-    reference = _text("reference", reference, 64) or ""
+    reference = text("reference", reference, 64)
     written = payments.read(tx, [order_id])[order_id]
     authorization, account = _by_hand(order_id, written), fold(written)
     known = next((op for op in latest_of(written) if op.key == reference), None)
@@ -327,14 +327,3 @@ def _guard(order_id: int, amount: int, most: int, currency: str, what: str) -> N
             f"order {order_id}: {to_text(most, currency)} {currency} {what}, "
             f"{to_text(amount, currency)} were asked for"
         )
-
-
-def _text(field: str, given: str | None, most: int) -> str | None:
-    """What a person types, fit to be kept."""
-    if given is None:
-        return None
-    if not 0 < len(given) <= most or not given.isprintable():
-        raise InvalidInput(f"{field}: expected 1 to {most} printable characters")
-    if holds_card_number(given):
-        raise InvalidInput(f"{field}: expected no payment card number")
-    return given

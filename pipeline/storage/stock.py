@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import (
     Column,
     String,
     bindparam,
     delete,
+    func,
     insert,
     select,
     update,
@@ -105,13 +107,16 @@ def release(tx: Tx, order_ids: Sequence[int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """A change of what is on hand, for the ledger. kind: receipt, adjustment, …"""
+    """A change of what is on hand, for the ledger. kind: receipt, adjustment, count, transfer.
+
+    `at` is for a count: when it was taken; all else happens now."""
 
     sku: str
     location: str
     kind: str
     quantity: int
     reason: str | None = None
+    at: datetime | None = None
 
 
 _ADD = (
@@ -128,12 +133,22 @@ _ENSURE = InsertNew(
 )
 _movement = rows(
     stock_movements.c.sku, stock_movements.c.location, stock_movements.c.kind,
-    stock_movements.c.quantity, stock_movements.c.reason,
+    stock_movements.c.quantity, stock_movements.c.reason, stock_movements.c.at,
 )  # fmt: skip
 _LEDGER = insert(stock_movements).from_select(
     ["sku", "location", "kind", "quantity", "reason", "actor", "at"],
-    select(*_movement.c, bindparam("actor", type_=String), now()),
-)
+    select(
+        *(c for c in _movement.c if c.name != "at"), bindparam("actor", type_=String),
+        func.coalesce(_movement.c.at, now()),
+    ),
+)  # fmt: skip
+
+
+def open_levels(tx: Tx, levels: Iterable[Level]) -> None:
+    """Make the levels that are not there yet, at nothing, and lock all of their SKUs."""
+    wanted = sorted(set(levels))
+    _ENSURE(tx, {"rows": pack(wanted)})
+    lock_available(tx, {sku for sku, _ in wanted})
 
 
 def post(tx: Tx, movements: Sequence[Movement], actor: str) -> list[Level]:
@@ -143,12 +158,11 @@ def post(tx: Tx, movements: Sequence[Movement], actor: str) -> list[Level]:
     if not movements:
         return []
     net = _by_level((m.sku, m.location, m.quantity) for m in movements)
-    _ENSURE(tx, {"rows": pack(sorted(net))})
-    lock_available(tx, {sku for sku, _ in net})
+    open_levels(tx, net)
     won = {(r.sku, r.location) for r in tx.execute(_ADD, {"rows": _packed(net)})}
     if len(won) < len(net):
         return sorted(net.keys() - won)
-    ledger = pack((m.sku, m.location, m.kind, m.quantity, m.reason) for m in movements)
+    ledger = pack((m.sku, m.location, m.kind, m.quantity, m.reason, m.at) for m in movements)
     tx.execute(_LEDGER, {"rows": ledger, "actor": actor})
     dispatches.hasten(tx, "reserve")
     return []

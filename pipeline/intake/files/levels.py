@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,32 +21,45 @@ from pipeline.intake.files.rejects import reject_file
 from pipeline.intake.files.tally import Progress, Tally, reject, sound
 from pipeline.intake.schema import Sku, Text
 from pipeline.inventory.allocation import Level
+from pipeline.stocktaking import MOST_UNITS, Count, difference
 from pipeline.storage import catalogue, stock, stock_imports
-from pipeline.storage.database import Database
+from pipeline.storage.database import Database, Tx
 from pipeline.storage.stock import Movement
-
-MOST_UNITS = 1_000_000_000
+from pipeline.storage.stock_ledger import COUNT
 
 
 class StockRow(BaseModel):
-    """One line: units that came in (receipt), or a correction up or down (adjustment)."""
+    """One line: units that came in (receipt), a correction up or down (adjustment), or how many were
+    found (count), `at` a time."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sku: Sku
     location: Annotated[Text, Field(max_length=32)]
-    kind: Literal["receipt", "adjustment"] = "receipt"
+    kind: Literal["receipt", "adjustment", "count"] = "receipt"
     quantity: Annotated[int, Field(ge=-MOST_UNITS, le=MOST_UNITS)]
     reason: Text | None = None
+    at: datetime | None = None
 
     @field_validator("quantity")
     @classmethod
     def _fits_the_kind(cls, quantity: int, info: ValidationInfo) -> int:
+        if info.data.get("kind") == "count":
+            if quantity < 0:
+                raise ValueError("0 or more for a count")
+            return quantity
         if quantity == 0:
             raise ValueError("some units; none is no movement")
         if quantity < 0 and info.data.get("kind") == "receipt":
             raise ValueError("more than 0 for a receipt; an adjustment takes units away")
         return quantity
+
+    @field_validator("at")
+    @classmethod
+    def _of_a_count(cls, at: datetime | None, info: ValidationInfo) -> datetime | None:
+        if at is not None and info.data.get("kind") != "count":
+            raise ValueError("no time but for a count; all else is posted as of now")
+        return at if at is None or at.tzinfo else at.replace(tzinfo=UTC)
 
     @property
     def level(self) -> Level:
@@ -63,7 +77,7 @@ def import_stock(
     rejects: Path | None = None,
     progress: Callable[[Progress[Tally]], None] = lambda _: None,
 ) -> Tally:
-    """Post the movements in a file: CSV (sku, location, quantity[, kind, reason]) or JSON lines.
+    """Post the movements in a file: CSV (sku, location, quantity[, kind, reason, at]) or JSON lines.
 
     The same content again is skipped line by line, so an import that broke off is resumed, and
     what was rejected (an unknown SKU) is posted once its cause is gone. A delivery that repeats
@@ -93,16 +107,20 @@ def _post(
         try:
             return _post_new(database, digest, good, actor), refused
         except _Refused as error:
-            refused += [_short(record) for record, _ in good if record.line in error.lines]
-            good = [each for each in good if each[0].line not in error.lines]
+            refused += [
+                replace(record, faults=[error.faults[record.line]])
+                for record, _ in good
+                if record.line in error.faults
+            ]
+            good = [each for each in good if each[0].line not in error.faults]
 
 
 class _Refused(OrdermillError):
-    """Some new lines that take away would leave fewer units than are promised; the transaction is rolled back."""
+    """Some new lines can't be posted; the transaction is rolled back."""
 
-    def __init__(self, lines: set[int]) -> None:
-        super().__init__(f"{len(lines)} lines would leave fewer units than are promised")
-        self.lines = lines
+    def __init__(self, faults: dict[int, Fault]) -> None:
+        super().__init__(f"{len(faults)} lines can't be posted")
+        self.faults = faults
 
 
 def _post_new(database: Database, digest: str, good: Good, actor: str) -> int:
@@ -110,10 +128,52 @@ def _post_new(database: Database, digest: str, good: Good, actor: str) -> int:
     with database.transaction() as tx:
         new = stock_imports.claim(tx, digest, [record.line for record, _ in good])
         fresh = [(record.line, row) for record, row in good if record.line in new]
-        refusing = stock.post(tx, [_movement(row) for _, row in fresh], actor)
-        if refusing:
-            raise _Refused({n for n, row in fresh if row.level in refusing and row.quantity < 0})
+        if fresh:
+            stock.open_levels(tx, {row.level for _, row in fresh})
+        for turn in _turns(fresh):
+            _post_turn(tx, turn, actor)
     return len(fresh)
+
+
+Lines = list[tuple[int, StockRow]]
+
+
+def _turns(fresh: Lines) -> list[Lines]:
+    """The lines in turns, so that a count of a level sees what the lines above it did there, and
+    those below don't: a turn has one count of a level, or only other lines of it."""
+    turns: list[Lines] = []
+    last: dict[Level, tuple[int, bool]] = {}
+    for line, row in fresh:
+        turn, was_count = last.get(row.level, (0, False))
+        is_count = row.kind == COUNT
+        turn += row.level in last and (is_count or was_count)
+        last[row.level] = turn, is_count
+        if turn == len(turns):
+            turns.append([])
+        turns[turn].append((line, row))
+    return turns
+
+
+def _post_turn(tx: Tx, turn: Lines, actor: str) -> None:
+    counts = [(line, row) for line, row in turn if row.kind == COUNT]
+    found = difference(tx, [Count(r.level, r.quantity, r.at, r.reason) for _, r in counts])
+    made = {line: each for (line, _), each in zip(counts, found, strict=True)}
+    if early := {
+        line: Fault(line, "at", str(row.at), expected, "count at the wrong time")
+        for line, row in counts
+        if isinstance(expected := made[line], str)
+    }:
+        raise _Refused(early)
+    movements = {line: made.get(line) or _movement(row) for line, row in turn}
+    moved = {line: m for line, m in movements.items() if isinstance(m, Movement)}
+    if refusing := stock.post(tx, list(moved.values()), actor):
+        raise _Refused(
+            {
+                line: _short(line, row)
+                for line, row in turn
+                if row.level in refusing and moved[line].quantity < 0
+            }
+        )
 
 
 def _movement(row: StockRow) -> Movement:
@@ -133,7 +193,6 @@ def _unknown(record: Record[StockRow], row: StockRow) -> Record[StockRow]:
     return replace(record, faults=[fault])
 
 
-def _short(record: Record[StockRow]) -> Record[StockRow]:
-    reason = "no fewer units than are promised to orders"
-    quantity = str(record.value.quantity) if record.value else ""
-    return replace(record, faults=[Fault(record.line, "quantity", quantity, reason, "promised")])
+def _short(line: int, row: StockRow) -> Fault:
+    expected = "no fewer units than are promised to orders"
+    return Fault(line, "quantity", str(row.quantity), expected, "promised")

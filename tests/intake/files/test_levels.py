@@ -181,3 +181,65 @@ def test_what_arrives_is_posted_though_another_line_asks_for_too_much(
 
     assert (tally.accepted, tally.rejected) == (1, 1)
     assert on_hand(shop, MUG) == 5
+
+
+# --- Counts ---------------------------------------------------------------------------------------
+
+
+def test_a_count_sees_the_lines_above_it_and_not_those_below(
+    mill: MakeMill, tmp_path: Path
+) -> None:
+    shop = mill().stocked(units=10)
+    path = stock_file(
+        tmp_path,
+        f"{MUG},main,5,receipt,",
+        f"{MUG},main,12,count,yearly",
+        f"{TEE},main,10,count,yearly",
+        f"{MUG},main,3,receipt,",
+        f"{MUG},main,14,count,again",
+    )
+
+    tally = import_stock(shop.database, path, "ada")
+
+    assert (tally.accepted, on_hand(shop, MUG), on_hand(shop, TEE)) == (5, 14, 10)
+    found = shop.query(
+        "SELECT sku, quantity FROM stock_movements WHERE kind = 'count' ORDER BY sku, quantity"
+    )
+    assert list(map(tuple, found)) == [(MUG, -3), (MUG, -1), (TEE, 0)]
+
+
+def test_a_count_has_a_time_and_the_same_file_again_changes_nothing(
+    mill: MakeMill, tmp_path: Path
+) -> None:
+    shop = mill().stocked(units=10)
+    header = "sku,location,quantity,kind,at"
+    path = csv_file(tmp_path, f"{MUG},main,0,count,2020-01-01T10:00", header=header)
+
+    first, again = (import_stock(shop.database, path, "ada") for _ in range(2))
+
+    assert (first.accepted, again.skipped, on_hand(shop, MUG)) == (1, 1, 10)
+    [(at, units)] = shop.query("SELECT at, quantity FROM stock_movements WHERE kind = 'count'")
+    assert (str(at)[:16], units) == ("2020-01-01 10:00", 0)
+
+
+def test_counts_that_can_not_be_are_rejected_and_the_others_posted(
+    mill: MakeMill, tmp_path: Path
+) -> None:
+    shop = mill().stocked(units=10)
+    shop.accept()
+    shop.turn()
+    path = csv_file(
+        tmp_path,
+        f"{MUG},main,1,count,",  # two are promised
+        f"{TEE},main,-1,count,",
+        f"{TEE},main,8,count,2999-01-01",
+        f"{TEE},main,1,receipt,2020-01-01",
+        f"{POSTER},main,7,count,",
+        header="sku,location,quantity,kind,at",
+    )
+
+    tally = import_stock(shop.database, path, "ada")
+
+    assert (tally.accepted, tally.rejected) == (1, 4)
+    assert [on_hand(shop, sku) for sku in (MUG, TEE, POSTER)] == [10, 10, 7]
+    assert tally.reasons["promised"] == tally.reasons["count at the wrong time"] == 1

@@ -1,0 +1,124 @@
+"""ordermill stock show, adjust, count, transfer, low."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ordermill.output import AsJson, console, show, show_json
+from ordermill.session import actor, application
+from pipeline import stocktaking
+from pipeline.errors import InvalidInput
+from pipeline.payments.window import moment
+from pipeline.stocktaking import Count
+from pipeline.storage import stock as storage
+from pipeline.storage import stock_ledger
+
+Sku = Annotated[str, typer.Argument(help="The SKU.")]
+Location = Annotated[str, typer.Option(help="Where the units are.")]
+Why = Annotated[str | None, typer.Option("--reason", help="Why; it stays in the ledger.")]
+
+
+def show_levels(
+    sku: Annotated[str | None, typer.Argument(help="One SKU; all without it.")] = None,
+    ledger: Annotated[
+        bool, typer.Option("--ledger", help="And its movements, the newest last.")
+    ] = False,
+    limit: Annotated[
+        int, typer.Option(min=1, max=10_000, help="At most so many movements, and orders.")
+    ] = 20,
+    json: AsJson = False,
+) -> None:
+    """Show units on hand, reserved and available, by SKU and location.
+
+    Of one SKU also the orders that hold it (all reservations are read for that), and with --ledger
+    each movement with what was on hand after it.
+    """
+    if ledger and sku is None:
+        raise InvalidInput("--ledger: expected one SKU")
+    with application() as app, app.database.snapshot() as tx:
+        found = storage.levels(tx, sku)
+        held = stock_ledger.holders(tx, sku, limit) if sku else []
+        moved = stock_ledger.ledger(tx, sku, limit) if sku and ledger else []
+    if json:
+        one = {"levels": found, "reserved_by": held} | ({"ledger": moved} if ledger else {})
+        show_json(found if sku is None else one)
+        return
+    show(found, False, empty="No stock. Bring some in: ordermill stock import FILE")
+    for title, rows in (("Reserved by", held), ("Ledger", moved)):
+        if rows:
+            console.print(f"\n[bold]{title}[/bold]")
+            show(rows, False, empty="")
+
+
+def adjust(
+    sku: Sku,
+    units: Annotated[int, typer.Argument(help="How many more, or (negative) fewer.")],
+    reason: Annotated[str, typer.Option(help="Why; it stays in the ledger.")],
+    location: Location = "main",
+    json: AsJson = False,
+) -> None:
+    """Correct what is on hand, with a reason. Orders that wait for the SKU are woken."""
+    with application() as app, app.database.transaction() as tx:
+        stocktaking.adjust(tx, (sku, location), units, reason, actor())
+        found = storage.levels(tx, sku)
+    show(found, json, empty="")
+
+
+def count(
+    sku: Sku,
+    units: Annotated[int, typer.Argument(min=0, help="How many were found.")],
+    location: Location = "main",
+    at: Annotated[
+        str | None,
+        typer.Option(help="When they were counted: a time (UTC, or with an offset); default now."),
+    ] = None,
+    reason: Why = None,
+    json: AsJson = False,
+) -> None:
+    """Make what is on hand agree with a count, as of its time: what has moved since is no difference.
+
+    The difference is written to the ledger, at that time; the same count again finds none.
+    """
+    counted = Count((sku, location), units, moment(at) if at else None, reason)
+    with application() as app, app.database.transaction() as tx:
+        difference = stocktaking.count(tx, counted, actor())
+        found = storage.levels(tx, sku)
+    if json:
+        show_json({"difference": difference, "levels": found})
+        return
+    books = units - difference
+    console.print(
+        f"{units} units of {sku} counted at {location}, {books} by the books: "
+        + (f"{difference:+d} written." if difference else "no difference."),
+        markup=False,
+    )
+    show(found, False, empty="")
+
+
+def transfer(
+    sku: Sku,
+    units: Annotated[int, typer.Argument(min=1, help="How many.")],
+    source: Annotated[str, typer.Option("--from", help="Where they are.")],
+    target: Annotated[str, typer.Option("--to", help="Where they go.")],
+    reason: Why = None,
+    json: AsJson = False,
+) -> None:
+    """Take units from one location to another; what is promised to orders stays where it is."""
+    with application() as app, app.database.transaction() as tx:
+        stocktaking.transfer(tx, sku, units, source, target, reason, actor())
+        found = storage.levels(tx, sku)
+    show(found, json, empty="")
+
+
+def low(
+    below: Annotated[int, typer.Option(min=1, help="Fewer than so many available.")] = 10,
+    json: AsJson = False,
+) -> None:
+    """List active products of which few units are available, over all locations, those without any
+    stock among them. Exit code 1 if there are any."""
+    with application() as app, app.database.snapshot() as tx:
+        found = stock_ledger.low(tx, below)
+    show(found, json, empty=f"Of every active product, {below} units or more are available.")
+    raise typer.Exit(1 if found else 0)
