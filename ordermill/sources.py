@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json as jsonlib
 import tomllib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
-from ordermill.output import AsJson, console, show
+from ordermill.output import AsJson, console, show, show_json
 from ordermill.session import application
 from pipeline.errors import InvalidInput
+from pipeline.intake.schema import problems
 from pipeline.source import Policy
 from pipeline.storage import rules
 from pipeline.storage import sources as storage
@@ -34,42 +36,98 @@ def ls(json: AsJson = False) -> None:
 @sources.command("set")
 def set_source(
     name: Annotated[str, typer.Argument(help="The source's name.")],
-    policy: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True, dir_okay=False, help="A TOML file; docs/operating.md tells the fields."
-        ),
-    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="One policy field; VALUE as JSON or text."),
     ] = None,
+    reset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Back to the default, for one policy field."),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--replace",
+            exists=True,
+            dir_okay=False,
+            help="The whole policy, from a TOML file: what it doesn't give has its default.",
+        ),
+    ] = None,
+    json: AsJson = False,
 ) -> None:
-    """Make a source, or replace its policy. What is not given has its default.
+    """Make a source, or change its policy: only what is given. Shows what has changed.
+
+    docs/operating.md tells the fields. Orders in hand go by the new policy from their next step on.
 
     ordermill sources set market --set price_policy=as_sold --set rules=marketplace
     """
-    fields = tomllib.loads(policy.read_text()) if policy else {}
-    for pair in option or []:
-        key, separator, value = pair.partition("=")
-        if not separator:
-            raise InvalidInput(f"--set {pair!r} is not KEY=VALUE")
-        fields[key] = _value(value)
-    try:
-        parsed = Policy.model_validate(fields)
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InvalidInput(f"the policy of {name} is wrong: {wrong}") from None
+    given = _given(option or [])
+    _known("--reset", reset or [])
+    if twice := sorted(given.keys() & set(reset or [])):
+        raise InvalidInput(f"--reset {twice[0]}: expected another field than --set gives")
     with application() as app, app.database.transaction() as tx:
-        storage.put(tx, name, parsed)
-        has_rules = rules.newest(tx, [parsed.rules])[parsed.rules].number is not None
-    console.print(f"Source {name} is set.")
+        there = storage.lock(tx, name)
+        before = there.policy if there else Policy()
+        kept = _read(file) if file else before.model_dump(mode="json", exclude_defaults=True)
+        fields = {k: v for k, v in kept.items() if k not in (reset or [])}
+        after = _policy(name, fields | given)
+        storage.put(tx, name, after)
+        has_rules = rules.newest(tx, [after.rules])[after.rules].number is not None
+    changes = _changes(before, after)
+    if json:
+        show_json({"source": name, "made": there is None, "changes": changes})
+        return
+    console.print(f"Source {name} is set.", markup=False)
+    show(changes, False, empty="Its policy is as it was." if there else "All has its default.")
     if not has_rules:
         console.print(
-            f"There are no rules {parsed.rules} yet: no tax, no shipping, no promotions until "
-            f"`ordermill pricing import FILE --name {parsed.rules}`.",
+            f"There are no rules {after.rules} yet: no tax, no shipping, no promotions until "
+            f"`ordermill pricing import FILE --name {after.rules}`.",
             markup=False,
         )
+
+
+def _given(pairs: Sequence[str]) -> dict[str, Any]:
+    fields = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise InvalidInput(f"--set: got {pair!r}, expected KEY=VALUE")
+        fields[key] = _value(value)
+    _known("--set", fields)
+    return fields
+
+
+def _known(option: str, keys: Iterable[str]) -> None:
+    for key in keys:
+        if key not in Policy.model_fields:
+            raise InvalidInput(
+                f"{option}: got {key!r}, expected one of {', '.join(Policy.model_fields)}"
+            )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{file} is no TOML: {error}") from None
+
+
+def _policy(name: str, fields: Mapping[str, Any]) -> Policy:
+    try:
+        return Policy.model_validate(fields)
+    except ValidationError as error:
+        wrong = "; ".join(map(str, problems(error)))
+        raise InvalidInput(f"the policy of {name} is wrong: {wrong}") from None
+
+
+def _changes(before: Policy, after: Policy) -> list[dict[str, Any]]:
+    was, now = (policy.model_dump(mode="json") for policy in (before, after))
+    return [
+        {"field": key, "was": jsonlib.dumps(was[key]), "now": jsonlib.dumps(now[key])}
+        for key in now
+        if getattr(before, key) != getattr(after, key)
+    ]
 
 
 def _value(text: str) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +10,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import ConfigurationError
+from pipeline.intake.schema import Problem, problems
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -75,7 +77,14 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)  # type: ignore[arg-type] # pydantic checks them
     except ValidationError as error:
-        wrong = "; ".join(
-            f"ORDERMILL_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
-        )
+        wrong = "; ".join(map(_told, problems(error)))
         raise ConfigurationError(f"settings are wrong: {wrong}") from None
+
+
+def _told(problem: Problem) -> str:
+    """By the variable's name; what is secret is not repeated."""
+    name = problem.field.replace(".", "_")
+    field = Settings.model_fields.get(name)
+    is_secret = field is not None and field.annotation is SecretStr
+    value = "(withheld)" if is_secret else problem.value
+    return str(replace(problem, field=f"ORDERMILL_{name.upper()}", value=value))

@@ -224,6 +224,10 @@ def _external_id(data: Any) -> str | None:
     return fit_to_show(printable) if holds_card_number(printable) else printable[:128]
 
 
+#: What its sentences begin with; the rest says what was expected.
+_PYDANTIC = re.compile(r"^(Value error, |Input should be |\w+ should have )")
+
+
 def problems(error: ValidationError) -> list[Problem]:
     """What a model refused, in our words."""
     return [_problem(e) for e in error.errors()]
@@ -231,7 +235,7 @@ def problems(error: ValidationError) -> list[Problem]:
 
 def _problem(error: Any) -> Problem:
     field = fit_to_show(mask_card_numbers(".".join(str(part) for part in error["loc"])))
-    message = error["msg"].removeprefix("Value error, ")
+    message = _PYDANTIC.sub("", error["msg"])
     value = error["input"]
     if error["type"] == "missing":
         return Problem(field, "nothing", "a value")

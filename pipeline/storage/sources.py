@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from pipeline.errors import UnknownSource
 from pipeline.source import Policy, Source
@@ -25,6 +25,19 @@ def by_name(tx: Tx, name: str) -> Source:
         if source.name == name:
             return source
     raise UnknownSource(name)
+
+
+_LOCK = (
+    select(sources.c.id, sources.c.name, sources.c.policy)
+    .where(sources.c.name == bindparam("wanted"))
+    .with_for_update()
+)
+
+
+def lock(tx: Tx, name: str) -> Source | None:
+    """The source of that name, locked so that its policy can be changed; None if there is none."""
+    found = tx.execute(_LOCK, {"wanted": name}).one_or_none()
+    return None if found is None else _source(found.id, found.name, found.policy)
 
 
 def put(tx: Tx, name: str, policy: Policy) -> None:

@@ -304,7 +304,7 @@ def test_a_source_whose_rules_nobody_imported_is_told_what_that_means(
 
     assert "no tax, no shipping, no promotions until `ordermill pricing import FILE --name shop`" in before  # fmt: skip
     assert "web is priced by shop, which nobody has imported" in checked
-    assert after == "Source web is set.\n"
+    assert after == "Source web is set.\nIts policy is as it was.\n"
     assert "pricing rules" not in run("check")[1]
 
 

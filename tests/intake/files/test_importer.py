@@ -98,7 +98,7 @@ def test_the_reject_file_has_a_line_for_each_fault(mill: MakeMill, tmp_path: Pat
     import_orders(shop.intake, shop.source, path, mapping(), rejects)
 
     assert [list(line.values()) for line in written(rejects)] == [
-        ["3", "2", "Qty", "-1", "Input should be greater than 0"],
+        ["3", "2", "Qty", "-1", "greater than 0"],
         ["4", "2", "Price", "free", "a decimal string such as 12.50"],
         ["5", "C3", "Order", "C3", "cancellation"],
     ]

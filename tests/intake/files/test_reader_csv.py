@@ -76,7 +76,7 @@ def test_every_fault_names_line_column_value_and_what_was_expected(tmp_path: Pat
     (sent,) = read(path, mapping())
     found = faults(sent)
 
-    assert Fault(3, "Qty", "two", "Input should be a valid integer", "lines.quantity") in found
+    assert Fault(3, "Qty", "two", "a valid integer", "lines.quantity") in found
     assert Fault(3, "Price", "0.0", "more than 0", "lines.unit_price") in found
     assert (
         Fault(3, "Country", "Atlantis", "DE, as in the order's rows above", "ship_to.country")
