@@ -21,6 +21,7 @@ from ordermill.selecting import (
     seconds,
 )
 from ordermill.session import application
+from pipeline.hold_reasons import hold_of
 from pipeline.money import to_text
 from pipeline.order import Status
 from pipeline.storage import views
@@ -72,13 +73,17 @@ def show_one(
     """Show everything about one order: lines, money, stock, notifications, timeline."""
     with application() as app, app.database.snapshot() as tx:
         order = views.one(tx, order_id)
+    is_held = order["status"] == Status.ON_HOLD
+    hold = hold_of(order_id, order["reason"], order["events"]) if is_held else None
     if json:
-        show_json(order)
+        show_json({**order, "hold": hold})
         return
-    told = ("id", "source", "external_id", "status", "reason", "stage", "payment_status")
-    summary = {k: order[k] for k in told}
-    show([summary], False, empty="")
     currency = order["currency"]
+    told = ("id", "source", "external_id", "status", "reason", "stage", "payment_status")
+    summary = {k: order[k] for k in told} | {"currency": currency, "total": _total(order, hold)}
+    show([summary], False, empty="")
+    if hold:
+        _tell_hold(order_id, hold)
     quote = order["quote"]
     for title, rows in (
         ("Lines", [_line(x, currency) for x in order["lines"]]),
@@ -92,6 +97,25 @@ def show_one(
         if rows:
             console.print(f"\n[bold]{title}[/bold]")
             show(rows, False, empty="")
+
+
+def _total(order: dict[str, Any], hold: dict[str, Any] | None) -> str | None:
+    """What it costs, as text. An order that was held over its price has no quote yet: the event that
+    held it says what it came to."""
+    if order["total"] is not None:
+        return to_text(order["total"], order["currency"])
+    return hold["detail"].get("total") if hold else None
+
+
+def _tell_hold(order_id: int, hold: dict[str, Any]) -> None:
+    detail = ", ".join(f"{k}: {v}" for k, v in hold["detail"].items())
+    console.print(
+        f"\nOn hold: {hold['means']}{f' ({detail})' if detail else ''}.\n"
+        f"What to do: {hold['do']}.\n"
+        f"  {hold['command']}\n"
+        f"Or undo what was done for it: ordermill orders cancel {order_id}",
+        markup=False,
+    )
 
 
 def _amounts(row: dict[str, Any]) -> dict[str, Any]:

@@ -5,37 +5,45 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
 
 import pytest
 import typer
+
+from ordermill.session import application
 
 Run = Callable[..., tuple[int, str]]
 PRODUCTS = Path(__file__).parents[2] / "docs" / "examples" / "products.csv"
 
 
 @pytest.fixture
-def shop(run: Run, tmp_path: Path) -> Run:
+def shop(run: Run) -> Run:
     """A home where three orders are on hold: two to Germany, one to France."""
     assert run("sources", "set", "web", "--set", 'hold_countries=["DE", "FR"]')[0] == 0
     assert run("products", "import", PRODUCTS)[0] == 0
     assert run("stock", "adjust", "MUG-01", 10, "--reason", "found")[0] == 0
-    orders = [
-        {
-            "external_id": f"web-{n}", "currency": "EUR", "customer": {"email": f"{n}@example.com"},
-            "ship_to": {"country": country}, "lines": [{"sku": "MUG-01", "quantity": 1}],
-        }
-        for n, country in enumerate(["DE", "DE", "FR"], 1)
-    ]  # fmt: skip
-    path = tmp_path / "orders.jsonl"
-    path.write_text("\n".join(map(json.dumps, orders)), "utf-8")
-    assert run("import", path, "--source", "web")[0] == 0
+    take_in(run, [an_order(n, country) for n, country in enumerate(["DE", "DE", "FR"], 1)])
     work("validate")
     return run
 
 
-def work(step: str) -> None:
-    from ordermill.session import application
+def an_order(number: int, country: str) -> dict[str, Any]:
+    return {
+        "external_id": f"web-{number}", "currency": "EUR",
+        "customer": {"email": f"{number}@example.com"}, "ship_to": {"country": country},
+        "lines": [{"sku": "MUG-01", "quantity": 1}],
+    }  # fmt: skip
 
+
+def take_in(run: Run, orders: list[dict[str, Any]]) -> None:
+    with NamedTemporaryFile("w", suffix=".jsonl") as file:
+        file.write("\n".join(map(json.dumps, orders)))
+        file.flush()
+        assert run("import", file.name, "--source", "web")[0] == 0
+
+
+def work(step: str) -> None:
     with application() as app:
         app.engine.work(step)
 
@@ -137,3 +145,28 @@ def test_orders_are_listed_by_the_same_filters(shop: Run) -> None:
     ]
 
     assert listed == [["web-1"], ["web-3", "web-2"], []]
+
+
+def test_an_order_on_hold_says_why_in_words_and_what_puts_it_right(shop: Run) -> None:
+    code, printed = shop("orders", "show", 1)
+
+    assert code == 0
+    assert (
+        "On hold: its country is among its source's hold_countries (country: DE).\n"
+        "What to do: look at it: requeue it to let it pass, or cancel it.\n"
+        "  ordermill orders requeue 1\n"
+    ) in printed
+
+
+def test_an_order_held_over_its_price_shows_its_total(shop: Run) -> None:
+    changes = ["--set", 'hold_over={"EUR": 1}', "--reset", "hold_countries"]
+    assert shop("sources", "set", "web", *changes)[0] == 0
+    new = an_order(4, "DE")
+    take_in(shop, [new])
+    work("validate")  # and price, in which a worker carries on
+
+    printed = shop("orders", "show", 4)[1]
+
+    hold = json.loads(shop("orders", "show", 4, "--json")[1])["hold"]
+    assert hold["means"] == "its total is over its source's hold_over"
+    assert hold["detail"]["total"] in printed.splitlines()[1].split()

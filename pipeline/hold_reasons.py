@@ -1,0 +1,73 @@
+"""Every reason that an order can be on hold for: what it means, and what puts it right.
+
+One table, for whoever tells a person; a test finds the reasons that the code can give.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.payments.account import BY_HAND
+
+_REQUEUE = "ordermill orders requeue {id}"
+_LOOK_FIRST = "look at it: requeue it to let it pass, or cancel it"
+_WHEN_IT_ANSWERS = (
+    "when the gateway answers again, requeue it: the same key is looked up first, "
+    "and nothing is moved twice"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HoldReason:
+    """In words, and the command; `{id}` stands for the order's id."""
+
+    means: str
+    do: str
+    command: str = _REQUEUE
+
+
+#: By reason; or by reason and the code in the event's detail, where that asks for something else.
+HOLD_REASONS: dict[str, HoldReason] = {
+    "amount_over_limit": HoldReason("its total is over its source's hold_over", _LOOK_FIRST),
+    "country_held": HoldReason("its country is among its source's hold_countries", _LOOK_FIRST),
+    "no_tax_rate": HoldReason(
+        "the rules have no tax zone for its address, or no rate there for a product's tax class",
+        "add it to the rules, `ordermill pricing import FILE`, then requeue it",
+    ),
+    "payment_unknown": HoldReason(
+        "the gateway gave no answer to be trusted, and may have charged", _WHEN_IT_ANSWERS
+    ),
+    "undo_unknown": HoldReason(
+        "the gateway gave no answer to be trusted while money was given back", _WHEN_IT_ANSWERS
+    ),
+    "undo_failed": HoldReason(
+        "the gateway refused to give its money back, and a person was paged",
+        "settle the cause at the gateway, then requeue it: it is tried again",
+    ),
+    f"undo_failed/{BY_HAND}": HoldReason(
+        "it was paid by hand, and is to be paid back so",
+        "pay it back and record that: it goes on by itself",
+        "ordermill payments record-refund {id} --reference TRANSFER",
+    ),
+    "defect": HoldReason(
+        "a step failed on this order, alone: a defect of ours or of its data",
+        "mend what the detail names (the log has the traceback), deploy, then requeue it",
+    ),
+    "poison": HoldReason(
+        "worker after worker died while it had this order, and nothing else, in hand",
+        "find out how they died (was memory short?), then requeue it",
+    ),
+}
+
+
+def hold_of(order_id: int, reason: str, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Why an order is on hold: means, do, command, and the detail of the event that held it."""
+    held = next((e for e in reversed(events) if e["kind"] == "held"), {"detail": None})
+    detail = json.loads(held["detail"] or "{}")
+    known = HOLD_REASONS.get(f"{reason}/{detail.get('code')}") or HOLD_REASONS.get(reason)
+    if known is None:  # the order was held by another version of the code
+        known = HoldReason(f"it was held for {reason}", _LOOK_FIRST)
+    return {**asdict(known), "command": known.command.format(id=order_id), "detail": detail}
