@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -256,4 +257,29 @@ def test_all_that_match_are_cancelled_and_what_was_done_for_them_undone(mill: Ma
         "SELECT count(*) FROM events WHERE kind = 'cancel_requested' AND actor = 'ada'"
     )
     assert tuple(told[0]) == (3,)
+    assert_sound(shop)
+
+
+# --- Several at once ------------------------------------------------------------------------------
+
+
+def test_two_who_requeue_the_same_orders_at_once_move_each_once(
+    mill: MakeMill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "MOST_ORDERS", 20)
+    shop = mill(policy=HELD).stocked(units=10_000)
+    orders = many_held(shop, 200)
+    found = sought(shop)
+
+    with ThreadPoolExecutor(4) as pool:
+        acts = ["requeue", "cancel", "requeue", "cancel"]
+        tallies = list(pool.map(lambda act: move(shop, found, act), acts))
+
+    assert sum(tally.moved for tally in tallies) == 200
+    assert sum(tally.skipped for tally in tallies) == 600
+    assert_sound(shop)
+
+    shop.turn()
+
+    assert {shop.status(o) for o in orders} <= {"confirmed", "cancelled"}
     assert_sound(shop)
