@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ordermill.output import console, errors, show
+from ordermill.output import AsJson, console, errors, show, show_json
 from ordermill.selecting import (
     Email,
     ExternalId,
@@ -47,6 +47,7 @@ def requeue(
     dry_run: DryRun = False,
     yes: Yes = False,
     rate: Rate = None,
+    json: AsJson = False,
 ) -> None:
     """Put orders on hold back to work, where they were held; hold rules no longer apply to them.
 
@@ -59,9 +60,10 @@ def requeue(
             with app.database.transaction() as tx:
                 announcements = operations.requeue(tx, order_ids or [], actor())
             app.engine.announce(announcements)
-        console.print(f"{len(set(order_ids or []))} put back to work.")
+        moved = len(set(order_ids or []))
+        _conclude(json, f"{moved:,} put back to work.", moved)
         return
-    _move_all("requeue", "put back to work", selection, dry_run, yes, rate)
+    _move_all("requeue", "put back to work", selection, dry_run, yes, rate, json)
 
 
 def cancel(
@@ -79,6 +81,7 @@ def cancel(
     dry_run: DryRun = False,
     yes: Yes = False,
     rate: Rate = None,
+    json: AsJson = False,
 ) -> None:
     """Cancel an order wherever it is. What was done for it is undone: refund, units given back.
 
@@ -91,11 +94,10 @@ def cancel(
             with app.database.transaction() as tx:
                 announcements = operations.cancel(tx, order_id or 0, actor())
             app.engine.announce(announcements)
-        console.print(
-            f"Order {order_id} is being cancelled; `ordermill orders show {order_id}` tells."
-        )
+        told = f"Order {order_id} is being cancelled; `ordermill orders show {order_id}` tells."
+        _conclude(json, told, 1)
         return
-    _move_all("cancel", "cancelled, or being so", selection, dry_run, yes, rate)
+    _move_all("cancel", "cancelled, or being so", selection, dry_run, yes, rate, json)
 
 
 def _by_filter(by_id: bool, selection: Selection, everything: bool, has_manner: bool) -> bool:
@@ -109,35 +111,51 @@ def _by_filter(by_id: bool, selection: Selection, everything: bool, has_manner: 
 
 
 def _move_all(
-    act: str, done: str, selection: Selection, dry_run: bool, yes: bool, rate: float | None
+    act: str,
+    done: str,
+    selection: Selection,
+    dry_run: bool,
+    yes: bool,
+    rate: float | None,
+    json: bool,
 ) -> None:
     if rate is not None and rate <= 0:
         raise InvalidInput(f"--rate: got {rate:g}, expected more than 0 orders a second")
     with application() as app:
         with app.database.snapshot() as tx:
             found = find(tx, selection)
-        if not found.orders:
-            console.print("No order on hold matches.")
+        if dry_run or not json:
+            _tell(found, json)
+        if dry_run or not (found.orders or json):
             return
-        _tell(found)
-        if dry_run:
-            return
-        if not yes:
-            typer.confirm(f"{act.capitalize()} {found.orders:,} orders?", abort=True)
+        if found.orders and not yes:
+            typer.confirm(f"{act.capitalize()} {found.orders:,} orders?", abort=True, err=True)
         with _progress(act, found.orders) as on_progress:
             tally = bulk.move_all(
                 app.database, found, bulk.ACTS[act], actor(), app.engine.announce,
                 rate=rate, progress=on_progress,
             )  # fmt: skip
-    console.print(f"{tally.moved:,} {done}.")
-    if tally.skipped:
-        console.print(f"{tally.skipped:,} skipped: somebody else had changed them meanwhile.")
+    _conclude(json, f"{tally.moved:,} {done}.", tally.moved, tally.skipped)
 
 
-def _tell(found: Found) -> None:
-    show(found.groups, False, empty="")
-    console.print(f"\n{found.orders:,} orders on hold match, among them:")
-    show(found.examples, False, empty="")
+def _tell(found: Found, json: bool) -> None:
+    if json:
+        show_json({"orders": found.orders, "groups": found.groups, "examples": found.examples})
+    elif found.orders:
+        show(found.groups, False, empty="")
+        console.print(f"\n{found.orders:,} orders on hold match, among them:")
+        show(found.examples, False, empty="")
+    else:
+        console.print("No order on hold matches.")
+
+
+def _conclude(json: bool, told: str, moved: int, skipped: int = 0) -> None:
+    if json:
+        show_json({"moved": moved, "skipped": skipped})
+        return
+    console.print(told, markup=False)
+    if skipped:
+        console.print(f"{skipped:,} skipped: somebody else had changed them meanwhile.")
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def test_a_dry_run_shows_how_many_and_changes_nothing(shop: Run) -> None:
 def test_it_asks_and_a_no_changes_nothing(shop: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def no(question: str, abort: bool) -> None:
+    def no(question: str, abort: bool, err: bool) -> None:
         asked.append(question)
         raise typer.Abort
 
@@ -87,6 +87,15 @@ def test_what_matches_is_requeued_and_the_timeline_says_who(shop: Run) -> None:
     assert statuses(shop) == ["on_hold", "on_hold", "received"]
     timeline = json.loads(shop("orders", "show", 3, "--json")[1])["events"]
     assert (timeline[-1]["kind"], timeline[-1]["actor"].startswith("cli:")) == ("requeued", True)
+
+
+def test_programs_are_told_in_json_alone(shop: Run) -> None:
+    found = json.loads(shop("orders", "requeue", "--all", "--dry-run", "--json")[1])
+    done = json.loads(shop("orders", "requeue", "--all", "--yes", "--json")[1])
+
+    assert (found["orders"], found["groups"][0]["reason"]) == (3, "country_held")
+    assert [each["id"] for each in found["examples"]] == [1, 2, 3]
+    assert done == {"moved": 3, "skipped": 0}
 
 
 def test_what_matches_is_cancelled(shop: Run) -> None:
