@@ -95,20 +95,7 @@ def _dispatch(tx: Tx, going: Sequence[Going]) -> Announcements:
 def hasten(tx: Tx, order_ids: Collection[int]) -> Announcements:
     """These wait, or are being worked on. In the second case the record will see what changed; in
     the first let their turn come now, rather than when the others of their dispatch are due."""
-    waiting = dispatches.lock_waiting(tx, order_ids)
-    woken: list[NewDispatch] = []
-    others: list[NewDispatch] = []
-    for dispatch, delay in waiting:
-        step, lane = dispatch.step, dispatch.lane
-        wanted = tuple(i for i in dispatch.order_ids if i in order_ids)
-        woken.append(NewDispatch(step, lane, wanted, attempts=dispatch.attempts))
-        if rest := tuple(i for i in dispatch.order_ids if i not in order_ids):
-            others.append(NewDispatch(step, lane, rest, delay, dispatch.attempts, dispatch.deaths))
-    if not waiting:
-        return []
-    dispatches.remove(tx, [dispatch.id for dispatch, _ in waiting])
-    made = dispatches.add(tx, woken + others)
-    return [(new.step, i) for new, i in zip(woken, made, strict=False)]
+    return dispatches.hasten(tx, dispatches.lock_waiting(tx, order_ids), order_ids)
 
 
 def requeue(tx: Tx, order_ids: Sequence[int], actor: str) -> Announcements:

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.inventory.allocation import Strategy
+
 PricePolicy = Literal["catalogue", "as_sold"]
 
 
@@ -34,6 +36,11 @@ class Policy(BaseModel):
         max_length=64,
         description="the rule set that prices its orders, in its newest version (docs/pricing.md); "
         "without any imported: no tax, no shipping, no promotions",
+    )
+    allocation: Strategy = Field(
+        default="priority",
+        description="which location serves an order: priority, nearest to where it goes, or "
+        "fewest_shipments where it must be spread; one location that has all of it always does",
     )
     hold_over: dict[str, int] = Field(
         default_factory=dict,

@@ -1,19 +1,58 @@
-"""Allocation: which units of which location go to which order. All lines of an order, or none."""
+"""Allocation: which units of which location go to which order. All lines of an order, or none.
+
+An order is served by one location if any has all of it, however many have a part: the first, by
+the strategy's ranking of locations. Only else is it spread: line by line, each from the first
+location that has the whole line; and only a line that none has whole is split into units.
+
+    priority          locations by their priority, the lowest number first
+    nearest           those in the order's country, then those that serve it, then the others;
+                      by priority among equals
+    fewest_shipments  as priority; an order that must be spread goes to as few locations as can be
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, combinations, islice
+from typing import Literal
 
 Level = tuple[str, str]  # (sku, location)
+Strategy = Literal["priority", "fewest_shipments", "nearest"]
+
+#: Sets of locations that `fewest_shipments` tries before it takes the one `priority` would.
+MOST_SETS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A location: its country ("" unknown), its rank (lower goes first), the countries it is meant
+    for (None: all). What it serves is a preference of `nearest`, never a ban."""
+
+    country: str = ""
+    priority: int = 100
+    serves: frozenset[str] | None = None
+
+
+ANYWHERE = Place()
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What an order needs: (line number, sku, quantity) of each line."""
+    """What an order needs: (line number, sku, quantity) of each line; where, and how it is served."""
 
     order_id: int
     lines: tuple[tuple[int, str, int], ...]
+    country: str = ""
+    strategy: Strategy = "priority"
+
+    @property
+    def needed(self) -> dict[str, int]:
+        """Units by SKU: two lines may share one."""
+        found: dict[str, int] = {}
+        for _, sku, quantity in self.lines:
+            found[sku] = found.get(sku, 0) + quantity
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,38 +76,73 @@ class Shortage:
 class Shelves:
     """Units that are free, as one demand after another takes its own."""
 
-    def __init__(self, available: Mapping[Level, int]) -> None:
+    def __init__(
+        self, available: Mapping[Level, int], places: Mapping[str, Place] | None = None
+    ) -> None:
+        self._places = places or {}
         self._free: dict[str, dict[str, int]] = {}
-        for (sku, location), units in sorted(available.items()):
-            self._free.setdefault(sku, {})[location] = units
+        for (sku, location), units in available.items():
+            if units > 0:  # fewer than none: what is kept as safety stock was taken
+                self._free.setdefault(sku, {})[location] = units
 
-    def take(self, demand: Demand) -> list[Allotment] | Shortage:
+    def free(self, sku: str) -> int:
+        """Units of `sku` that nobody has taken, wherever they are."""
+        return sum(self._free.get(sku, {}).values())
+
+    def take(self, demand: Demand, withheld: Collection[str] = ()) -> list[Allotment] | Shortage:
         """The units of `demand`: they are free no more. Two lines that share a SKU draw on the
-        same units. A demand that can't be met whole takes nothing, so a later, smaller one may
-        still be met."""
-        short = _short(demand, self._free)
-        return Shortage(short) if short else _take(demand, self._free)
+        same units; of a SKU that is `withheld` there are none. A demand that can't be met whole
+        takes nothing, so a later, smaller one may still be met."""
+        needed = demand.needed
+        lacking = tuple(
+            sku for sku, units in needed.items() if sku in withheld or units > self.free(sku)
+        )
+        if lacking:
+            return Shortage(lacking)
+        taken = list(self._from(self._chosen(demand, needed), demand))
+        for each in taken:
+            self._free[each.sku][each.location] -= each.quantity
+        return taken
+
+    def _chosen(self, demand: Demand, needed: Mapping[str, int]) -> Sequence[str]:
+        """The locations to take from, in order: one where one has all."""
+        ranked = self._ranked(demand, needed)
+        widest = len(ranked) if demand.strategy == "fewest_shipments" else 2
+        sets = chain.from_iterable(combinations(ranked, n) for n in range(1, widest))
+        tried = islice(sets, len(ranked) + MOST_SETS)
+        return next((found for found in tried if self._have(found, needed)), ranked)
+
+    def _have(self, locations: Sequence[str], needed: Mapping[str, int]) -> bool:
+        """Whether these together have all."""
+        return all(
+            sum(self._free[sku].get(location, 0) for location in locations) >= units
+            for sku, units in needed.items()
+        )
+
+    def _ranked(self, demand: Demand, skus: Iterable[str]) -> list[str]:
+        """Locations that have any of it, by the demand's strategy."""
+        having = {x for sku in skus for x, units in self._free[sku].items() if units}
+
+        def rank(location: str) -> tuple[int, int, str]:
+            place = self._places.get(location, ANYWHERE)
+            distance = _distance(place, demand.country) if demand.strategy == "nearest" else 0
+            return distance, place.priority, location
+
+        return sorted(having, key=rank)
+
+    def _from(self, locations: Sequence[str], demand: Demand) -> Iterator[Allotment]:
+        left = {(sku, x): n for sku in demand.needed for x, n in self._free[sku].items()}
+        for line_no, sku, quantity in demand.lines:
+            whole = [x for x in locations if left.get((sku, x), 0) >= quantity]
+            for location in whole[:1] or locations:
+                units = min(quantity, left.get((sku, location), 0))
+                if units:
+                    left[sku, location] -= units
+                    quantity -= units
+                    yield Allotment(demand.order_id, line_no, sku, location, units)
 
 
-def _short(demand: Demand, free: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:
-    needed: dict[str, int] = {}
-    for _, sku, quantity in demand.lines:
-        needed[sku] = needed.get(sku, 0) + quantity
-    return tuple(sku for sku, units in needed.items() if units > sum(free.get(sku, {}).values()))
-
-
-def _take(demand: Demand, free: dict[str, dict[str, int]]) -> list[Allotment]:
-    taken: list[Allotment] = []
-    for line_no, sku, quantity in demand.lines:
-        for location in _from_fullest_fit(free[sku], quantity):
-            units = min(quantity, free[sku][location])
-            if units:
-                free[sku][location] -= units
-                quantity -= units
-                taken.append(Allotment(demand.order_id, line_no, sku, location, units))
-    return taken
-
-
-def _from_fullest_fit(locations: Mapping[str, int], quantity: int) -> list[str]:
-    """Locations that can serve the whole line first, so that it is split only when it must be."""
-    return sorted(locations, key=lambda location: (locations[location] < quantity, location))
+def _distance(place: Place, country: str) -> int:
+    if place.country == country:
+        return 0
+    return 1 if place.serves is None or country in place.serves else 2

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from pipeline.pricing.carts import Goods
 from pipeline.pricing.prices import ListPrice
@@ -24,7 +24,7 @@ ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """`available` is on_hand − reserved over all locations."""
+    """`available` is on_hand − reserved − safety over all locations."""
 
     sku: str
     active: bool
@@ -32,12 +32,13 @@ class Product:
     available: int
 
 
+_free = stock_levels.c.on_hand - stock_levels.c.reserved - stock_levels.c.safety
 _BY_SKU = (
     select(
         products.c.sku,
         products.c.active,
         products.c.backorder,
-        func.coalesce(func.sum(stock_levels.c.on_hand - stock_levels.c.reserved), 0).label("free"),
+        func.coalesce(func.sum(case((_free > 0, _free), else_=0)), 0).label("free"),
     )
     .outerjoin(stock_levels, stock_levels.c.sku == products.c.sku)
     .where(products.c.sku.in_(texts("skus")))

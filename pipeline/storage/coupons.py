@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import Column, bindparam, delete, insert, or_, select, update
 
@@ -99,13 +99,18 @@ _RELEASE = (
 )
 
 
+def held(tx: Tx, order_ids: Iterable[int]) -> set[Key]:
+    """What the uses of these orders count under."""
+    return {key for r in tx.execute(_HELD, {"ids": pack(order_ids)}) for key in _keys(*r)}
+
+
 def give_back(tx: Tx, order_ids: Sequence[int]) -> int:
     """Take back what these orders use; returns how many uses. Twice is once."""
     packed = {"ids": pack(order_ids)}
-    held = Counter(key for r in tx.execute(_HELD, packed) for key in _keys(*r))
-    if not held:
+    keys = held(tx, order_ids)
+    if not keys:
         return 0
-    lock_used(tx, sorted(held))
+    lock_used(tx, sorted(keys))
     released = [tuple(r) for r in tx.execute(_RELEASE, packed)]
     freed = Counter(key for redemption in released for key in _keys(*redemption))
     tx.execute(_GIVE, {"rows": pack((*key, n, None) for key, n in sorted(freed.items()))})

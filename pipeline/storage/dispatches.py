@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import ids, members, now, pack, rows
-from pipeline.storage.tables import dispatches, queues
+from pipeline.storage.tables import backorders, dispatches, queues
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,14 +188,36 @@ def add(tx: Tx, new: Sequence[NewDispatch]) -> list[int]:
     ]  # fmt: skip
     made = tx.execute(_INSERT, {"rows": pack(packed)}).all()
     by_orders = {r.order_ids: r.id for r in made}  # an order is in one dispatch: no two are alike
-    return [by_orders[row[3]] for row in packed]
+    found = [by_orders[row[3]] for row in packed]
+    _place(tx, new, found)
+    return found
+
+
+_placed = rows(backorders.c.order_id, backorders.c.dispatch_id)
+_PLACE = (
+    update(backorders)
+    .where(backorders.c.order_id == _placed.c.order_id)
+    .values(dispatch_id=_placed.c.dispatch_id)
+)
+
+
+def _place(tx: Tx, new: Sequence[NewDispatch], made: Sequence[int]) -> None:
+    """Those who wait for stock are to be found by it."""
+    placed = [
+        (order_id, dispatch_id)
+        for d, dispatch_id in zip(new, made, strict=True)
+        if d.step == "reserve" and d.delay > 0
+        for order_id in d.order_ids
+    ]
+    if placed:
+        tx.execute(_PLACE, {"rows": pack(placed)})
 
 
 _member = members(dispatches.c.order_ids)
 _WAITING_WITH = (
     select(
         dispatches.c.id, dispatches.c.step, dispatches.c.lane, dispatches.c.order_ids,
-        dispatches.c.attempts, dispatches.c.deaths, dispatches.c.due_at, now().label("now"),
+        dispatches.c.attempts, dispatches.c.deaths,
     )
     .where(
         or_(dispatches.c.leased_until.is_(None), dispatches.c.leased_until <= now()),
@@ -209,14 +231,11 @@ _WAITING_WITH = (
 )  # fmt: skip
 
 
-def lock_waiting(tx: Tx, order_ids: Iterable[int]) -> list[tuple[Dispatch, float]]:
-    """Lock the dispatches that any of these orders wait in, each with how many seconds it has yet to
-    wait; those that somebody works on are not among them. Reads all dispatches: not for a stage."""
+def lock_waiting(tx: Tx, order_ids: Iterable[int]) -> list[Dispatch]:
+    """Lock the dispatches that any of these orders wait in; those that somebody works on are not
+    among them. Reads all dispatches: not for a stage."""
     return [
-        (
-            Dispatch(r.id, r.step, r.lane, tuple(json.loads(r.order_ids)), r.attempts, r.deaths),
-            max(0.0, (r.due_at - r.now).total_seconds()),
-        )
+        Dispatch(r.id, r.step, r.lane, tuple(json.loads(r.order_ids)), r.attempts, r.deaths)
         for r in tx.execute(_WAITING_WITH, {"wanted": pack(order_ids)})
     ]
 
@@ -254,17 +273,56 @@ def waiting(tx: Tx, grace: float) -> dict[str, tuple[int, int]]:
     return {r.step: (r.dispatches, r.first) for r in found}
 
 
-_HASTEN = (
-    update(dispatches)
-    .where(
-        dispatches.c.step == bindparam("key"),
-        dispatches.c.due_at > now(),
-        dispatches.c.leased_until.is_(None),
+_WAITING_AS = (
+    select(
+        dispatches.c.id, dispatches.c.step, dispatches.c.lane, dispatches.c.order_ids,
+        dispatches.c.attempts, dispatches.c.deaths,
     )
-    .values(due_at=now())
+    .where(
+        dispatches.c.id.in_(ids()),
+        dispatches.c.leased_until.is_(None),
+        dispatches.c.due_at > now(),
+    )
+    .order_by(dispatches.c.id)
+    .with_for_update()
+)  # fmt: skip
+
+
+def lock_by_id(tx: Tx, dispatch_ids: Iterable[int]) -> list[Dispatch]:
+    """Lock those of these dispatches that wait: not due yet, and nobody works on them."""
+    return [
+        Dispatch(r.id, r.step, r.lane, tuple(json.loads(r.order_ids)), r.attempts, r.deaths)
+        for r in tx.execute(_WAITING_AS, {"ids": pack(dispatch_ids)})
+    ]
+
+
+_rest = rows(dispatches.c.id, dispatches.c.order_ids, dispatches.c.size)
+_SHRINK = (
+    update(dispatches)
+    .where(dispatches.c.id == _rest.c.id)
+    .values(order_ids=_rest.c.order_ids, size=_rest.c.size)
 )
 
 
-def hasten(tx: Tx, step: str) -> None:
-    """Make due at once what waits for `step`: what it waited for may be there now."""
-    tx.execute(_HASTEN, {"key": step})
+def hasten(tx: Tx, locked: Sequence[Dispatch], order_ids: Collection[int]) -> list[tuple[str, int]]:
+    """Make these orders due now, and leave the others of their (locked) dispatches where they wait.
+    Returns the new dispatches, as (step, id)."""
+    wanted = frozenset(order_ids)
+    woken: list[NewDispatch] = []
+    emptied: list[int] = []
+    rest: list[tuple[int, str, int]] = []
+    for d in locked:
+        mine = tuple(i for i in d.order_ids if i in wanted)
+        others = tuple(i for i in d.order_ids if i not in wanted)
+        if mine:
+            woken.append(NewDispatch(d.step, d.lane, mine, attempts=d.attempts))
+        if mine and others:
+            rest.append((d.id, json.dumps(others, separators=(",", ":")), len(others)))
+        elif mine:
+            emptied.append(d.id)
+    if not woken:
+        return []
+    remove(tx, emptied)
+    if rest:
+        tx.execute(_SHRINK, {"rows": pack(rest)})
+    return [(new.step, i) for new, i in zip(woken, add(tx, woken), strict=True)]

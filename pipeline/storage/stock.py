@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import (
-    Column,
-    String,
-    bindparam,
-    delete,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import String, bindparam, delete, func, insert, select, update
 
-from pipeline.errors import InvariantBroken
-from pipeline.inventory.allocation import Allotment, Level
-from pipeline.storage import dispatches
+from pipeline.inventory.allocation import Level
+from pipeline.storage import backorders, coupons
 from pipeline.storage.database import Tx
-from pipeline.storage.sql import ids, now, pack, rows, texts
+from pipeline.storage.levels import DELTA, THIS_LEVEL, by_level, packed
+from pipeline.storage.sql import ids, now, pack, rows
 from pipeline.storage.tables import (
+    order_lines,
     products,
     reservations,
     stock_levels,
@@ -31,77 +22,30 @@ from pipeline.storage.tables import (
 )
 from pipeline.storage.upsert import InsertNew
 
-# Levels are locked in key order, by everyone: whoever wants several never waits in a circle.
-_LOCK = (
-    select(stock_levels.c.sku, stock_levels.c.location, stock_levels.c.on_hand, stock_levels.c.reserved)
-    .where(stock_levels.c.sku.in_(texts("skus")))
-    .order_by(stock_levels.c.sku, stock_levels.c.location)
-    .with_for_update()
-)  # fmt: skip
-
-
-def lock_available(tx: Tx, skus: Iterable[str]) -> dict[Level, int]:
-    """Lock the levels of `skus`; the units that are free, by (sku, location)."""
-    found = tx.execute(_LOCK, {"skus": pack((sku,) for sku in sorted(set(skus)))})
-    return {(r.sku, r.location): r.on_hand - r.reserved for r in found}
-
-
-_delta = rows(
-    stock_levels.c.sku, stock_levels.c.location, Column("units", stock_levels.c.on_hand.type)
-)
-_this_level = (stock_levels.c.sku == _delta.c.sku) & (stock_levels.c.location == _delta.c.location)
-_TAKE = (
-    update(stock_levels)
-    .where(_this_level, stock_levels.c.on_hand - stock_levels.c.reserved >= _delta.c.units)
-    .values(reserved=stock_levels.c.reserved + _delta.c.units)
-    .returning(stock_levels.c.sku, stock_levels.c.location)
-)
 _GIVE = (
-    update(stock_levels)
-    .where(_this_level)
-    .values(reserved=stock_levels.c.reserved - _delta.c.units)
+    update(stock_levels).where(THIS_LEVEL).values(reserved=stock_levels.c.reserved - DELTA.c.units)
 )
-_new = rows(
-    reservations.c.order_id, reservations.c.line_no, reservations.c.location,
-    reservations.c.sku, reservations.c.quantity,
-)  # fmt: skip
-_RESERVE = insert(reservations).from_select(
-    ["order_id", "line_no", "location", "sku", "quantity"], select(*_new.c)
-)
-
-
-def reserve(tx: Tx, allotments: Sequence[Allotment]) -> None:
-    """Promise units to orders. Every level's update is conditional on enough being free; if one
-    refuses, InvariantBroken, and the transaction must be rolled back."""
-    if not allotments:
-        return
-    needed = _by_level((a.sku, a.location, a.quantity) for a in allotments)
-    won = tx.execute(_TAKE, {"rows": _packed(needed)}).all()
-    if len(won) < len(needed):
-        refused = sorted(needed.keys() - {(r.sku, r.location) for r in won})
-        raise InvariantBroken(f"not enough units free at {refused}")
-    tx.execute(
-        _RESERVE,
-        {"rows": pack((a.order_id, a.line_no, a.location, a.sku, a.quantity) for a in allotments)},
-    )
-
-
-_HELD = select(reservations.c.sku).where(reservations.c.order_id.in_(ids())).distinct()
-_RELEASE = (
-    delete(reservations)
-    .where(reservations.c.order_id.in_(ids()))
-    .returning(reservations.c.sku, reservations.c.location, reservations.c.quantity)
-)
+_LINES = select(order_lines.c.sku).where(order_lines.c.order_id.in_(ids())).distinct()
+_units = (reservations.c.sku, reservations.c.location, reservations.c.quantity)
+_PROMISED = select(*_units).where(reservations.c.order_id.in_(ids()))
+_RELEASE = delete(reservations).where(reservations.c.order_id.in_(ids())).returning(*_units)
 
 
 def release(tx: Tx, order_ids: Sequence[int]) -> int:
-    """Give back what is promised to these orders; returns the units. Twice is once."""
-    packed = {"ids": pack(order_ids)}
-    lock_available(tx, tx.execute(_HELD, packed).scalars())
-    freed = _by_level(tuple(r) for r in tx.execute(_RELEASE, packed))
+    """Give back what is promised to these orders, units and coupons; they wait for nothing any
+    more. Returns the units. Twice is once. Those who wait for what is freed have it at once."""
+    packed_ids = {"ids": pack(order_ids)}
+    skus = set(tx.execute(_LINES, packed_ids).scalars())
+    promised = by_level(tuple(r) for r in tx.execute(_PROMISED, packed_ids))
+    keys = coupons.held(tx, order_ids)
+    turn = backorders.lock(tx, skus=skus, more=promised, coupon_keys=keys, without=order_ids)
+    backorders.remove(tx, order_ids)
+    freed = by_level(tuple(r) for r in tx.execute(_RELEASE, packed_ids))
     if freed:
-        tx.execute(_GIVE, {"rows": _packed(freed)})
-        dispatches.hasten(tx, "reserve")
+        tx.execute(_GIVE, {"rows": packed(freed)})
+        turn.free.update(freed)
+    coupons.give_back(tx, order_ids)
+    backorders.serve(tx, turn)
     return freed.total()
 
 
@@ -121,8 +65,8 @@ class Movement:
 
 _ADD = (
     update(stock_levels)
-    .where(_this_level, stock_levels.c.on_hand + _delta.c.units >= stock_levels.c.reserved)
-    .values(on_hand=stock_levels.c.on_hand + _delta.c.units)
+    .where(THIS_LEVEL, stock_levels.c.on_hand + DELTA.c.units >= stock_levels.c.reserved)
+    .values(on_hand=stock_levels.c.on_hand + DELTA.c.units)
     .returning(stock_levels.c.sku, stock_levels.c.location)
 )
 _level = rows(stock_levels.c.sku, stock_levels.c.location)
@@ -145,27 +89,50 @@ _LEDGER = insert(stock_movements).from_select(
 
 
 def open_levels(tx: Tx, levels: Iterable[Level]) -> None:
-    """Make the levels that are not there yet, at nothing, and lock all of their SKUs."""
+    """Make the levels that are not there yet, at nothing, and lock all of their SKUs; with them all
+    that whoever waits for them needs, as locking these later would be out of order."""
     wanted = sorted(set(levels))
     _ENSURE(tx, {"rows": pack(wanted)})
-    lock_available(tx, {sku for sku, _ in wanted})
+    plenty = dict.fromkeys(wanted, backorders.MOST)
+    backorders.lock(tx, skus={sku for sku, _ in wanted}, more=plenty)
 
 
 def post(tx: Tx, movements: Sequence[Movement], actor: str) -> list[Level]:
     """Write movements and their totals. Returns the levels that refused, because it would leave
-    fewer units than are promised; then nothing may be committed. Orders that wait for stock are
-    woken in the same transaction."""
+    fewer units than are promised; then nothing may be committed. Orders that wait for the units
+    have them in the same transaction."""
     if not movements:
         return []
-    net = _by_level((m.sku, m.location, m.quantity) for m in movements)
-    open_levels(tx, net)
-    won = {(r.sku, r.location) for r in tx.execute(_ADD, {"rows": _packed(net)})}
+    net = by_level((m.sku, m.location, m.quantity) for m in movements)
+    _ENSURE(tx, {"rows": pack(sorted(net))})
+    turn = backorders.lock(tx, skus={sku for sku, _ in net}, more=net)
+    won = {(r.sku, r.location) for r in tx.execute(_ADD, {"rows": packed(net)})}
     if len(won) < len(net):
         return sorted(net.keys() - won)
     ledger = pack((m.sku, m.location, m.kind, m.quantity, m.reason, m.at) for m in movements)
     tx.execute(_LEDGER, {"rows": ledger, "actor": actor})
-    dispatches.hasten(tx, "reserve")
+    turn.free.update(net)
+    backorders.serve(tx, turn)
     return []
+
+
+_named = (stock_levels.c.sku == bindparam("of_sku", type_=String)) & (
+    stock_levels.c.location == bindparam("at", type_=String)
+)
+_KEPT = select(stock_levels.c.safety).where(_named)
+_SAFETY = update(stock_levels).where(_named).values(safety=bindparam("units"))
+
+
+def set_safety(tx: Tx, sku: str, location: str, units: int) -> None:
+    """Keep so many units from being promised; those that are promised stay so. Orders that wait
+    have what is no longer kept, in the same transaction."""
+    _ENSURE(tx, {"rows": pack([(sku, location)])})
+    there = tx.execute(_KEPT, {"of_sku": sku, "at": location}).scalar_one()
+    turn = backorders.lock(tx, skus={sku}, more={(sku, location): there - units})
+    kept = tx.execute(_KEPT, {"of_sku": sku, "at": location}).scalar_one()  # under lock, by now
+    tx.execute(_SAFETY, {"of_sku": sku, "at": location, "units": units})
+    turn.free[sku, location] += kept - units
+    backorders.serve(tx, turn)
 
 
 _LEVELS = (
@@ -181,18 +148,8 @@ def levels(tx: Tx, sku: str | None = None) -> list[dict[str, object]]:
     return [
         {
             "sku": r.sku, "name": r.name, "location": r.location, "on_hand": r.on_hand,
-            "reserved": r.reserved, "available": r.on_hand - r.reserved,
+            "reserved": r.reserved, "safety": r.safety,
+            "available": r.on_hand - r.reserved - r.safety,
         }
         for r in tx.execute(statement)
     ]  # fmt: skip
-
-
-def _by_level(units: Iterable[tuple[str, str, int]]) -> Counter[Level]:
-    summed = Counter[Level]()
-    for sku, location, quantity in units:
-        summed[(sku, location)] += quantity
-    return summed
-
-
-def _packed(units: Mapping[Level, int]) -> str:
-    return pack((sku, location, n) for (sku, location), n in sorted(units.items()))

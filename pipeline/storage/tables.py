@@ -1,7 +1,8 @@
 """Every table, once. `migrations/` brings a database here; a test compares the two.
 
 Lock order, for everyone: dispatches, then orders by id, then payment tasks, then stock levels by
-(sku, location), then coupon uses by (rules, code, customer).
+(sku, location), then coupon uses by (rules, code, customer), then backorders. Dispatches that wait
+for stock, and that nobody works on, come last, by id: whoever works on one waits for no level.
 """
 
 from __future__ import annotations
@@ -252,9 +253,22 @@ stock_levels = Table(
     Column("location", String(32), primary_key=True),
     Column("on_hand", BigInteger, nullable=False),
     Column("reserved", BigInteger, nullable=False),
+    Column("safety", BigInteger, nullable=False, server_default="0"),  # units never promised
+    CheckConstraint("safety >= 0", name="safety_not_negative"),
     CheckConstraint("reserved >= 0", name="reserved_not_negative"),
     CheckConstraint("reserved <= on_hand", name="not_oversold"),
     postgresql_with={"fillfactor": 50},
+)
+
+# Where units are. A level at a location without a row here is at pipeline.inventory's ANYWHERE.
+locations = Table(
+    "locations",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("country", String(2)),
+    Column("priority", Integer, nullable=False),
+    Column("serves", Text),  # JSON array of countries, sorted; null: all
+    CheckConstraint("priority >= 0", name="priority_not_negative"),
 )
 
 stock_movements = Table(
@@ -280,6 +294,17 @@ reservations = Table(
     Column("sku", String(64), nullable=False),
     Column("quantity", BigInteger, nullable=False),
     CheckConstraint("quantity > 0", name="quantity_positive"),
+)
+
+# Who waits for which SKU, and in which dispatch: so that stock that arrives finds them by itself.
+# Written under the locks of the levels of all the order's SKUs.
+backorders = Table(
+    "backorders",
+    metadata,
+    Column("sku", String(64), primary_key=True),
+    _order_id(primary_key=True),
+    Column("dispatch_id", _Id),
+    Index("ix_backorders_order_id", "order_id"),
 )
 
 # Append-only: an operation of ours is born `requested`, before the gateway is called, and gets

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pipeline.errors import InvariantBroken
 from pipeline.inventory.allocation import Allotment
-from pipeline.storage import stock
+from pipeline.storage import levels, stock
 from pipeline.storage.stock import Movement
 from tests.support import MUG, TEE, Mill
 
@@ -20,7 +20,7 @@ MakeMill = Callable[..., Mill]
 
 def reserve(shop: Mill, *allotments: Allotment) -> None:
     with shop.database.transaction() as tx:
-        stock.reserve(tx, allotments)
+        levels.reserve(tx, allotments)
 
 
 def release(shop: Mill, *orders: int) -> int:
@@ -28,7 +28,7 @@ def release(shop: Mill, *orders: int) -> int:
         return stock.release(tx, orders)
 
 
-def levels(shop: Mill) -> dict[str, tuple[int, int]]:
+def totals(shop: Mill) -> dict[str, tuple[int, int]]:
     """(on hand, reserved) by SKU."""
     found = shop.query("SELECT sku, on_hand, reserved FROM stock_levels")
     return {sku: (on_hand, reserved) for sku, on_hand, reserved in found}
@@ -45,7 +45,7 @@ def test_promised_units_are_written_for_the_line_and_in_the_total(mill: MakeMill
     reserve(shop, Allotment(order, 1, MUG, "main", 2), Allotment(order, 2, TEE, "main", 1))
 
     assert reservations(shop) == [(order, 1, MUG, 2), (order, 2, TEE, 1)]
-    assert (levels(shop)[MUG], levels(shop)[TEE]) == ((5, 2), (5, 1))
+    assert (totals(shop)[MUG], totals(shop)[TEE]) == ((5, 2), (5, 1))
 
 
 def test_more_than_is_free_is_refused_by_the_update_itself(mill: MakeMill) -> None:
@@ -56,7 +56,7 @@ def test_more_than_is_free_is_refused_by_the_update_itself(mill: MakeMill) -> No
     with pytest.raises(InvariantBroken, match=MUG):
         reserve(shop, Allotment(second, 1, MUG, "main", 2), Allotment(second, 2, TEE, "main", 1))
 
-    assert (levels(shop)[MUG], levels(shop)[TEE]) == ((5, 4), (5, 0))
+    assert (totals(shop)[MUG], totals(shop)[TEE]) == ((5, 4), (5, 0))
     assert reservations(shop) == [(first, 1, MUG, 4)]
 
 
@@ -67,7 +67,7 @@ def test_two_lines_that_are_too_much_only_together_are_refused(mill: MakeMill) -
     with pytest.raises(InvariantBroken):
         reserve(shop, Allotment(order, 1, MUG, "main", 3), Allotment(order, 2, MUG, "main", 3))
 
-    assert levels(shop)[MUG] == (5, 0)
+    assert totals(shop)[MUG] == (5, 0)
 
 
 def test_units_of_a_location_that_does_not_exist_are_refused(mill: MakeMill) -> None:
@@ -86,7 +86,7 @@ def test_what_was_promised_is_given_back_once(mill: MakeMill) -> None:
     given_back = [release(shop, order), release(shop, order)]
 
     assert given_back == [2, 0]
-    assert levels(shop)[MUG] == (5, 1)
+    assert totals(shop)[MUG] == (5, 1)
     assert reservations(shop) == [(other, 1, MUG, 1)]
 
 
@@ -99,7 +99,7 @@ def test_units_that_are_promised_can_not_be_taken_off_the_shelf(mill: MakeMill) 
         refused = stock.post(tx, [Movement(MUG, "main", "adjustment", -2, "broken")], "ada")
 
     assert refused == [(MUG, "main")]
-    assert levels(shop)[MUG] == (5, 4)
+    assert totals(shop)[MUG] == (5, 4)
 
 
 def test_every_movement_is_in_the_ledger(mill: MakeMill) -> None:
@@ -109,7 +109,7 @@ def test_every_movement_is_in_the_ledger(mill: MakeMill) -> None:
         moves = [Movement(MUG, "main", "receipt", 3), Movement(MUG, "main", "adjustment", -1, "x")]
         assert stock.post(tx, moves, "ada") == []
 
-    assert levels(shop)[MUG] == (7, 0)
+    assert totals(shop)[MUG] == (7, 0)
     ledger = "SELECT kind, quantity, actor FROM stock_movements WHERE sku = :sku ORDER BY id"
     assert shop.query(ledger, sku=MUG) == [
         ("receipt", 5, "test"),

@@ -1,0 +1,292 @@
+"""Backorders: orders that wait for stock, and the one door through which an order gets its units.
+
+Whoever frees units, or wants some, comes here: `lock`, change the levels, `serve`. Those who wait
+come first, in order of acceptance; what they get is written in the same transaction, and they are
+made due for the stage, which finds it.
+
+Only the head of a queue is read: no more orders than there are free units. Which orders wait is
+known only once the levels are locked, and which levels to lock only once it is known who waits; so
+`lock` looks first, locks, and `serve` looks again. One who came in between is not served over
+levels that aren't locked: nobody overtakes it, and it is made due, to take its own turn.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Column, Integer, String, bindparam, delete, func, insert, select
+
+from pipeline.inventory.allocation import Demand, Level, Shelves
+from pipeline.inventory.queue import Answer, Claim, Wait
+from pipeline.inventory.queue import serve as decide
+from pipeline.order import Order
+from pipeline.pricing.redemption import Key, Purse, Use, keys_of, uses_of
+from pipeline.storage import (
+    catalogue,
+    coupons,
+    dispatches,
+    levels,
+    locations,
+    orders,
+    quotes,
+    rules,
+)
+from pipeline.storage.database import Tx
+from pipeline.storage.sql import ids, pack, rows
+from pipeline.storage.tables import backorders
+
+#: Orders of one SKU's queue that are served in one transaction; the next is woken for the rest.
+MOST = 1_000
+
+
+@dataclass(slots=True)
+class Turn:
+    """Levels that are locked, and the orders that may be served from them: those of a batch, which
+    want an answer, and those who wait. `free` is to be changed as the levels are."""
+
+    skus: frozenset[str]
+    batch: Mapping[int, Order]
+    waiting: Mapping[int, Order]
+    uses: Mapping[int, list[Use]]
+    free: Counter[Level] = field(default_factory=Counter)
+
+
+def lock(
+    tx: Tx,
+    batch: Sequence[Order] = (),
+    *,
+    skus: Iterable[str] = (),
+    more: Mapping[Level, int] | None = None,
+    coupon_keys: Collection[Key] = (),
+    without: Collection[int] = (),
+) -> Turn:
+    """Lock the levels and the coupons of a batch, of `skus`, and of those who wait for any of them
+    and may be served, but for those `without`. `more` units are about to be freed, and uses under
+    `coupon_keys` to be given back."""
+    wanted = frozenset(skus).union(*(demand_skus(order) for order in batch))
+    mine = {order.id: order for order in batch}
+    waiting = _heads(tx, wanted, more or {}, {*mine, *without})
+    everyone = [*batch, *waiting.values()]
+    uses = _uses(tx, everyone)
+    free = levels.lock_available(tx, wanted.union(*(demand_skus(o) for o in waiting.values())))
+    turn = Turn(wanted, mine, waiting, uses, free)
+    coupons.lock_used(tx, sorted({*keys_of(_flat(uses)), *coupon_keys}))
+    return turn
+
+
+def demand_skus(order: Order) -> set[str]:
+    return {line.sku for line in order.lines}
+
+
+def demand(order: Order) -> Demand:
+    """What the order wants, by the numbers of its lines."""
+    lines = tuple((n, line.sku, line.quantity) for n, line in enumerate(order.lines, start=1))
+    return Demand(order.id, lines, order.country, order.source.policy.allocation)
+
+
+def _heads(
+    tx: Tx, skus: Collection[str], more: Mapping[Level, int], without: set[int]
+) -> dict[int, Order]:
+    """Those who wait for any of `skus` and may be served from what is free."""
+    queues = _queues(tx, skus, MOST)
+    if not queues:
+        return {}
+    free = _by_sku(levels.available(tx, queues) + Counter(more))
+    heads = set[int]()
+    for sku, line in queues.items():
+        others = [i for i in line if i not in without]
+        heads.update(others[: free[sku] + 1] if free[sku] else [])
+    return {one.order.id: one.order for one in orders.load(tx, heads)} if heads else {}
+
+
+def _by_sku(free: Mapping[Level, int]) -> Counter[str]:
+    """Units that may be promised, over all locations."""
+    summed = Counter[str]()
+    for (sku, _), units in free.items():
+        summed[sku] += max(0, units)
+    return summed
+
+
+_last = backorders.alias("last")
+_sku = rows(Column("sku", String), parameter="skus")
+_QUEUES = (
+    select(backorders.c.sku, backorders.c.order_id)
+    .select_from(_sku.join(backorders, backorders.c.sku == _sku.c.sku))
+    .where(
+        backorders.c.order_id
+        <= func.coalesce(
+            select(_last.c.order_id)
+            .where(_last.c.sku == _sku.c.sku)
+            .order_by(_last.c.order_id)
+            .limit(1)
+            .offset(bindparam("most", type_=Integer))
+            .scalar_subquery(),
+            2**62,
+        )
+    )
+    .order_by(backorders.c.sku, backorders.c.order_id)
+)
+
+
+def _queues(tx: Tx, skus: Iterable[str], most: int) -> dict[str, list[int]]:
+    """The first `most` + 1 that wait for each SKU, in order of acceptance."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for r in tx.execute(_QUEUES, {"skus": pack((s,) for s in sorted(set(skus))), "most": most}):
+        found[r.sku].append(r.order_id)
+    return found
+
+
+def _uses(tx: Tx, everyone: Iterable[Order]) -> dict[int, list[Use]]:
+    """The coupons that the orders' quotes used, by order id, with the limits of the rules that
+    each was priced by."""
+    giving = {order.id: order for order in everyone if order.coupons}
+    if not giving:
+        return {}
+    redeemable = quotes.coupons(tx, giving)
+    known = rules.numbered(tx, {(r.rules, r.version) for r in redeemable.values()})
+    return {
+        i: uses_of(giving[i], r.rules, known[(r.rules, r.version)].rules, r.codes)
+        for i, r in redeemable.items()
+    }
+
+
+def _flat(uses: Mapping[int, Sequence[Use]]) -> list[Use]:
+    return [use for its in uses.values() for use in its]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What an order waits for, and the dispatch it waits in."""
+
+    skus: frozenset[str]
+    dispatch_id: int | None
+
+
+def serve(tx: Tx, turn: Turn) -> dict[int, Answer]:
+    """Give out what is free, and write it: reservations, uses of coupons, who waits for what. An
+    answer for each order of the batch, by its id; one that has its units already is among them."""
+    holding = levels.holders(tx, turn.batch)
+    free = _by_sku(turn.free)
+    contested = {sku for sku, units in free.items() if units}
+    most = min(MOST, max((free[sku] for sku in contested), default=0))
+    queues = _queues(tx, contested, most) if contested else {}
+    queued = {i for sku, line in queues.items() if sku in turn.skus for i in line}
+    claimants = {i: o for i, o in turn.waiting.items() if i in queued}
+    claimants |= {i: o for i, o in turn.batch.items() if i not in holding}
+    claims = [Claim(demand(o), tuple(turn.uses.get(i, ()))) for i, o in claimants.items()]
+    shelves = Shelves(turn.free, locations.all_places(tx))
+    purse = Purse(coupons.used(tx, keys_of(_flat(turn.uses))))
+    unread = _unread(queues, claimants.keys() | holding, most)
+    may_wait = _may_wait(tx, claims, shelves, queues)
+    answers = decide(claims, shelves, purse, may_wait=may_wait, waiting=unread)
+    _write(tx, turn, answers)
+    still = {sku for a in answers.values() if isinstance(a, Wait) for sku in a.skus}
+    next_ones = {
+        i for sku, i in unread.items()
+        if sku in turn.skus and shelves.free(sku) and sku not in still
+    }  # fmt: skip
+    _queue(tx, turn, answers, next_ones)
+    return {i: answers.get(i, []) for i in turn.batch}
+
+
+def _unread(
+    queues: Mapping[str, Sequence[int]], known: Collection[int], most: int
+) -> dict[str, int]:
+    """By SKU, the first of those who wait for it that we don't know, or didn't come to."""
+    unread: dict[str, int] = {}
+    for sku, line in queues.items():
+        strangers = (i for n, i in enumerate(line) if n == most or i not in known)
+        first = next(strangers, None)
+        if first is not None:
+            unread[sku] = first
+    return unread
+
+
+def _may_wait(
+    tx: Tx, claims: Iterable[Claim], shelves: Shelves, queues: Mapping[str, Sequence[int]]
+) -> dict[str, bool]:
+    """Of the SKUs that may fall short: whether their products may be waited for."""
+    wanted = Counter[str]()
+    for claim in claims:
+        wanted.update(claim.demand.needed)
+    tight = {sku for sku, units in wanted.items() if units > shelves.free(sku) or sku in queues}
+    if not tight:
+        return {}
+    return {sku: p.backorder for sku, p in catalogue.products_by_sku(tx, tight).items()}
+
+
+def _write(tx: Tx, turn: Turn, answers: Mapping[int, Answer]) -> None:
+    given = {i: answer for i, answer in answers.items() if isinstance(answer, list)}
+    levels.reserve(tx, [each for answer in given.values() for each in answer])
+    coupons.redeem(tx, [use for i in given for use in turn.uses.get(i, ())])
+
+
+def _queue(tx: Tx, turn: Turn, answers: Mapping[int, Answer], next_ones: Collection[int]) -> None:
+    """Keep the queue: who has left it, who joined, who waits for something else. Those outside the
+    batch whose case has changed are made due, to see it."""
+    before = _rows(tx, {*answers, *turn.batch, *next_ones})
+    after = {i: frozenset(a.skus) for i, a in answers.items() if isinstance(a, Wait)}
+    changed = {i for i in {*answers, *turn.batch} if _lacks(before, i) != after.get(i, frozenset())}
+    # One that is to be refused leaves the queue by its own hand: the stage's.
+    refused = {
+        i for i, a in answers.items() if i in turn.waiting and not isinstance(a, (list, Wait))
+    }
+    tx_rows = {i: after[i] for i in sorted(changed - refused) if i in after}
+    if leaving := [i for i in changed - refused if i in before]:
+        remove(tx, leaving)
+    if tx_rows:
+        _join(tx, tx_rows, before)
+    woken = ((changed | refused) & turn.waiting.keys()) | set(next_ones)
+    woken -= turn.batch.keys()
+    where = {row.dispatch_id for i in woken if (row := before.get(i)) and row.dispatch_id}
+    if where:
+        dispatches.hasten(tx, dispatches.lock_by_id(tx, where), woken)
+
+
+def _lacks(rows_by_id: Mapping[int, _Row], order_id: int) -> frozenset[str]:
+    row = rows_by_id.get(order_id)
+    return row.skus if row else frozenset()
+
+
+_ROWS = select(backorders).where(backorders.c.order_id.in_(ids()))
+
+
+def _rows(tx: Tx, order_ids: Iterable[int]) -> dict[int, _Row]:
+    skus: dict[int, set[str]] = defaultdict(set)
+    where: dict[int, int | None] = {}
+    for r in tx.execute(_ROWS, {"ids": pack(order_ids)}):
+        skus[r.order_id].add(r.sku)
+        where[r.order_id] = r.dispatch_id
+    return {i: _Row(frozenset(found), where[i]) for i, found in skus.items()}
+
+
+_REMOVE = delete(backorders).where(backorders.c.order_id.in_(ids()))
+
+
+def remove(tx: Tx, order_ids: Iterable[int]) -> None:
+    """These wait no longer. The caller holds the locks of the levels of all their SKUs."""
+    tx.execute(_REMOVE, {"ids": pack(order_ids)})
+
+
+_waits = rows(backorders.c.sku, backorders.c.order_id, backorders.c.dispatch_id)
+_JOIN = insert(backorders).from_select(["sku", "order_id", "dispatch_id"], select(*_waits.c))
+
+
+def _join(tx: Tx, lacks: Mapping[int, Iterable[str]], before: Mapping[int, _Row]) -> None:
+    """The dispatch of one that joins is told when it is written (`dispatches.add`)."""
+    packed = [
+        (sku, i, before[i].dispatch_id if i in before else None)
+        for i, skus in lacks.items()
+        for sku in sorted(skus)
+    ]
+    tx.execute(_JOIN, {"rows": pack(packed)})
+
+
+_LACKING = select(backorders.c.sku).where(backorders.c.order_id.in_(ids())).distinct()
+
+
+def lacking(tx: Tx, order_ids: Iterable[int]) -> set[str]:
+    """What these orders wait for."""
+    return set(tx.execute(_LACKING, {"ids": pack(order_ids)}).scalars())
