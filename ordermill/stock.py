@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from ordermill.imports import File, Rejects, Strict, progress_bar
-from ordermill.output import AsJson
+from ordermill.output import AsJson, show
 from ordermill.products import conclude
 from ordermill.session import actor, application
 from ordermill.stocktaking import adjust, count, low, show_levels, transfer
-from pipeline.intake.files.levels import import_stock
+from pipeline.errors import InvalidInput
+from pipeline.intake.files.levels import MOST_UNITS, import_stock
+from pipeline.intake.schema import Country
+from pipeline.inventory.allocation import ANYWHERE, Place
+from pipeline.storage import catalogue
+from pipeline.storage import locations as places
+from pipeline.storage import stock as storage
+from pipeline.storage.database import Tx
 
 stock = typer.Typer(help="Units: what is there, what is promised.", no_args_is_help=True)
 stock.command("show")(show_levels)
@@ -18,6 +28,10 @@ stock.command("adjust", context_settings={"ignore_unknown_options": True})(adjus
 stock.command("count")(count)
 stock.command("transfer")(transfer)
 stock.command("low")(low)
+locations = typer.Typer(
+    help="Locations: where units are, and which goes first.", no_args_is_help=True
+)
+stock.add_typer(locations, name="locations")
 
 
 @stock.command("import")
@@ -27,8 +41,102 @@ def import_file(
     """Post units that came in, corrections and counts: CSV with
     sku,location,quantity[,kind,reason,at], or JSON lines.
 
-    The same file again is skipped, line by line. Orders that wait for stock are woken.
+    The same file again is skipped, line by line. Orders that wait for stock have it first.
     """
     with application() as app, progress_bar("lines") as on_progress:
         tally = import_stock(app.database, file, actor(), rejects, on_progress)
     conclude(tally, rejects, strict, json)
+
+
+_COUNTRY: TypeAdapter[str] = TypeAdapter(Country)
+
+
+def _location(given: str) -> str:
+    if not 0 < len(given) <= 32 or not given.isprintable():
+        raise typer.BadParameter(f"{given!r}: expected 1 to 32 printable characters")
+    return given
+
+
+def _country(given: str) -> str:
+    try:
+        return given and _COUNTRY.validate_python(given)
+    except ValidationError:
+        raise typer.BadParameter(
+            f"{given!r}: expected an ISO 3166-1 alpha-2 country code such as DE"
+        ) from None
+
+
+def _countries(given: list[str] | None) -> list[str] | None:
+    return [_country(each) for each in given] if given else None
+
+
+@stock.command("safety")
+def safety(
+    sku: Annotated[str, typer.Argument(help="The SKU.")],
+    location: Annotated[str, typer.Argument(help="Where the units are.", callback=_location)],
+    units: Annotated[
+        int, typer.Argument(help="How many are never promised.", min=0, max=MOST_UNITS)
+    ],
+) -> None:
+    """Keep units from being promised to orders; what is promised already stays so.
+
+    Fewer than before: orders that wait for the SKU have what is no longer kept.
+    """
+    with application() as app, app.database.transaction() as tx:
+        _require_product(tx, sku)
+        storage.set_safety(tx, sku, location, units)
+        found = storage.levels(tx, sku)
+    show(found, False, empty="")
+
+
+@locations.command("ls")
+def list_locations(json: AsJson = False) -> None:
+    """List the locations that were set; any other has priority 100 and serves all."""
+    with application() as app, app.database.snapshot() as tx:
+        found = places.all_places(tx)
+    show([_told(name, place) for name, place in found.items()], json, empty=_NO_LOCATION)
+
+
+_NO_LOCATION = (
+    "No location was set: all have priority 100. Set one: ordermill stock locations set NAME"
+)
+
+
+@locations.command("set")
+def set_location(
+    name: Annotated[str, typer.Argument(help="The location's name.", callback=_location)],
+    country: Annotated[
+        str, typer.Option(help="Where it is: ISO 3166-1 alpha-2.", callback=_country)
+    ] = "",
+    priority: Annotated[
+        int, typer.Option(help="The lowest goes first.", min=0)
+    ] = ANYWHERE.priority,
+    serves: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A country it is meant for; repeat it. All without.", callback=_countries
+        ),
+    ] = None,
+) -> None:
+    """Describe a location, or replace what was said of it. What is not given has its default.
+
+    ordermill stock locations set berlin --country DE --priority 10 --serves DE --serves AT
+    """
+    place = Place(country, priority, frozenset(serves) if serves else None)
+    with application() as app, app.database.transaction() as tx:
+        places.put(tx, name, place)
+    show([_told(name, place)], False, empty="")
+
+
+def _told(name: str, place: Place) -> dict[str, object]:
+    return {
+        "location": name,
+        "country": place.country or None,
+        "priority": place.priority,
+        "serves": "all" if place.serves is None else " ".join(sorted(place.serves)),
+    }
+
+
+def _require_product(tx: Tx, sku: str) -> None:
+    if sku not in catalogue.products_by_sku(tx, [sku]):
+        raise InvalidInput(f"there is no product {sku!r}; `ordermill products import` makes it")

@@ -17,7 +17,7 @@ from pipeline.engine.record import cancelled
 from pipeline.errors import InvalidInput, NotAllowedNow, UnknownOrder
 from pipeline.intake.accept import DISPATCH_SIZE
 from pipeline.money import to_text
-from pipeline.order import OVER, Order, Status
+from pipeline.order import Status
 from pipeline.payments import late_money, refunds, tasks
 from pipeline.payments.account import OBSERVED, Account, Operation, fold, follow_up, latest_of
 from pipeline.payments.gateway import capture_key

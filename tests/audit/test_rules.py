@@ -475,6 +475,21 @@ DEFECTS: list[tuple[str, list[str], str]] = [
         "line 3 of order 1 wants 0 of POSTER-01, and holds 7",
     ),
     (
+        "backorders_queued",
+        [f"DELETE FROM backorders WHERE order_id = {WAITING}"],
+        "order 5 is backordered and waits for nothing",
+    ),
+    (
+        "backorders_queued",
+        [f"INSERT INTO backorders (sku, order_id) VALUES ('TEE-01', {CONFIRMED})"],
+        "order 1 is confirmed and waits for stock it has",
+    ),
+    (
+        "backorders_queued",
+        [f"INSERT INTO backorders (sku, order_id) VALUES ('TEE-01', {REJECTED})"],
+        "order 2 is rejected and waits for stock it won't take",
+    ),
+    (
         "stock_returned",
         [
             "INSERT INTO reservations (order_id, line_no, location, sku, quantity)"

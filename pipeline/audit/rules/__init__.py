@@ -4,6 +4,7 @@ from pipeline.audit.rule import Rule
 from pipeline.audit.rules import (
     accepted_once,
     accepted_whole,
+    backorders_queued,
     book_is_ours,
     captured_once,
     coupons_counted,
@@ -57,6 +58,7 @@ RULES: tuple[Rule, ...] = (
     # Every unit is accounted for, no unit is sold twice.
     stock_held.RULE,
     stock_returned.RULE,
+    backorders_queued.RULE,
     ledger.RULE,
     promises.RULE,
     not_oversold.RULE,

@@ -1,9 +1,10 @@
 """Who pays gets the goods: all of them, and no more."""
 
-from sqlalchemy import func, literal, select, union_all
+from sqlalchemy import and_, exists, func, literal, or_, select, union_all
 
 from pipeline.audit.parts import count, past
 from pipeline.audit.rule import Rule
+from pipeline.order import Status
 from pipeline.storage.tables import order_lines, orders, reservations
 
 _nothing = literal(0)
@@ -25,10 +26,13 @@ _sides = union_all(
     ),
 ).subquery("sides")
 
+_holds = exists().where(reservations.c.order_id == orders.c.id)
+_has_its_own = or_(past("reserve"), and_(orders.c.status == Status.BACKORDERED, _holds))
+
 RULE = Rule(
     name="stock_held",
     sentence="An order that is reserved or confirmed holds exactly what its lines say.",
-    checked=count(orders, past("reserve")),
+    checked=count(orders, _has_its_own),
     broken=(
         select(
             _sides.c.order_id,
@@ -38,7 +42,7 @@ RULE = Rule(
             func.sum(_sides.c.held).label("held"),
         )
         .join(orders, orders.c.id == _sides.c.order_id)
-        .where(past("reserve"))
+        .where(_has_its_own)
         .group_by(_sides.c.order_id, _sides.c.line_no, _sides.c.sku)
         .having(func.sum(_sides.c.ordered) != func.sum(_sides.c.held))
     ),

@@ -7,11 +7,13 @@ from pipeline.audit.rule import Rule
 from pipeline.order import Status
 from pipeline.storage.tables import orders, reservations
 
-_may_hold = or_(past("reserve"), orders.c.status.in_([Status.ON_HOLD, Status.CANCELLING]))
+# One that waited may have been given its own a moment ago, all of it: backorders_queued.
+_aside = [Status.BACKORDERED, Status.ON_HOLD, Status.CANCELLING]
+_may_hold = or_(past("reserve"), orders.c.status.in_(_aside))
 
 RULE = Rule(
     name="stock_returned",
-    sentence="An order that is rejected, cancelled or not yet reserved holds no stock.",
+    sentence="An order that is rejected, cancelled or not yet at its stock holds no stock.",
     checked=count(orders, ~_may_hold),
     broken=(
         select(
