@@ -4,7 +4,7 @@ Whoever frees units, or wants some, comes here: `lock`, change the levels, `serv
 come first, in order of acceptance; what they get is written in the same transaction, and they are
 made due for the stage, which finds it.
 
-Only the head of a queue is read: no more orders than there are free units. Which orders wait is
+Only the head of a queue is read: hardly more orders than there are free units. Which orders wait is
 known only once the levels are locked, and which levels to lock only once it is known who waits; so
 `lock` looks first, locks, and `serve` looks again. One who came in between is not served over
 levels that aren't locked: nobody overtakes it, and it is made due, to take its own turn.
@@ -39,6 +39,8 @@ from pipeline.storage.tables import backorders
 
 #: Orders of one SKU's queue that are served in one transaction; the next is woken for the rest.
 MOST = 1_000
+#: So many more are read than there are units for: some turn out to lack something else as well.
+SPARE = 100
 
 
 @dataclass(slots=True)
@@ -97,7 +99,7 @@ def _heads(
     heads = set[int]()
     for sku, line in queues.items():
         others = [i for i in line if i not in without]
-        heads.update(others[: free[sku] + 1] if free[sku] else [])
+        heads.update(others[: free[sku] + SPARE] if free[sku] else [])
     return {one.order.id: one.order for one in orders.load(tx, heads)} if heads else {}
 
 
@@ -170,9 +172,11 @@ def serve(tx: Tx, turn: Turn) -> dict[int, Answer]:
     holding = levels.holders(tx, turn.batch)
     free = _by_sku(turn.free)
     contested = {sku for sku, units in free.items() if units}
-    most = min(MOST, max((free[sku] for sku in contested), default=0))
+    # Of a batch, those who wait are in these queues too.
+    units = max((free[sku] for sku in contested), default=0)
+    most = min(MOST, units + SPARE) + len(turn.batch)
     queues = _queues(tx, contested, most) if contested else {}
-    queued = {i for sku, line in queues.items() if sku in turn.skus for i in line}
+    queued = {i for sku, line in queues.items() if sku in turn.skus for i in line[:most]}
     claimants = {i: o for i, o in turn.waiting.items() if i in queued}
     claimants |= {i: o for i, o in turn.batch.items() if i not in holding}
     claims = [Claim(demand(o), tuple(turn.uses.get(i, ()))) for i, o in claimants.items()]
@@ -182,13 +186,18 @@ def serve(tx: Tx, turn: Turn) -> dict[int, Answer]:
     may_wait = _may_wait(tx, claims, shelves, queues)
     answers = decide(claims, shelves, purse, may_wait=may_wait, waiting=unread)
     _write(tx, turn, answers)
-    still = {sku for a in answers.values() if isinstance(a, Wait) for sku in a.skus}
     next_ones = {
-        i for sku, i in unread.items()
-        if sku in turn.skus and shelves.free(sku) and sku not in still
-    }  # fmt: skip
+        i
+        for sku, i in unread.items()
+        if sku in turn.skus and shelves.free(sku) and not _awaited_before(sku, i, answers)
+    }
     _queue(tx, turn, answers, next_ones)
     return {i: answers.get(i, []) for i in turn.batch}
+
+
+def _awaited_before(sku: str, order_id: int, answers: Mapping[int, Answer]) -> bool:
+    """Whether one accepted earlier waits for `sku`."""
+    return any(i < order_id and isinstance(a, Wait) and sku in a.skus for i, a in answers.items())
 
 
 def _unread(

@@ -72,7 +72,7 @@ def a_shop(mill: MakeMill, chain: str) -> Mill:
     assert shop.accept(lines=[("MUG-99", 1)]) == REJECTED
     assert shop.accept() == CANCELLED
     assert shop.accept(method="pm_crash") == ON_HOLD
-    assert shop.accept(lines=[(MUG, 1000)]) == WAITING
+    assert shop.accept(lines=[(TEE, 1000)]) == WAITING
     assert shop.accept(lines=[(POSTER, 1)], coupons=["ten"], shipping_method="post") == FULL
     shop.turn()
     with shop.database.transaction() as tx:

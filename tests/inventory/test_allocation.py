@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.inventory.allocation import Allotment, Demand, Level, Shelves, Shortage
+from pipeline.inventory.allocation import (
+    Allotment,
+    Demand,
+    Level,
+    Place,
+    Shelves,
+    Shortage,
+    Strategy,
+)
 
 MUG, TEE = "MUG-01", "TEE-01"
 
@@ -86,15 +97,113 @@ def test_no_demand_no_answer() -> None:
     assert allocate([], {(MUG, "main"): 2}) == []
 
 
+# --- Which location -------------------------------------------------------------------------------
+
+PLACES = {
+    "paris": Place("FR", 10, frozenset({"FR", "BE"})),
+    "berlin": Place("DE", 30, frozenset({"DE"})),
+    "vienna": Place("AT", 20, frozenset({"AT", "DE"})),
+}  # and "depot", of which nobody said anything: priority 100, serves all
+
+#: name → the strategy, where to, what is wanted, what is there, and from where it is taken by line.
+CHOICES: dict[
+    str, tuple[Strategy, str, list[tuple[str, int]], dict[Level, int], list[tuple[int, str, int]]]
+] = {
+    "the lowest priority goes first": (
+        "priority", "DE", [(MUG, 1)],
+        {(MUG, "berlin"): 9, (MUG, "paris"): 9, (MUG, "depot"): 9},
+        [(1, "paris", 1)],
+    ),
+    "one location that has all goes before a better one that has not": (
+        "priority", "DE", [(MUG, 1), (TEE, 1)],
+        {(MUG, "paris"): 9, (MUG, "depot"): 1, (TEE, "depot"): 1},
+        [(1, "depot", 1), (2, "depot", 1)],
+    ),
+    "lines are spread before a line is": (
+        "priority", "DE", [(MUG, 3), (TEE, 1)],
+        {(MUG, "paris"): 2, (MUG, "berlin"): 3, (TEE, "vienna"): 1},
+        [(1, "berlin", 3), (2, "vienna", 1)],
+    ),
+    "a line is split by priority": (
+        "priority", "DE", [(MUG, 4)],
+        {(MUG, "paris"): 2, (MUG, "berlin"): 3, (MUG, "depot"): 3},
+        [(1, "paris", 2), (1, "berlin", 2)],
+    ),
+    "the country's own location is the nearest": (
+        "nearest", "DE", [(MUG, 1)],
+        {(MUG, "berlin"): 9, (MUG, "paris"): 9, (MUG, "vienna"): 9},
+        [(1, "berlin", 1)],
+    ),
+    "then one that serves it": (
+        "nearest", "DE", [(MUG, 1)],
+        {(MUG, "paris"): 9, (MUG, "vienna"): 9, (MUG, "depot"): 9},
+        [(1, "vienna", 1)],
+    ),
+    "one that is meant for others serves if need be": (
+        "nearest", "DE", [(MUG, 1)], {(MUG, "paris"): 1}, [(1, "paris", 1)],
+    ),
+    "near or not, one that has all goes first": (
+        "nearest", "DE", [(MUG, 2)],
+        {(MUG, "berlin"): 1, (MUG, "paris"): 2},
+        [(1, "paris", 2)],
+    ),
+    "two shipments rather than three": (
+        "fewest_shipments", "DE", [(MUG, 1), (TEE, 1), ("CAP", 1)],
+        {(MUG, "paris"): 1, (TEE, "vienna"): 1, ("CAP", "berlin"): 1, (TEE, "berlin"): 1},
+        [(1, "paris", 1), (2, "berlin", 1), (3, "berlin", 1)],
+    ),
+    "where priority takes three": (
+        "priority", "DE", [(MUG, 1), (TEE, 1), ("CAP", 1)],
+        {(MUG, "paris"): 1, (TEE, "vienna"): 1, ("CAP", "berlin"): 1, (TEE, "berlin"): 1},
+        [(1, "paris", 1), (2, "vienna", 1), (3, "berlin", 1)],
+    ),
+    "safety stock that was taken is no stock": (
+        "priority", "DE", [(MUG, 1)],
+        {(MUG, "paris"): -3, (MUG, "depot"): 1},
+        [(1, "depot", 1)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("strategy", "country", "lines", "available", "taken"), CHOICES.values(), ids=CHOICES
+)
+def test_an_order_is_served_from(
+    strategy: Strategy,
+    country: str,
+    lines: list[tuple[str, int]],
+    available: dict[Level, int],
+    taken: list[tuple[int, str, int]],
+) -> None:
+    numbered = tuple((n, *line) for n, line in enumerate(lines, start=1))
+
+    answer = Shelves(available, PLACES).take(Demand(1, numbered, country, strategy))
+
+    assert isinstance(answer, list)
+    assert [(each.line_no, each.location, each.quantity) for each in answer] == taken
+
+
+def test_of_what_is_withheld_there_is_none() -> None:
+    shelves = Shelves({(MUG, "main"): 9, (TEE, "main"): 9})
+
+    assert shelves.take(demand(1, (MUG, 1), (TEE, 1)), withheld={TEE}) == Shortage((TEE,))
+    assert (shelves.free(MUG), shelves.free(TEE)) == (9, 9)
+
+
 # --- Whatever is wanted and there -----------------------------------------------------------------
 
 skus = st.sampled_from(["A", "B", "C"])
 stocks = st.dictionaries(
     st.tuples(skus, st.sampled_from(["east", "main", "west"])), st.integers(0, 12)
 )
-orders = st.lists(
-    st.lists(st.tuples(skus, st.integers(1, 8)), min_size=1, max_size=4), max_size=8
-).map(lambda found: [demand(n, *lines) for n, lines in enumerate(found, start=1)])
+strategies = st.sampled_from(["priority", "nearest", "fewest_shipments"])
+wanted = st.lists(st.tuples(skus, st.integers(1, 8)), min_size=1, max_size=4)
+orders = st.lists(st.tuples(wanted, strategies), max_size=8).map(
+    lambda found: [
+        replace(demand(n, *lines), strategy=strategy)
+        for n, (lines, strategy) in enumerate(found, start=1)
+    ]
+)
 
 
 @given(demands=orders, available=stocks)
@@ -154,3 +263,35 @@ def test_the_same_demands_get_the_same_units(
     backwards = dict(reversed(available.items()))
 
     assert allocate(demands, available) == allocate(demands, backwards)
+
+
+def covers(chosen: Sequence[str], order: Demand, left: Mapping[Level, int]) -> bool:
+    return all(
+        sum(left.get((sku, location), 0) for location in chosen) >= units
+        for sku, units in order.needed.items()
+    )
+
+
+@given(demands=orders, available=stocks)
+def test_nothing_is_split_needlessly(demands: list[Demand], available: dict[Level, int]) -> None:
+    left = Counter[Level](available)
+    shelves = Shelves(available)
+    for order in demands:
+        answer = shelves.take(order)
+        if isinstance(answer, Shortage):
+            continue
+        used = {each.location for each in answer}
+        if len(used) > 1:
+            everywhere = sorted({location for _, location in available})
+            sizes = range(1, len(used) if order.strategy == "fewest_shipments" else 2)
+            smaller = (chosen for n in sizes for chosen in combinations(everywhere, n))
+            assert not any(covers(chosen, order, left) for chosen in smaller)
+        for line_no, sku, quantity in order.lines:
+            parts = [each for each in answer if each.line_no == line_no]
+            if len(parts) > 1:
+                candidates = used if order.strategy == "fewest_shipments" else {
+                    location for _, location in available
+                }  # fmt: skip
+                assert not any(left[sku, location] >= quantity for location in candidates)
+            for each in parts:
+                left[each.sku, each.location] -= each.quantity
