@@ -13,9 +13,10 @@ from ordermill.products import conclude
 from ordermill.session import actor, application
 from ordermill.stocktaking import adjust, count, low, show_levels, transfer
 from pipeline.errors import InvalidInput
-from pipeline.intake.files.levels import MOST_UNITS, import_stock
+from pipeline.intake.files.levels import import_stock
 from pipeline.intake.schema import Country
 from pipeline.inventory.allocation import ANYWHERE, Place
+from pipeline.stocktaking import MOST_UNITS
 from pipeline.storage import catalogue
 from pipeline.storage import locations as places
 from pipeline.storage import stock as storage
