@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ class Database:
         if parsed.drivername in ("postgresql", "postgres"):
             parsed = parsed.set(drivername="postgresql+psycopg")
         self.url = parsed
+        self._before_commit: Callable[[Tx], None] | None = None
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.engine = create_engine(
             parsed,
@@ -73,11 +75,20 @@ class Database:
         else:
             event.listen(self.engine, "connect", _configure_postgres)
 
+    def guarded(self, before_commit: Callable[[Tx], None]) -> Database:
+        """The same pool, for one whose right to write may end: each of its transactions calls
+        `before_commit` last, and is rolled back if that raises."""
+        guarded = copy.copy(self)
+        guarded._before_commit = before_commit
+        return guarded
+
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
         """Read and write; commits at the end of the block, rolls back on an exception."""
         with self.engine.begin() as tx:
             yield tx
+            if self._before_commit is not None:
+                self._before_commit(tx)
 
     @contextmanager
     def snapshot(self) -> Iterator[Tx]:

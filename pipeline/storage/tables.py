@@ -470,17 +470,34 @@ processes = Table(
     Column("doing", Text, nullable=False),  # JSON array of {step, orders, since}
 )
 
+# A row for each moment when a job was due, and each time a person asked for it. Who inserts the
+# moment, or sets a waiting one to running, runs it: the indexes let one, and one of a job at a time.
 job_runs = Table(
     "job_runs",
     metadata,
-    Column("job", String(64), primary_key=True),
-    Column("fire_at", UtcDateTime, primary_key=True),
-    Column("started_at", UtcDateTime, nullable=False),
+    _id(),
+    Column("job", String(64), nullable=False),
+    Column("fire_at", UtcDateTime, nullable=False),  # when it was due or asked for
+    Column("asked_by", String(64)),  # null: the schedule
+    Column("state", String(12), nullable=False),  # of pipeline.storage.job_runs.State
+    Column("attempt", Integer, nullable=False),
+    Column("lease", String(36)),  # who runs it
+    Column("leased_until", UtcDateTime),
+    Column("by", String(255)),
+    Column("started_at", UtcDateTime),  # the latest attempt
     Column("finished_at", UtcDateTime),
-    Column("by", String(255), nullable=False),
-    Column("result", Text),
+    Column("result", Text),  # JSON
     Column("error", Text),
-)
+    Column("log", Text),
+    Index("uq_job_runs_moment", "job", "fire_at", unique=True,
+          postgresql_where=text("asked_by IS NULL"), sqlite_where=text("asked_by IS NULL")),
+    Index("uq_job_runs_running", "job", unique=True,
+          postgresql_where=text("state = 'running'"), sqlite_where=text("state = 'running'")),
+    Index("ix_job_runs_open", "job", "id",
+          postgresql_where=text("state IN ('waiting', 'running')"),
+          sqlite_where=text("state IN ('waiting', 'running')")),
+    Index("ix_job_runs_fire_at", "fire_at"),
+)  # fmt: skip
 
 # Which lines of which stock files (by SHA-256) were posted: importing one again posts nothing.
 stock_imports = Table(
