@@ -7,8 +7,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pydantic import SecretStr
-
 from pipeline.assembly import Application, assemble, open_database
 from pipeline.redaction import guard_logs
 from pipeline.settings import Settings, load_settings
@@ -28,7 +26,7 @@ def configure_logging(settings: Settings) -> None:
         level=settings.log_level.upper(),
         format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
     )
-    guard_logs(value.get_secret_value() for _, value in settings if isinstance(value, SecretStr))
+    guard_logs(settings.secrets)
     # httpx logs every URL, and a webhook's may hold a token; APScheduler every tick.
     for name in ("httpx", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -56,10 +56,15 @@ class Going:
     lane: int
 
 
-def _begin_undo(tx: Tx, order_ids: Collection[int], actor: str) -> list[Going]:
+def _begin_undo(
+    tx: Tx, order_ids: Collection[int], actor: str, reason: str = "cancelled"
+) -> list[Going]:
     """Nobody works on them: send them to their undo ourselves."""
     loaded = [each.order for each in orders.load(tx, order_ids)]
-    moves = {order.id: cancelled(order, order.stage or None).move for order in loaded}
+    moves = {
+        order.id: replace(cancelled(order, order.stage or None).move, reason=reason)
+        for order in loaded
+    }
     won = orders.move(tx, list(moves.values()), actor)
     return [
         Going(order.id, step, order.lane.rank)
@@ -90,6 +95,19 @@ def due(going: Sequence[Going], delay: float = 0.0) -> list[NewDispatch]:
 def _dispatch(tx: Tx, going: Sequence[Going]) -> Announcements:
     new = due(going)
     return [(d.step, i) for d, i in zip(new, dispatches.add(tx, new), strict=True)]
+
+
+def expire_held(
+    tx: Tx, limits: Mapping[int, float], most: int, actor: str
+) -> tuple[int, Announcements]:
+    """Cancel up to `most` orders that nobody has decided on within their source's limit (seconds, by
+    source id): how many, and what to announce after the commit. Those that are held in the middle of
+    being undone stay: no time makes up for what a person must settle."""
+    held = orders.lock_held(tx, limits, most)
+    if not held:
+        return 0, []
+    orders.request_cancel(tx, held, "hold_expired", actor)
+    return len(held), _dispatch(tx, _begin_undo(tx, held, actor, "hold_expired"))
 
 
 def hasten(tx: Tx, order_ids: Collection[int]) -> Announcements:

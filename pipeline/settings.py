@@ -32,6 +32,12 @@ class Settings(BaseSettings):
     pager: SecretStr = Field(
         SecretStr(""), description="Apprise URLs of whom to call; empty: pages go to the log"
     )
+    summary_to: str = Field(
+        "", description="addresses that the daily summary is mailed to, separated by commas"
+    )
+    summary_urls: SecretStr = Field(
+        SecretStr(""), description="Apprise URLs that the daily summary is posted to"
+    )
     mail_from: str = "Ordermill <orders@localhost>"
 
     batch: int = Field(1_000, gt=0, description="most orders taken through a stage at once")
@@ -65,6 +71,11 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.home / 'ordermill.db'}"
+
+    @property
+    def secrets(self) -> list[str]:
+        """Every value that must not be read in a log."""
+        return [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
 
     @property
     def is_embedded(self) -> bool:

@@ -49,6 +49,11 @@ class Policy(BaseModel):
     hold_countries: frozenset[str] = Field(
         default=frozenset(), description="orders to these countries wait for a person"
     )
+    hold_expires_after: int | None = Field(
+        default=None,
+        gt=0,
+        description="seconds after which an order that is still on hold is cancelled; null: never",
+    )
     email: bool = Field(default=True, description="mail the customer when the order is confirmed")
     webhook_url: str | None = Field(default=None, description="told of every confirmed order")
 

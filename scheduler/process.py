@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -10,21 +11,37 @@ from dramatiq import Broker
 from pipeline.assembly import DATABASE_PATIENCE, assemble
 from pipeline.presence import Presence
 from pipeline.settings import Settings
-from scheduler.jobs.announce import announce
+from scheduler.announce import announce
+from scheduler.job import Job
+from scheduler.runner import Pace, Runner
 from scheduler.table import JOBS
 from scheduler.tick import tick
 from workers.announcer import BrokerAnnouncer
 from workers.broker import make_broker
 
 ANNOUNCE_EVERY = 0.5
+#: Seconds that runs in hand have to end when the process is told to; then others go on with them.
+STOP_WITHIN = 10.0
 
 
 class SchedulerProcess:
-    def __init__(self, settings: Settings, broker: Broker | None = None) -> None:
+    """`jobs` and `pace` are other than they are in tests only."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        broker: Broker | None = None,
+        *,
+        jobs: Collection[Job] = tuple(JOBS.values()),
+        pace: Pace | None = None,
+    ) -> None:
+        pace = pace or Pace()
         announcer = BrokerAnnouncer(broker or make_broker(settings.broker_url, []))
         self.app = assemble(settings, announcer, patience=DATABASE_PATIENCE)
         self._presence = Presence(self.app.database, "scheduler")
-        # A tick that comes late must still come, and once: APScheduler's default drops it silently.
+        self._runner = Runner(self.app, pace)
+        # Only an alarm clock: what is due is in the database. An alarm that comes late must still
+        # come, and once: APScheduler's default drops it silently.
         self._clock = BackgroundScheduler(
             timezone="UTC",
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
@@ -33,10 +50,9 @@ class SchedulerProcess:
         self._clock.add_job(
             partial(announce, self.app, announcer), "interval", seconds=ANNOUNCE_EVERY
         )
-        for job in JOBS.values():
-            self._clock.add_job(
-                partial(tick, self.app, job), "interval", seconds=min(job.every, 60), name=job.name
-            )
+        self._clock.add_job(
+            partial(tick, self.app.database, self._runner, jobs), "interval", seconds=pace.tick
+        )
 
     def start(self) -> None:
         self._presence.start()
@@ -44,5 +60,6 @@ class SchedulerProcess:
 
     def stop(self) -> None:
         self._clock.shutdown(wait=True)
+        self._runner.stop(STOP_WITHIN)
         self._presence.stop()
         self.app.close()

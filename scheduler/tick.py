@@ -1,68 +1,63 @@
 """The tick: each due moment of each job is run once, whoever notices it first.
 
-There is no leader. Every scheduler computes the same due moment and inserts (job, moment); the
-database lets one of them. A moment missed while all were down is caught up once on return.
+There is no leader. Every scheduler looks at the same rows by the database's clock, decides the
+same, and tries to take what is to be done; the database lets one of them.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import socket
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import time
+from collections.abc import Collection
+from typing import Any
 
 from pipeline.assembly import Application
-from pipeline.redaction import describe
 from pipeline.storage import clock, job_runs
-from scheduler.table import Job
-
-log = logging.getLogger(__name__)
-
-
-def due_moment(job: Job, at: datetime) -> datetime:
-    """The latest moment at or before `at` when `job` is due."""
-    return datetime.fromtimestamp(int(at.timestamp()) // job.every * job.every, UTC)
+from pipeline.storage.database import Database
+from scheduler.decision import Fire, Seen, Skip, decide
+from scheduler.job import Job
+from scheduler.runner import Pace, Runner
 
 
-def tick(app: Application, job: Job) -> bool:
-    """Run `job` if its latest due moment is still to be run; whether we did."""
+def look(database: Database, jobs: Collection[Job]) -> Seen:
+    with database.snapshot() as tx:
+        names = [job.name for job in jobs]
+        return Seen(clock.read(tx), job_runs.open_runs(tx), job_runs.latest_moments(tx, names))
+
+
+def tick(database: Database, runner: Runner, jobs: Collection[Job]) -> int:
+    """Take what is to be done about `jobs`; how many runs have begun here."""
+    seen = look(database, jobs)
+    actions = [(job, decide(job, seen)) for job in jobs]
+    return sum(runner.act(job, action) for job, action in actions if action is not None)
+
+
+def ask(app: Application, job: Job, asked_by: str) -> int:
+    """Let `job` run now, beside its schedule: by any scheduler, or `run_until_ended`. The run's number."""
     with app.database.transaction() as tx:
-        moment = due_moment(job, clock.read(tx))  # the database's clock: hosts may disagree
-        if not job_runs.begin(tx, job.name, moment, whoami()):
-            return False
-    run(app, job, moment)
-    return True
+        return job_runs.ask(tx, job.name, asked_by)
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """How a run ended: a result (JSON), or an error."""
-
-    result: str | None
-    error: str | None
-
-
-def run(app: Application, job: Job, moment: datetime) -> Finished:
-    """Run `job` for a moment already begun, and write how it ended."""
+def run_until_ended(
+    app: Application, job: Job, run_id: int, timeout: float | None = None, pace: Pace | None = None
+) -> Any:
+    """Wait for a run that was asked for, and do it here unless a scheduler is first. Its row: as it
+    ended or, after `timeout` seconds, as it stands; what we had in hand is handed back then."""
+    pace = pace or Pace(tick=0.1)
+    give_up = None if timeout is None else time.monotonic() + timeout
+    runner = Runner(app, pace)
     try:
-        finished = Finished(json.dumps(job.run(app)), None)
-    except Exception as failure:
-        log.exception("job %s failed", job.name)
-        finished = Finished(None, describe(failure))
-    with app.database.transaction() as tx:
-        job_runs.finish(tx, job.name, moment, finished.result, finished.error)
-    return finished
+        while _is_open(app.database, run_id) and (give_up is None or time.monotonic() < give_up):
+            action = decide(job, look(app.database, [job]))
+            if action is not None and not isinstance(action, Fire | Skip):
+                runner.act(job, action)
+            runner.wait(pace.tick)
+            time.sleep(0 if runner.is_busy else pace.tick)
+    finally:
+        runner.stop(patience=0)
+    with app.database.snapshot() as tx:
+        return job_runs.one(tx, run_id)
 
 
-def run_now(app: Application, job: Job) -> Finished:
-    """Run `job` at a person's word, whatever its schedule."""
-    with app.database.transaction() as tx:
-        moment = clock.read(tx)
-        job_runs.begin(tx, job.name, moment, whoami())
-    return run(app, job, moment)
-
-
-def whoami() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
+def _is_open(database: Database, run_id: int) -> bool:
+    with database.snapshot() as tx:
+        return job_runs.one(tx, run_id).state in job_runs.OPEN

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
     Boolean,
     Column,
+    Float,
     Integer,
     String,
     bindparam,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 
+from pipeline.chain import UNDO
 from pipeline.errors import UnknownOrder
 from pipeline.order import SETTLED, Lane, Order, Status
 from pipeline.storage.database import Tx
@@ -222,6 +224,28 @@ _LOCK_ALL = select(orders).where(orders.c.id.in_(ids())).order_by(orders.c.id).w
 def lock_all(tx: Tx, order_ids: Iterable[int]) -> dict[int, Any]:
     """The rows of these orders by id, locked in order of id; one that doesn't exist is absent."""
     return {r.id: r for r in tx.execute(_LOCK_ALL, {"ids": pack(order_ids)})}
+
+
+_limit = rows(orders.c.source_id, Column("seconds", Float), parameter="limits")
+_LOCK_HELD = (
+    select(orders.c.id)
+    .join(_limit, _limit.c.source_id == orders.c.source_id)
+    .where(
+        orders.c.status == Status.ON_HOLD,
+        orders.c.settled_at < now(-_limit.c.seconds),
+        orders.c.stage.not_like(f"{UNDO}%"),
+    )
+    .order_by(orders.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(of=orders, skip_locked=True)
+)
+
+
+def lock_held(tx: Tx, limits: Mapping[int, float], most: int) -> list[int]:
+    """Lock up to `most` orders that are on hold for longer than their source's limit (seconds, by
+    source id), but for those held while being undone. Reads all orders: not for a stage."""
+    packed = pack(sorted(limits.items()))
+    return list(tx.execute(_LOCK_HELD, {"limits": packed, "most": most}).scalars())
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic_core import to_json
 from sqlalchemy import (
@@ -69,6 +69,29 @@ def _now_sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:
     offset = compiler.process(element.clauses, **kw)
     # Milliseconds, padded to the six digits SQLAlchemy writes, so that texts compare as times.
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', CAST({offset} AS TEXT) || ' seconds')"
+
+
+class whole(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function it is
+    """A time cut down to the whole hour or day that it lies in, in UTC."""
+
+    inherit_cache = True
+    type = UtcDateTime()
+
+    def __init__(self, unit: Literal["hour", "day"], value: ColumnElement[Any]) -> None:
+        form = {"hour": "%Y-%m-%d %H:00:00.000000", "day": "%Y-%m-%d 00:00:00.000000"}[unit]
+        super().__init__(literal_column(f"'{unit}'"), literal_column(f"'{form}'"), value)
+
+
+@compiles(whole, "postgresql")
+def _whole_postgres(element: whole, compiler: SQLCompiler, **kw: Any) -> str:
+    unit, _form, value = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"date_trunc({unit}, {value}, 'UTC')"
+
+
+@compiles(whole, "sqlite")
+def _whole_sqlite(element: whole, compiler: SQLCompiler, **kw: Any) -> str:
+    _unit, form, value = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"strftime({form}, {value})"
 
 
 class json_items(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function it is

@@ -1,1 +1,1 @@
-"""One file a job. A job is a function of the application that returns what it did, as JSON."""
+"""One file a job: a function of the application that returns what it did, as JSON, and `JOB`."""

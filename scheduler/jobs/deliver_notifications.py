@@ -6,6 +6,7 @@ from pipeline.assembly import Application
 from pipeline.notifications import outbox
 from pipeline.notifications.message import Delivered
 from pipeline.storage import notifications
+from scheduler.job import Every, Job
 
 MOST = 500
 #: Longer than a delivery may take: meanwhile nobody else tries the same.
@@ -26,3 +27,9 @@ def deliver_notifications(app: Application) -> dict[str, int]:
             outbox.write(tx, pending, deliveries)
         tried += len(pending)
         delivered += sum(isinstance(d, Delivered) for d in deliveries)
+
+
+JOB = Job(
+    "deliver-notifications", Every(10), "try again what could not be delivered",
+    deliver_notifications,
+)  # fmt: skip

@@ -11,6 +11,7 @@ from pipeline.errors import GatewayAway
 from pipeline.payments.gateway_list import keeps_list
 from pipeline.payments.reconcile import UNDER_WAY, reconcile
 from pipeline.storage import clock, reconciliation
+from scheduler.job import Every, Job
 
 log = logging.getLogger(__name__)
 
@@ -49,3 +50,13 @@ def _window(app: Application, gateway: str) -> tuple[datetime, datetime]:
     if oldest is not None:
         since = max(min(since, oldest), now - LOOK_BACK_AT_MOST)
     return since, now
+
+
+JOB = Job(
+    "reconcile-payments",
+    Every(3600),
+    "compare our payment operations with the gateways' own lists",
+    reconcile_payments,
+    time_limit=3000.0,
+    finds_problem=lambda told: any(gateway["differences"] for gateway in told.values()),
+)

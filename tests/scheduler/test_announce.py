@@ -13,7 +13,7 @@ from pipeline.engine.claim import claim
 from pipeline.payments.gateway import Answer, Call, Unavailable
 from pipeline.payments.sandbox import SandboxGateway
 from pipeline.storage import queues
-from scheduler.jobs.announce import MOST_WAKE_UPS, announce
+from scheduler.announce import MOST_WAKE_UPS, announce
 from tests.support import Mill
 
 MakeMill = Callable[..., Mill]
@@ -34,7 +34,7 @@ class Broker:
 
 @pytest.fixture(autouse=True)
 def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scheduler.jobs.announce.GRACE", 0.0)
+    monkeypatch.setattr("scheduler.announce.GRACE", 0.0)
 
 
 def announced(shop: Mill, broker: Broker) -> dict[str, int]:
@@ -121,7 +121,7 @@ def test_what_is_not_due_yet_is_not_announced(mill: MakeMill) -> None:
 def test_an_order_just_accepted_is_left_to_its_own_message(
     mill: MakeMill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.jobs.announce.GRACE", 60.0)
+    monkeypatch.setattr("scheduler.announce.GRACE", 60.0)
     shop = mill()
     accept(shop, 1)
 

@@ -19,8 +19,8 @@ from pipeline.payments.sandbox import SandboxGateway
 from pipeline.redaction import guard_logs
 from pipeline.settings import Settings, load_settings
 from pipeline.source import Policy
-from scheduler.table import Job
-from scheduler.tick import run_now
+from scheduler.job import Every, Job
+from scheduler.tick import ask, run_until_ended
 from tests.support import Mill, an_order
 
 CARD = "4111 1111 1111 1111"
@@ -69,7 +69,8 @@ def main(home: Path) -> None:
             app.intake.accept(shop.source, an_order(method=method))
         _send(everything, "shop", [an_order(metadata={"note": CARD}), {"card": CARD, CARD: KEY}])
         _send(everything, {"source": CARD}, SPILL)  # no arguments that the actor expects
-        run_now(app, Job("leaky", 60, "fails", _fail))
+        leaky = Job("leaky", Every(60), "fails", _fail)
+        run_until_ended(app, leaky, ask(app, leaky, "test"))
         thread = threading.Thread(target=_fail, args=(app,), name="leaky")
         thread.start()
         thread.join()

@@ -155,7 +155,7 @@ def test_a_message_that_comes_ten_times_works_once(settings: Settings, shop: Mil
 def test_when_the_broker_has_lost_everything_the_scheduler_finds_everything(
     settings: Settings, shop: Mill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.jobs.announce.GRACE", 0.1)
+    monkeypatch.setattr("scheduler.announce.GRACE", 0.1)
     monkeypatch.setattr("scheduler.process.ANNOUNCE_EVERY", 0.1)
     worker = worker_of(settings)
     orders = send(worker, shop, 20)
@@ -170,7 +170,7 @@ def test_when_the_broker_has_lost_everything_the_scheduler_finds_everything(
 def test_a_broker_wiped_while_orders_are_worked_on_loses_none(
     settings: Settings, shop: Mill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.jobs.announce.GRACE", 0.1)
+    monkeypatch.setattr("scheduler.announce.GRACE", 0.1)
     monkeypatch.setattr("scheduler.process.ANNOUNCE_EVERY", 0.1)
     worker = worker_of(settings)
     gateway = blocked(worker)
@@ -346,7 +346,7 @@ def test_a_worker_that_is_stopped_finishes_what_it_has_in_hand_and_goes_no_furth
 def test_the_next_worker_goes_on_where_a_stopped_one_was(
     settings: Settings, shop: Mill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.jobs.announce.GRACE", 0.1)
+    monkeypatch.setattr("scheduler.announce.GRACE", 0.1)
     worker = worker_of(settings)
     gateway = blocked(worker)
     worker.start()
