@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import smtplib
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.errors import MessageError
@@ -56,17 +56,20 @@ def compose(notification: Notification, sender: Address) -> EmailMessage:
     message = EmailMessage(policy=SMTP)
     message["From"] = sender
     message["To"] = _recipient(notification)
-    message["Subject"] = _on_one_line(_render(notification, "subject.txt"))
+    topic, payload = notification.topic, notification.payload
+    message["Subject"] = _on_one_line(render(topic, "subject.txt", payload))
     message["Date"] = datetime.now(UTC)
     message["Message-ID"] = f"<{quote(notification.id, safe='')}@{sender.domain}>"
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(_render(notification, "txt"), cte="quoted-printable")
-    message.add_alternative(_render(notification, "html"), subtype="html", cte="quoted-printable")
+    message.set_content(render(topic, "txt", payload), cte="quoted-printable")
+    html = render(topic, "html", payload)
+    message.add_alternative(html, subtype="html", cte="quoted-printable")
     return message
 
 
-def _render(notification: Notification, part: str) -> str:
-    return _templates.get_template(f"{notification.topic}.{part}").render(notification.payload)
+def render(topic: str, part: str, payload: Mapping[str, Any]) -> str:
+    """A part (subject.txt, txt, html) of the mail on `topic`; TemplateError if it can't be made."""
+    return _templates.get_template(f"{topic}.{part}").render(payload)
 
 
 def _recipient(notification: Notification) -> Address:

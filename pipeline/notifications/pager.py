@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pipeline.errors import ConfigurationError
 from pipeline.notifications.message import Delivered, Delivery, Failed, Notification
@@ -31,23 +32,29 @@ class LogPager:
             yield Delivered()
 
 
+def open_apprise(urls: str, setting: str) -> Any:
+    """Apprise with these URLs (pagerduty://…, slack://…, mailto://…), separated by commas or spaces.
+    ConfigurationError names the `setting` that they are from."""
+    try:
+        import apprise
+    except ImportError:
+        raise ConfigurationError(
+            f"{setting} needs the extra `pager`: pip install 'ordermill[pager]'"
+        ) from None
+    opened = apprise.Apprise()
+    if not opened.add(urls):  # the URLs hold keys: they are not repeated here
+        raise ConfigurationError(
+            f"{setting} holds something that is no Apprise URL; "
+            "https://github.com/caronc/apprise lists their forms"
+        )
+    return opened
+
+
 class Pager:
-    """Calls whoever `urls` name: Apprise URLs (pagerduty://…, slack://…, mailto://…), separated by
-    commas or spaces."""
+    """Calls whoever `urls` name, by Apprise."""
 
     def __init__(self, urls: str) -> None:
-        try:
-            import apprise
-        except ImportError:
-            raise ConfigurationError(
-                "ORDERMILL_PAGER needs the extra `pager`: pip install 'ordermill[pager]'"
-            ) from None
-        self._apprise = apprise.Apprise()
-        if not self._apprise.add(urls):  # the URLs hold keys: they are not repeated here
-            raise ConfigurationError(
-                "ORDERMILL_PAGER holds something that is no Apprise URL; "
-                "https://github.com/caronc/apprise lists their forms"
-            )
+        self._apprise = open_apprise(urls, "ORDERMILL_PAGER")
 
     def send(self, notifications: Sequence[Notification]) -> Iterator[Delivery]:
         """As in `Sender`. Delivered means by all of them: one that fails is tried again with all,
