@@ -1,0 +1,104 @@
+"""A scheduler as `ordermill scheduler` runs it, on a clock of the database that runs fast, and on a
+host whose own clock is off. Its jobs write down each time they are run, and by whom."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import apscheduler.schedulers.base
+import apscheduler.triggers.interval
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from ordermill.processes import run_until_signalled
+from pipeline.assembly import Application
+from pipeline.settings import Settings
+from pipeline.source import Policy
+from pipeline.storage import sources
+from pipeline.storage.sql import now
+from scheduler.job import Cron, Every, Job
+from scheduler.process import SchedulerProcess
+from scheduler.runner import Pace
+
+#: Seconds of the database's clock in one of ours.
+SPEED = 20
+
+
+def hasten_the_databases_clock(since: float) -> None:
+    """From `since` (seconds since the epoch) on, the clock of every statement runs fast."""
+
+    @compiles(now, "postgresql")
+    def _postgres(element: now, compiler: SQLCompiler, **kw: Any) -> str:
+        offset = compiler.process(element.clauses, **kw)
+        real = "extract(epoch FROM clock_timestamp())"
+        fast = f"to_timestamp({since} + ({real} - {since}) * {SPEED})"
+        return f"({fast} + make_interval(secs => CAST({offset} AS double precision)))"
+
+    @compiles(now, "sqlite")
+    def _sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:
+        offset = compiler.process(element.clauses, **kw)
+        real = "((julianday('now') - 2440587.5) * 86400.0)"
+        fast = f"{since} + ({real} - {since}) * {SPEED}"
+        return f"strftime('%Y-%m-%d %H:%M:%f000', {fast}, 'unixepoch', CAST({offset} AS TEXT) || ' seconds')"
+
+
+def set_the_hosts_clock_off(hours: float) -> None:
+    """What APScheduler, and whoever asks for the time, believes; the database knows better."""
+
+    class Skewed(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Skewed:
+            shifted = datetime.datetime.now(tz) + datetime.timedelta(hours=hours)
+            return cls.fromtimestamp(shifted.timestamp(), tz)
+
+    real = time.time
+    for module in (apscheduler.schedulers.base, apscheduler.triggers.interval):
+        patch.object(module, "datetime", Skewed).start()
+    patch.object(time, "time", lambda: real() + hours * 3600).start()
+
+
+def jobs(ran: Path) -> list[Job]:
+    """Each run is a line of the file `ran` when it begins; `slow` then takes a simulated 15 s, and
+    leaves a source of its runner's name as what it wrote."""
+
+    def note(name: str) -> None:
+        with ran.open("a") as file:
+            file.write(f"{name} {os.getpid()}\n")
+
+    def quick(name: str) -> Any:
+        def run(_: Application) -> dict[str, int]:
+            note(name)
+            return {"pid": os.getpid()}
+
+        return run
+
+    def slow(app: Application) -> dict[str, int]:
+        note("slow")
+        time.sleep(15 / SPEED)
+        with app.database.transaction() as tx:
+            sources.put(tx, f"slow-{os.getpid()}", Policy())
+        return {"pid": os.getpid()}
+
+    return [
+        Job("by-the-minute", Cron("* * * * *"), "notes itself", quick("by-the-minute")),
+        Job("every-other", Every(120), "notes itself", quick("every-other")),
+        Job("slow", Every(60), "notes itself, and takes its time", slow, overlap="after"),
+    ]
+
+
+def main(url: str, home: str, since: float, hours: float, tick: float) -> None:
+    hasten_the_databases_clock(since)
+    set_the_hosts_clock_off(hours)
+    settings = Settings(_env_file=None, home=Path(home), database_url=url, sandbox_book="memory")
+    pace = Pace(tick=tick, lease=30.0, renew=10.0 / SPEED)
+    run_until_signalled(SchedulerProcess(settings, jobs=jobs(Path(home) / "ran"), pace=pace))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3], *map(float, sys.argv[3:6]))
