@@ -33,7 +33,7 @@ def start(database: Database, tmp_path: Path) -> Iterator[Start]:
     url = database.url.render_as_string(hide_password=False)
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(*, hours: float = 0.0, tick: float = 0.2) -> subprocess.Popen[bytes]:
+    def start(*, hours: float = 0.0, tick: float = 0.23) -> subprocess.Popen[bytes]:
         told = [url, tmp_path / "home", since, hours, tick]
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.scheduler.scheduler_process", *map(str, told)],
@@ -94,7 +94,8 @@ def test_every_due_moment_is_run_once_and_missed_ones_once_on_return(
     database: Database, tmp_path: Path, start: Start
 ) -> None:
     # Who looks more often gets most of the runs: so the two have one in hand when it strikes them.
-    doomed, frozen, steady = start(tick=0.02), start(tick=0.05), start(hours=3.0)
+    # None of their ticks divides a minute: nobody is always the first to see one begin.
+    doomed, frozen, steady = start(tick=0.021), start(tick=0.053), start(tick=0.23, hours=3.0)
     await_schedulers(database, 3)
 
     began = time.monotonic()
@@ -122,9 +123,8 @@ def test_every_due_moment_is_run_once_and_missed_ones_once_on_return(
     # Those that were struck in the middle of a run: another has done it, and they did not write.
     attempts = {run.id: run.attempt for run in after}
     assert {i for i, n in attempts.items() if n > 1} == {killed_in.id, frozen_in.id}
-    stderr = (tmp_path / "stderr").read_text()
-    assert "job slow ended (failed) after it was taken from us" in stderr
-    assert "pipeline.errors.LeaseLost" in stderr
+    refused = "job slow ended (failed) after it was taken from us"
+    assert refused in (tmp_path / "stderr").read_text()
     # While one was there, no moment was left out; when all were away, one run caught up.
     for job in EVERY:
         assert set(gaps(before, job)) == {1}, job
