@@ -82,9 +82,14 @@ class Runner:
         """Let what is in hand come to its end; what hasn't by then is handed back, for another."""
         self.wait(patience)
         for taken, _ in list(self._in_hand.values()):
-            with self._app.database.transaction() as tx:
-                if job_runs.release(tx, taken.id, taken.token):
-                    log.warning("job %s is handed back unfinished", taken.job.name)
+            try:
+                with self._app.database.transaction() as tx:
+                    released = job_runs.release(tx, taken.id, taken.token)
+            except Exception as error:  # its lease will run out all the same
+                log.warning("job %s is not handed back: %s", taken.job.name, describe(error))
+                continue
+            if released:
+                log.warning("job %s is handed back unfinished", taken.job.name)
 
     def _take(self, job: Job, action: Action) -> Taken | None:
         token, by, lease = str(uuid.uuid4()), whoami(), self._pace.lease
