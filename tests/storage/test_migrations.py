@@ -16,7 +16,7 @@ from sqlalchemy import CheckConstraint, inspect, text
 from pipeline.order import customer_key
 from pipeline.pricing.rules import Rules
 from pipeline.source import Policy
-from pipeline.storage import catalogue, rules, sources
+from pipeline.storage import catalogue, job_runs, rules, sources
 from pipeline.storage.database import Database, _alembic
 from pipeline.storage.tables import metadata
 
@@ -180,3 +180,23 @@ def test_earlier_orders_are_known_by_their_customers(old_shop: Database) -> None
     with old_shop.snapshot() as tx:
         found = tx.execute(text("SELECT customer FROM order_documents ORDER BY order_id"))
         assert list(found.scalars()) == [customer_key("shop", {"email": "ada@example.com"}), None]
+
+
+def test_the_history_of_jobs_is_kept(old_shop: Database) -> None:
+    for minute, (end, result, error) in enumerate(
+        (("x", "{}", None), ("x", None, "away"), (None,) * 3)
+    ):
+        at = f"2026-11-01 00:0{minute}:00.000000"
+        insert(
+            old_shop, "job_runs", job="poll", fire_at=at, started_at=at, by="host:1",
+            finished_at=at if end else None, result=result, error=error,
+        )  # fmt: skip
+
+    old_shop.upgrade()
+
+    with old_shop.snapshot() as tx:
+        runs = job_runs.history(tx, 10)
+        assert job_runs.open_runs(tx) == []
+    assert [(run.fire_at.minute, run.state, run.by) for run in runs] == [
+        (2, "failed", "host:1"), (1, "failed", "host:1"), (0, "fine", "host:1"),
+    ]  # fmt: skip
