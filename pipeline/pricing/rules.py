@@ -10,16 +10,11 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import pycountry
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from pipeline.errors import InvalidInput
 from pipeline.money import to_minor
 from pipeline.pricing.address import normal_postal
-
-
-def _text(value: Any) -> Any:
-    """YAML reads 4.90 as a number; its shortest decimal form is what was meant."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def no_bare_number(value: Any) -> Any:
@@ -65,16 +60,23 @@ def _timezone(name: str) -> str:
     return name
 
 
-_AS_TEXT = BeforeValidator(_text, json_schema_input_type=str | int | float)
+#: To an editor that checks YAML by our schema, what isn't quoted is a number.
+_MAY_BE_BARE: dict[str, JsonValue] = {"type": ["string", "number"]}
 DecimalText = Annotated[
-    str, _AS_TEXT, Field(pattern=r"^\d{1,12}(\.\d{1,6})?$"), AfterValidator(_decimal)
+    str,
+    Field(
+        pattern=r"^\d{1,12}(\.\d{1,6})?$",
+        coerce_numbers_to_str=True,
+        json_schema_extra=_MAY_BE_BARE,
+    ),
+    AfterValidator(_decimal),
 ]
 Percent = Annotated[DecimalText, AfterValidator(lambda p: _at_most(p, 100))]
 Rate = Annotated[DecimalText, AfterValidator(lambda r: _at_most(r, 1))]
 Amounts = Annotated[dict[str, DecimalText], Field(min_length=1), AfterValidator(_amounts)]
 Country = Annotated[str, AfterValidator(_country)]
 CountryOrAll = Annotated[str, AfterValidator(_country_or_all)]
-Name = Annotated[str, _AS_TEXT, Field(min_length=1, max_length=64)]
+Name = Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=_MAY_BE_BARE)]
 Names = frozenset[Name]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Count = Annotated[int, Field(ge=1)]

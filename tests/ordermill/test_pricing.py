@@ -6,16 +6,25 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.intake.files.rules import InvalidRules, read_rules, write_rules
-from pipeline.pricing.rules import Rules
+from pipeline.pricing.rules import Bundle, Rules, Tax
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "rules.yaml"
 PRODUCTS = EXAMPLE.with_name("products.csv")
 Run = Callable[..., tuple[int, str]]
+
+#: Names as people give them, and some that YAML would take for a number, a date, a truth.
+NAMES = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=12)
+LOOKING_LIKE_SOMETHING_ELSE = st.from_regex(
+    r"[-+]?[0-9][-0-9_.:eE]{0,7}|0x[0-9a-f]{2}|[Tt]rue|[Nn]ull|~|yes|\.inf", fullmatch=True
+)
 
 RULES = """
 tax:
@@ -123,6 +132,51 @@ def test_times_keep_their_zone_or_their_want_of_one(tmp_path: Path) -> None:
     assert read.coupons[0].valid_until == datetime(2026, 12, 1)
 
 
+def test_what_looks_like_a_number_or_a_date_is_read_as_it_is_written(tmp_path: Path) -> None:
+    text = """
+shipping:
+  methods:
+    0815: {name: Post, rates: [{postal_prefixes: [01, 02], up_to_weight: 500, price: {EUR: 4.90}}]}
+promotions:
+  - id: 2026-11-27
+    name: 007
+    effect: {type: bundle, units: {000123: 2, 12E4: 1}, price: {JPY: 500}}
+    when: {min_quantity: 3, first_order: true, valid_from: 2026-11-23, customer_groups: [1_000]}
+    priority: -1
+coupons: [{code: 0815, promotions: [2026-11-27]}]
+"""
+
+    read = read_rules(written(tmp_path, text))
+
+    rate = read.shipping.methods["0815"].rates[0]
+    assert (rate.postal_prefixes, rate.up_to_weight) == ({"01", "02"}, 500)
+    assert rate.price == {"EUR": "4.90"}
+    (promotion,), (coupon,) = read.promotions, read.coupons
+    assert (promotion.id, promotion.name, promotion.priority) == ("2026-11-27", "007", -1)
+    assert isinstance(promotion.effect, Bundle)
+    assert promotion.effect.units == {"000123": 2, "12E4": 1}
+    assert (promotion.when.min_quantity, promotion.when.first_order) == (3, True)
+    assert promotion.when.valid_from == datetime(2026, 11, 23)
+    assert promotion.when.customer_groups == {"1_000"}
+    assert (coupon.code, coupon.promotions) == ("0815", ("2026-11-27",))
+    assert read_rules(written(tmp_path, write_rules(read))) == read
+
+
+@given(st.sets(st.one_of(NAMES, LOOKING_LIKE_SOMETHING_ELSE), max_size=3))
+def test_names_are_written_so_that_they_are_read_back_as_they_are(names: set[str]) -> None:
+    yaml = write_rules(Rules(tax=Tax(exempt_groups=frozenset(names))))
+
+    with TemporaryDirectory() as directory:
+        assert read_rules(written(Path(directory), yaml)).tax.exempt_groups == names
+
+
+def test_the_schema_lets_an_editor_take_bare_numbers(run: Run) -> None:
+    definitions = json.loads(run("pricing", "schema")[1])["$defs"]
+
+    assert definitions["Selector"]["properties"]["skus"]["items"]["type"] == ["string", "number"]
+    assert definitions["TaxRate"]["properties"]["rate"]["type"] == ["string", "number"]
+
+
 def test_the_schema_is_json(run: Run) -> None:
     code, said = run("pricing", "schema")
 
@@ -134,7 +188,7 @@ def test_the_schema_is_json(run: Run) -> None:
 
 MISTAKES = {
     "promotions: [{id: a, name: A, effect: {type: percent, percent: 120}}]": (
-        "promotions.0.effect.percent: got 120, expected at most 100"
+        'promotions.0.effect.percent: got "120", expected at most 100'
     ),
     "promotions: [{id: a, name: A, effect: {type: percent}}]": (
         "promotions.0.effect.percent: got nothing, expected a value"
@@ -149,7 +203,7 @@ MISTAKES = {
         "promotions.0.effect.type: 'cheapest_free' has no meaning for target 'shipping'"
     ),
     "promotions: [{id: a, name: A, effect: {type: cheapest_free, every: 1}}]": (
-        "promotions.0.effect.every: got 1, expected greater than or equal to 2"
+        'promotions.0.effect.every: got "1", expected greater than or equal to 2'
     ),
     "promotions: [{id: a, name: A, effect: {type: fixed, amount: {EUR: 4.905}}}]": (
         "promotions.0.effect.amount: '4.905' has more decimal places than EUR (2)"
@@ -161,6 +215,12 @@ MISTAKES = {
     "includes_taxes: true": "includes_taxes: got true, expected no such field",
     "shipping: {default: post}": "shipping.default: 'post' is none of the methods",
     "coupons: [{code: a, promotions: [b]}]": "coupons.0.promotions: there is no promotion 'b'",
+    "coupons: [{code: a, promotions: [b], valid_from: 2026-02-30}]": (
+        'coupons.0.valid_from: got "2026-02-30", expected a valid datetime'
+    ),
+    "coupons: [{code: a, promotions: [b], valid_from: 20261123}]": (
+        'coupons.0.valid_from: got "20261123", expected a date or a date and time'
+    ),
     "a: 1\na: 2": "not YAML: line 2, column 1: found duplicate key",
     "promotions: [": "not YAML: line 1, column",
     "": "rules: got null, expected a valid dictionary",

@@ -10,11 +10,21 @@ from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipeline.errors import InvalidInput
 from pipeline.intake.schema import fit_to_show
 from pipeline.pricing.rules import Rules, told
+
+
+class _AsWritten(SafeConstructor):
+    """Leaves numbers and dates the text they are: SKU 0815 is not 815, nor 12E4 a hundred and
+    twenty thousand. What a number or a date is meant to be, the model of the rules knows."""
+
+
+for _tag in ("int", "float", "timestamp"):
+    _AsWritten.add_constructor(f"tag:yaml.org,2002:{_tag}", SafeConstructor.construct_yaml_str)
 
 
 class InvalidRules(InvalidInput):
@@ -49,6 +59,7 @@ def write_rules(rules: Rules) -> str:
 def _yaml() -> Any:  # its attributes are typed as what they are before they are set
     # Pure: libyaml, where it is installed, reads YAML 1.1, in which NO (Norway) is false.
     yaml: Any = YAML(typ="safe", pure=True)
+    yaml.Constructor = _AsWritten
     yaml.default_flow_style = False
     yaml.allow_unicode = True
     yaml.sort_base_mapping_type_on_output = False
