@@ -19,6 +19,11 @@ class Period:
         """Times without a zone are meant in `zone`."""
         return cls(_utc(start, zone), _utc(end, zone))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no moment is in it."""
+        return self.start is not None and self.end is not None and self.end <= self.start
+
     def __contains__(self, at: datetime) -> bool:
         if self.start is not None and at < self.start:
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pipeline.errors import InvalidInput
 from pipeline.money import to_minor
 from pipeline.pricing.address import normal_postal
+from pipeline.pricing.period import Period
 
 
 def no_bare_number(value: Any) -> Any:
@@ -52,6 +53,12 @@ def _country(code: str) -> str:
     return code
 
 
+def _with_some_sign(prefix: str) -> str:
+    if not normal_postal(prefix):  # every postal code would begin with it, and so would none
+        raise ValueError("expected the beginning of a postal code")
+    return prefix
+
+
 def _timezone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -78,6 +85,7 @@ Country = Annotated[str, AfterValidator(_country)]
 CountryOrAll = Annotated[str, AfterValidator(_country_or_all)]
 Name = Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=_MAY_BE_BARE)]
 Names = frozenset[Name]
+PostalPrefix = Annotated[Name, AfterValidator(_with_some_sign)]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Count = Annotated[int, Field(ge=1)]
 Moment = Annotated[datetime, BeforeValidator(no_bare_number)]
@@ -87,6 +95,10 @@ def _at_most(value: str, limit: int) -> str:
     if Decimal(value) > limit:
         raise ValueError(f"expected at most {limit}")
     return value
+
+
+def _shown(moment: datetime | None) -> str:
+    return "nothing" if moment is None else moment.isoformat()
 
 
 def _repeated(values: Iterable[Any]) -> list[Any]:
@@ -246,7 +258,7 @@ class Coupon(_Dated):
 class ShippingRate(_Model):
     countries: frozenset[CountryOrAll] = frozenset()
     regions: Names = frozenset()
-    postal_prefixes: Names = frozenset()
+    postal_prefixes: frozenset[PostalPrefix] = frozenset()
     up_to_weight: Annotated[int, Field(ge=0)] | None = None
     from_value: Amounts | None = None
     price: Amounts
@@ -278,7 +290,7 @@ class TaxZone(_Model):
     name: Name
     country: CountryOrAll
     region: Name | None = None
-    postal_prefix: Name | None = None
+    postal_prefix: PostalPrefix | None = None
     rates: dict[Name, tuple[TaxRate, ...]]
 
 
@@ -326,10 +338,23 @@ class Rules(_Model):
                 for promotion in coupon.promotions
                 if promotion not in known
             ),
+            *(
+                f"{path}.valid_until: got {_shown(dated.valid_until)}, expected a time after "
+                f"valid_from, {_shown(dated.valid_from)}"
+                for path, dated in self._dated()
+                if Period.of(dated.valid_from, dated.valid_until, ZoneInfo(self.timezone)).is_empty
+            ),
         ]
         if wrong:  # all of it at once: a line each
             raise ValueError("\n".join(wrong))
         return self
+
+    def _dated(self) -> Iterator[tuple[str, _Dated]]:
+        """What has a validity, by its path. Only here is known in which zone it is meant."""
+        for n, promotion in enumerate(self.promotions):
+            yield f"promotions.{n}.when", promotion.when
+        for n, coupon in enumerate(self.coupons):
+            yield f"coupons.{n}", coupon
 
 
 def told(rules: Rules) -> dict[str, Any]:

@@ -221,6 +221,13 @@ MISTAKES = {
     "coupons: [{code: a, promotions: [b], valid_from: 20261123}]": (
         'coupons.0.valid_from: got "20261123", expected a date or a date and time'
     ),
+    "shipping: {methods: {p: {name: P, rates: "
+    "[{price: {EUR: 1}}, {postal_prefixes: ['  '], price: {EUR: 1}}]}}}": (
+        'shipping.methods.p.rates.1.postal_prefixes.0: got "  ", expected the beginning of a postal'
+    ),
+    "tax: {zones: [{name: x, country: DE, postal_prefix: ' ', rates: {}}]}": (
+        'tax.zones.0.postal_prefix: got " ", expected the beginning of a postal code'
+    ),
     "a: 1\na: 2": "not YAML: line 2, column 1: found duplicate key",
     "promotions: [": "not YAML: line 1, column",
     "": "rules: got null, expected a valid dictionary",
@@ -266,6 +273,37 @@ def test_names_that_don_t_meet_are_named_at_once(tmp_path: Path) -> None:
         "coupons.0.promotions: there is no promotion 'b'",
         "coupons.1.promotions: there is no promotion 'c'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("valid_from", "valid_until", "is_sound"),
+    [
+        ("2026-11-23", "2026-11-24", True),
+        ("2026-11-23", "2026-11-23", False),
+        ("2026-11-23", "2026-11-22T23:59:59", False),
+        # In Berlin, at +01:00:
+        ("2026-11-23T12:00:00", "2026-11-23T11:30:00+00:00", True),
+        ("2026-11-23T12:00:00", "2026-11-23T11:00:00+00:00", False),
+        # The hour that is not on the clock: half past two is half past three.
+        ("2026-03-29T02:30:00", "2026-03-29T03:10:00", False),
+    ],
+)
+def test_what_is_never_valid_is_refused_by_its_path(
+    tmp_path: Path, valid_from: str, valid_until: str, is_sound: bool
+) -> None:
+    dates = f"valid_from: '{valid_from}', valid_until: '{valid_until}'"
+    ten = f"{{id: ten, name: Ten, effect: {{type: percent, percent: 10}}, when: {{{dates}}}}}"
+    text = f"timezone: Europe/Berlin\npromotions: [{ten}]\ncoupons: [{{code: A, promotions: [ten], {dates}}}]"  # fmt: skip
+
+    if is_sound:
+        assert read_rules(written(tmp_path, text)).coupons
+        return
+    with pytest.raises(InvalidRules) as refused:
+        read_rules(written(tmp_path, text))
+
+    paths = [problem.split(": ")[0] for problem in refused.value.problems]
+    assert paths == ["promotions.0.when.valid_until", "coupons.0.valid_until"]
+    assert "expected a time after valid_from, 2026-" in refused.value.problems[0]
 
 
 def test_norway_is_a_country_and_a_sound_file_is_called_so(run: Run, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, NamedTuple, TypeVar
+from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
@@ -178,7 +179,7 @@ promotions = st.one_of(
 def named(drawn: list[Data]) -> list[Data]:
     """With ids in another order than that in which they are written."""
     return [
-        {"id": f"promo-{n * 3 % 7}", "name": f"Promotion {n}", **data}
+        {"id": f"promo-{n * 3 % 7}", "name": f"Promotion {n}", **data, "when": dict(data["when"])}
         for n, data in enumerate(drawn)
     ]
 
@@ -280,7 +281,23 @@ tax = st.fixed_dictionaries(
 
 def rules_from(data: Data) -> Rules:
     ids = [promotion["id"] for promotion in data["promotions"]]
-    return Rules.model_validate({**data, "coupons": coupons_for(data["coupons"], ids)})
+    coupons = coupons_for(data["coupons"], ids)
+    zone = ZoneInfo(data["timezone"])
+    for dated in [*coupons, *(promotion["when"] for promotion in data["promotions"])]:
+        start, end = (in_utc(dated.get(name), zone) for name in ("valid_from", "valid_until"))
+        if start is not None and end is not None and end <= start:
+            del dated["valid_until"]  # never valid: refused
+    return Rules.model_validate({**data, "coupons": coupons})
+
+
+def in_utc(moment: str | None, zone: ZoneInfo) -> datetime | None:
+    if moment is None:
+        return None
+    try:
+        found = datetime.fromisoformat(moment)
+        return (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
+    except OverflowError:
+        return (datetime.max if moment > "2" else datetime.min).replace(tzinfo=UTC)
 
 
 rule_sets = st.fixed_dictionaries(
@@ -308,7 +325,7 @@ idle_promotions = promotions.map(
             "id": "idle",
             "name": "Idle",
             "group": None,
-            "when": {**data["when"], "min_quantity": 10**9},
+            "when": {**data["when"], "valid_until": None, "min_quantity": 10**9},
         }
     )
 )
