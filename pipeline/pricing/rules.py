@@ -10,7 +10,15 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import pycountry
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    model_validator,
+)
 
 from pipeline.errors import InvalidInput
 from pipeline.money import to_minor
@@ -48,7 +56,8 @@ def _country_or_all(code: str) -> str:
 
 
 def _country(code: str) -> str:
-    if pycountry.countries.get(alpha_2=code) is None:
+    found = pycountry.countries.get(alpha_2=code)
+    if found is None or found.alpha_2 != code:  # it finds de too, which is no order's country
         raise ValueError("expected an ISO 3166-1 alpha-2 country code such as DE")
     return code
 

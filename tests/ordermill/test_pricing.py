@@ -211,6 +211,9 @@ MISTAKES = {
     "tax: {zones: [{name: x, country: Germany, rates: {}}]}": (
         'tax.zones.0.country: got "Germany", expected an ISO 3166-1 alpha-2 country code such as DE'
     ),
+    "tax: {zones: [{name: x, country: de, rates: {}}]}": (
+        'tax.zones.0.country: got "de", expected an ISO 3166-1 alpha-2 country code such as DE'
+    ),
     "timezone: Berlin": 'timezone: got "Berlin", expected a time zone such as Europe/Berlin',
     "includes_taxes: true": "includes_taxes: got true, expected no such field",
     "shipping: {default: post}": "shipping.default: 'post' is none of the methods",

@@ -13,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, inspect, text
 
+from pipeline.errors import ConfigurationError
 from pipeline.order import customer_key
 from pipeline.pricing.rules import Rules
 from pipeline.source import Policy
@@ -163,6 +164,63 @@ def test_a_source_named_as_the_rules_of_all_who_say_nothing_keeps_its_tax_to_its
         known = rules.newest(tx, [plain, taxed])
     assert known[plain].number is None
     assert len(known[taxed].rules.rules.tax.zones) == 1
+
+
+def with_source(shop: Database, name: str, **policy: Any) -> None:
+    insert(
+        shop, "sources", id=4 + len(name), name=name, policy=json.dumps(policy),
+        created_at="2026-11-01 00:00:00+00:00",
+    )  # fmt: skip
+
+
+def test_rules_made_for_the_source_default_do_not_take_another_s_name(old_shop: Database) -> None:
+    with_source(old_shop, "default", tax_rates={"*": "0.19"})
+    with_source(old_shop, "default source", tax_rates={"*": "0.07"})
+
+    old_shop.upgrade()
+
+    with old_shop.snapshot() as tx:
+        made = {n: sources.by_name(tx, n).policy.rules for n in ("default", "default source")}
+        rates = [
+            rules.read(tx, name).tax.zones[0].rates["standard"][0].rate for name in made.values()
+        ]
+    assert made == {"default": "default source 2", "default source": "default source"}
+    assert rates == ["0.19", "0.07"]
+
+
+def test_what_is_no_country_is_left_out_and_a_rate_is_told_as_rules_tell_it(
+    old_shop: Database,
+) -> None:
+    rates = {"UK": "0.2", "de": "0.19", "EU": "0.2", "FR": "0.2000000", "IT": 0.22, "*": "0E-7"}
+    with_source(old_shop, "web", tax_rates=rates)
+
+    old_shop.upgrade()
+
+    with old_shop.snapshot() as tx:
+        zones = rules.newest(tx, ["web"])["web"].rules.rules.tax.zones
+    assert [(zone.country, zone.rates["standard"][0].rate) for zone in zones] == [
+        ("FR", "0.2"), ("IT", "0.22"), ("*", "0"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [
+        ({"UK": "0.2", "EU": "0.2"}, "source web: tax_rates: got EU, UK, none of which is"),
+        ({"FR": "0.1234567"}, "source web: .*rate: got '0.1234567'"),
+        ({"FR": "1.5"}, "source web: .*rate: got '1.5'.*at most 1"),
+        ({"FR": "much"}, "source web: .*rate: got 'much'"),
+    ],
+)
+def test_a_policy_that_can_not_be_made_into_rules_stops_the_upgrade_and_is_named(
+    old_shop: Database, rates: dict[str, str], said: str
+) -> None:
+    with_source(old_shop, "web", tax_rates=rates)
+
+    with pytest.raises(ConfigurationError, match=said):
+        old_shop.upgrade()
+
+    assert old_shop.schema_version() == "0001"
 
 
 def test_prices_count_for_everyone_from_one_piece_always(old_shop: Database) -> None:

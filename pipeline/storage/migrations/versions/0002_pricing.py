@@ -6,12 +6,20 @@ tax and rounding becomes a rule set named after the source, so that its orders c
 
 import hashlib
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from itertools import chain, count
+from typing import Any
 
+import pycountry
 import sqlalchemy as sa
 from alembic import op
+from pydantic import ValidationError
 
+from pipeline.errors import ConfigurationError
 from pipeline.order import customer_key
+from pipeline.pricing.rules import Rules
 from pipeline.storage.sql import UtcDateTime, now, pack, rows
 
 revision = "0002"
@@ -20,7 +28,7 @@ branch_labels = None
 depends_on = None
 
 _ORDER_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_CHUNK = 10_000
+_CHUNK = 500  # documents: they may be long
 _PRICE = ["sku", "currency", "customer_group", "from_quantity", "valid_from", "amount"]
 
 
@@ -200,12 +208,13 @@ def _policies_become_rules() -> None:
         "pricing_rules",
         *map(sa.column, ("name", "version", "digest", "body", "imported_at", "imported_by")),
     )
-    for name, text in tx.execute(sa.select(sources.c.name, sources.c.policy)).all():
+    found = tx.execute(sa.select(sources.c.name, sources.c.policy))
+    policies = {row.name: row.policy for row in found}
+    for name, text in policies.items():
         policy = json.loads(text)
-        body = _rules_of(policy)
+        body = _sound(name, _rules_of(name, policy))
         if body:
-            # `default` is what sources are priced by that said nothing: theirs stay empty.
-            policy["rules"] = rules_name = "default source" if name == "default" else name
+            policy["rules"] = rules_name = _rules_name(name, policies)
             written = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
             tx.execute(
                 sa.insert(rules).values(
@@ -222,7 +231,16 @@ def _policies_become_rules() -> None:
         )
 
 
-def _rules_of(policy: dict[str, object]) -> dict[str, object]:
+def _rules_name(source: str, taken: Collection[str]) -> str:
+    """The source's own, but `default` is what sources are priced by that said nothing: theirs stay
+    empty. Nor may it be that of another source, whose rules have it."""
+    if source != "default":
+        return source
+    names = chain(["default source"], (f"default source {n}" for n in count(2)))
+    return next(name for name in names if name not in taken)
+
+
+def _rules_of(source: str, policy: dict[str, Any]) -> dict[str, Any]:
     """The rules that a policy held, taken out of it; empty if it held none."""
     rates = policy.pop("tax_rates", {})
     mode = policy.pop("rounding_mode", "half_up")
@@ -232,14 +250,48 @@ def _rules_of(policy: dict[str, object]) -> dict[str, object]:
         for key, value, default in (("mode", mode, "half_up"), ("level", level, "line"))
         if value != default
     }
+    countries = {country.alpha_2 for country in pycountry.countries}
+    # What is no country (UK, EU, de) has never been any order's.
     zones = [
         {"name": country, "country": country,
-         "rates": {"standard": [{"name": "tax", "rate": str(rate)}]}}
-        for country, rate in dict(rates).items()  # type: ignore[call-overload]
+         "rates": {"standard": [{"name": "tax", "rate": _plain(rate)}]}}
+        for country, rate in rates.items()
+        if country == "*" or country in countries
     ]  # fmt: skip
+    if rates and not zones:  # without zones there would be no tax, where every order was held
+        named = ", ".join(sorted(rates))
+        raise ConfigurationError(
+            f"source {source}: tax_rates: got {named}, none of which is an ISO 3166-1 country "
+            "(GB is, UK isn't); mend its policy with the version that you upgrade from"
+        )
     found = {
         "includes_tax": policy.pop("prices_include_tax", False),
         "rounding": rounding,
         "tax": {"zones": zones} if zones else {},
     }
     return {key: value for key, value in found.items() if value}
+
+
+def _plain(rate: object) -> str:
+    """Without zeros at its end: 0.1900000 has more decimals than rules may have."""
+    text = str(rate)
+    try:
+        return f"{Decimal(text).normalize():f}"
+    except InvalidOperation:
+        return text  # refused by name
+
+
+def _sound(source: str, body: dict[str, Any]) -> dict[str, Any]:
+    """`body`, if rules can be read from it: what can't would hold every order of the source."""
+    try:
+        Rules.model_validate(body)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, each['loc']))}: got {each['input']!r}, {each['msg']}"
+            for each in error.errors()
+        )
+        raise ConfigurationError(
+            f"source {source}: its policy can't be made into rules: {wrong}; "
+            "mend it with the version that you upgrade from"
+        ) from None
+    return body
