@@ -170,8 +170,9 @@ def _configure_sqlite(connection: Any, _record: ConnectionPoolEntry) -> None:
 
 
 def _configure_postgres(connection: Any, _record: ConnectionPoolEntry) -> None:
-    # A host that froze in the middle of a transaction must let go of its locks.
-    connection.execute("SET idle_in_transaction_session_timeout = '30s'")
+    # A host that froze in the middle of a transaction must let go of its locks. And the last day of
+    # 9999 is in the year 10000 east of Greenwich: psycopg can't read a time in a zone where it is.
+    connection.execute("SET idle_in_transaction_session_timeout = '30s'; SET TIME ZONE 'UTC'")
     connection.commit()
 
 

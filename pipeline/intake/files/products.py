@@ -43,11 +43,14 @@ def _words(value: Any) -> Any:
 
 
 def _moment(value: datetime) -> datetime:
-    """A time without a zone is meant in UTC."""
-    aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-    if aware <= ALWAYS:
+    """In UTC; a time without a zone is meant so."""
+    try:
+        moment = (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time within the years 1 to 9999, in UTC") from None
+    if moment <= ALWAYS:
         raise ValueError(f"a time later than {ALWAYS:%Y-%m-%d}; left out, it counts always")
-    return aware
+    return moment
 
 
 Category = Annotated[Text, Field(max_length=64)]
