@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Column, Select, Table, and_, func, select, true
+from sqlalchemy import Column, Select, Table, and_, func, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.storage.database import Tx
@@ -74,22 +74,48 @@ def upsert(
         return
     keys = [c.name for c in table.primary_key.columns]
     latest = _latest(columns, values, keys, keep)
+    # In key order, for everyone: two imports at once wait for each other rather than deadlock.
+    packed = {"rows": pack(latest[key] for key in sorted(latest))}
+    if keep:
+        _put_keeping(tx, table, columns, keys, keep, packed)
+        return
     given = rows(*columns)
-    there = and_(*(table.c[name] == given.c[name] for name in keys))
-    told = [
-        func.coalesce(given.c[c.name], table.c[c.name], keep[c.name]) if c.name in keep
-        else given.c[c.name]
-        for c in columns
-    ]  # fmt: skip
-    source = given.outerjoin(table, there) if keep else given
     # WHERE true: SQLite needs it to tell ON CONFLICT from a join's ON.
     statement = insert_into(tx, table).from_select(
-        [c.name for c in columns], select(*told).select_from(source).where(true())
+        [c.name for c in columns], select(*given.c).where(true())
     )
     changes = {c.name: statement.excluded[c.name] for c in columns if c.name not in keys}
-    statement = statement.on_conflict_do_update(index_elements=keys, set_=changes)
-    # In key order, for everyone: two imports at once wait for each other rather than deadlock.
-    tx.execute(statement, {"rows": pack(latest[key] for key in sorted(latest))})
+    tx.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), packed)
+
+
+def _put_keeping(
+    tx: Tx,
+    table: Table,
+    columns: Sequence[Column[Any]],
+    keys: Sequence[str],
+    keep: Mapping[str, Any],
+    packed: Mapping[str, str],
+) -> None:
+    """What is there is read under lock. An insert that conflicts has read it before it waited for
+    another import, and would write back what that one has replaced; so all rows are made first,
+    which waits for whoever is making them."""
+    given = rows(*columns)
+    there = and_(*(table.c[name] == given.c[name] for name in keys))
+    new = [
+        func.coalesce(given.c[c.name], keep[c.name]) if c.name in keep else given.c[c.name]
+        for c in columns
+    ]
+    InsertNew(table, [c.name for c in columns], select(*new))(tx, packed)
+    of_batch = select(*(table.c[name] for name in keys)).join(given, there)
+    lock = of_batch.order_by(*(table.c[name] for name in keys)).with_for_update(of=table)
+    tx.execute(lock, packed).all()
+    changes = {
+        c.name: func.coalesce(given.c[c.name], table.c[c.name])
+        if c.name in keep else given.c[c.name]
+        for c in columns
+        if c.name not in keys
+    }  # fmt: skip
+    tx.execute(update(table).where(there).values(changes), packed)
 
 
 def _latest(

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from pipeline.errors import InvalidInput
 from pipeline.intake.files.products import import_products
 from pipeline.pricing.prices import ListPrice
 from pipeline.storage import catalogue
+from pipeline.storage.catalogue import ProductIn
 from pipeline.storage.database import Database
 from tests.intake.files.helpers import csv_file, written
 from tests.support import Mill
@@ -78,6 +83,20 @@ def test_what_pricing_wants_to_know_is_imported(mill: MakeMill, tmp_path: Path) 
     assert prices(shop, "MUG") == [ListPrice(1000), ListPrice(900, "trade", 10), sale]
 
 
+def test_a_price_without_an_end_in_sight_is_read_wherever_the_server_stands(
+    postgres_url: str, postgres_database: Database, tmp_path: Path
+) -> None:
+    there = Database(f"{postgres_url}{'&' if '?' in postgres_url else '?'}options=-cTimeZone%3DAsia/Tokyo")  # fmt: skip
+    line = "MUG,Mug,,,,EUR,8.00,,,2026-11-27,9999-12-31T23:59:59"
+
+    import_products(there, csv_file(tmp_path, line, header=WIDE))
+
+    with there.snapshot() as tx:
+        (price,) = catalogue.list_prices(tx, [("MUG", "EUR")])[("MUG", "EUR")]
+    there.close()
+    assert price.valid_until == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
 def test_a_price_replaces_its_like_and_no_other(mill: MakeMill, tmp_path: Path) -> None:
     shop = mill()
     lines = [
@@ -131,6 +150,8 @@ def test_json_lines_may_have_categories_as_a_list_or_with_bars(
         ("MUG,Mug,,,,EUR,1,,,soon,", "valid_from", "valid datetime"),
         ("MUG,Mug,,,,EUR,1,,,20261123,", "valid_from", "a date or a date and time"),
         ("MUG,Mug,,,,EUR,1,,,1970-01-01,", "valid_from", "a time later than 1970-01-01"),
+        ("MUG,Mug,,,,EUR,1,,,2026-12-01,9999-12-31T23:59:59-01:00", "valid_until", "9999, in UTC"),
+        ("MUG,Mug,,,,EUR,1,,,0001-01-01T00:00:00+01:00,", "valid_from", "years 1 to 9999, in UTC"),
         ("MUG,Mug,,,,EUR,1,,,,2026-12-01", "valid_until", "a time after valid_from"),
         ("MUG,Mug,,,,EUR,1,,,2026-12-01,2026-12-01", "valid_until", "a time after valid_from"),
     ],
@@ -205,3 +226,41 @@ def test_a_header_with_other_columns_is_refused(
 ) -> None:
     with pytest.raises(InvalidInput, match=said):
         import_products(sqlite_database, csv_file(tmp_path, header=header))
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_two_imports_at_once_lose_nothing_of_each_other(
+    postgres_database: Database, is_known: bool
+) -> None:
+    """Each tells another column of one product; the second waits for the first to be over."""
+    database = postgres_database
+    mug = ProductIn("MUG", "Mug", True, False, {})
+    if is_known:
+        with database.transaction() as tx:
+            catalogue.put(tx, [mug])
+
+    def second() -> None:
+        with database.transaction() as tx:
+            catalogue.put(tx, [replace(mug, weight=350)])
+
+    with ThreadPoolExecutor(1) as pool:
+        with database.transaction() as tx:
+            catalogue.put(tx, [replace(mug, tax_class="reduced")])
+            waiting = pool.submit(second)
+            wait_until_blocked(database)
+        waiting.result(timeout=10)
+
+    with database.snapshot() as tx:
+        found = catalogue.goods(tx, ["MUG"])["MUG"]
+    assert (found.tax_class, found.weight) == ("reduced", 350)
+
+
+def wait_until_blocked(database: Database) -> None:
+    """Until somebody waits for a lock."""
+    blocked = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    for _ in range(500):
+        with database.snapshot() as tx:
+            if tx.execute(blocked).scalar_one():
+                return
+        time.sleep(0.01)
+    raise AssertionError("nobody waits for a lock")
