@@ -31,6 +31,9 @@ from pipeline.typed import text
 
 Announcements = list[tuple[str, int]]
 
+#: Reasons for which a source's policy holds orders, until a person lets them pass.
+_HOLD_RULES = frozenset({"country_held", "amount_over_limit"})
+
 
 def cancel(tx: Tx, order_id: int, actor: str) -> Announcements:
     """Cancel an order wherever it is; what was done for it is undone. Announce what is returned
@@ -117,7 +120,8 @@ def hasten(tx: Tx, order_ids: Collection[int]) -> Announcements:
 
 
 def requeue(tx: Tx, order_ids: Sequence[int], actor: str) -> Announcements:
-    """Put orders on hold back to work where they were held; hold rules no longer apply to them.
+    """Put orders on hold back to work where they were held; if a hold rule held them, hold rules
+    no longer apply to them.
 
     All or none: UnknownOrder or NotAllowedNow names the first that can't be. Announce what is
     returned after the commit.
@@ -147,7 +151,9 @@ def _resumed(order_id: int, row: Any, cause: str | None) -> Move:
     undoing = row.stage.startswith(UNDO)
     target = Status.CANCELLING if undoing else CHAINS[row.chain].link(row.stage).source
     reason = (cause or row.reason) if undoing else None
-    return Move(order_id, Status.ON_HOLD, target, row.stage, "requeued", reason, approve=True)
+    # Leave is given to what was seen: who requeues for want of a tax rate has seen no total.
+    approve = row.reason in _HOLD_RULES
+    return Move(order_id, Status.ON_HOLD, target, row.stage, "requeued", reason, approve=approve)
 
 
 # --- Money, after the sale ------------------------------------------------------------------------
