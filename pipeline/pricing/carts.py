@@ -28,22 +28,20 @@ def is_as_sold(order: Order) -> bool:
     return order.source.policy.price_policy == "as_sold"
 
 
-def asks_catalogue(order: Order, line: Line) -> bool:
-    """Whether the catalogue says what a unit of `line` costs."""
-    return line.unit_price is None or not is_as_sold(order)
-
-
 def cart_of(
     order: Order, goods: Mapping[str, Goods], prices: Prices, *, first_order: bool
 ) -> Cart | NotPriced:
     """Pure: what `order` is priced as; its lines are the order's, in their order."""
     customer, address = order.document["customer"], order.document["ship_to"]
-    group = customer.get("group")
+    group, as_sold = customer.get("group"), is_as_sold(order)
     lines = []
     for line in order.lines:
         found = goods.get(line.sku)
         if found is None:
             return NotPriced("unknown_sku", {"skus": [line.sku]})
+        if line.unit_price is not None and not as_sold:
+            # Agreed while its source sold at such prices; nobody has agreed to the catalogue's.
+            return NotPriced("price_not_agreed", {"sku": line.sku}, final=False)
         priced = _priced(order, line, prices, group)
         if priced is None:
             return NotPriced("no_price", {"sku": line.sku, "currency": order.currency})
@@ -65,13 +63,13 @@ def cart_of(
         first_order=first_order,
         coupons=tuple(order.coupons),
         shipping_method=order.document.get("shipping_method"),
-        as_sold=is_as_sold(order),
+        as_sold=as_sold,
     )
 
 
 def _priced(order: Order, line: Line, prices: Prices, group: str | None) -> tuple[int, str] | None:
     """What a unit of the line costs, and where that is from."""
-    if line.unit_price is not None and is_as_sold(order):
+    if line.unit_price is not None:
         return line.unit_price, "as_sold"
     listed = prices.get((line.sku, order.currency), ())
     chosen = choose(listed, line.quantity, group, order.accepted_at)

@@ -6,6 +6,7 @@ unit price → line promotions → order promotions → shipping → shipping pr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipeline.pricing.basket import Basket
 from pipeline.pricing.candidates import NONE
@@ -21,6 +22,13 @@ from pipeline.pricing.tax import Assessment
 def price(cart: Cart, rules: RuleSet) -> Quote | NotPriced:
     """The quote of `cart` by `rules`, or why there is none. The same goods cost the same in whatever
     order the lines come."""
+    found = _priced(cart, rules)
+    if cart.as_sold and isinstance(found, NotPriced):
+        return replace(found, final=False)  # it is sold already: a person must see to it
+    return found
+
+
+def _priced(cart: Cart, rules: RuleSet) -> Quote | NotPriced:
     basket = Basket.of(cart)
     coupons = rules.coupons.admit(cart.coupons, basket.at)
     if isinstance(coupons, NotPriced):

@@ -78,10 +78,11 @@ def _rates(given: Iterable[rules.ShippingRate], minor: Minor) -> Iterable[Rate]:
 
 def ship(basket: Basket, known: Methods, id: str) -> Shipment | NotPriced:
     """Put into the basket what shipping by the method `id` costs."""
+    cart, postal, value = basket.cart, basket.postal, basket.value
+    named = cart.shipping_method is not None  # else it is our default that won't do
     method = known.get(id)
     if method is None:
-        return NotPriced("no_shipping_method", {"shipping_method": id})
-    cart, postal, value = basket.cart, basket.postal, basket.value
+        return NotPriced("no_shipping_method", {"shipping_method": id}, named)
     weight = sum([line.weight * line.quantity for line in cart.lines])
     for rate in method.rates:
         if rate.fits(cart, postal, weight, value):
@@ -91,4 +92,4 @@ def ship(basket: Basket, known: Methods, id: str) -> Shipment | NotPriced:
             )
             return Shipment(id, method.tax_class, rate.price)
     detail = {"shipping_method": id, "country": cart.country, "weight": weight}
-    return NotPriced("no_shipping_rate", detail)
+    return NotPriced("no_shipping_rate", detail, named)

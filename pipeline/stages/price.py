@@ -2,7 +2,8 @@
 
 In:  a validated order; its source says whose prices count, and which rules.
 Out: Advance, with the quote, its lines and its explanation written once; Reject (no price, no
-     shipping, a coupon that can't be used); Hold (no tax rate, or a total over the source's limit).
+     shipping, a coupon that can't be used); Hold (no tax rate, what isn't the customer's doing, or a
+     total over the source's limit).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pipeline.money import to_text
 from pipeline.order import Order
 from pipeline.outcome import Advance, Hold, Outcome, Reject
-from pipeline.pricing.carts import Goods, Prices, asks_catalogue, cart_of
+from pipeline.pricing.carts import Goods, Prices, cart_of, is_as_sold
 from pipeline.pricing.engine import price
 from pipeline.pricing.quote import NotPriced, Quote
 from pipeline.pricing.redemption import Key, Use, keys_of, spent, uses_of
@@ -46,7 +47,7 @@ def look_up(tx: Tx, orders: Sequence[Order], given: Version | None = None) -> Fa
     return Facts(
         catalogue.goods(tx, {line.sku for _, line in lines}),
         catalogue.list_prices(
-            tx, {(line.sku, o.currency) for o, line in lines if asks_catalogue(o, line)}
+            tx, {(line.sku, o.currency) for o, line in lines if line.unit_price is None}
         ),
         versions,
         coupons.used(tx, keys_of(use for o, v in known for use in wished(o, v))),
@@ -73,12 +74,13 @@ def quote(order: Order, facts: Facts) -> Quote | NotPriced:
     version = facts.rules[order.source.policy.rules]
     uses = wished(order, version)
     # Only a look: what counts is decided under lock by the reserve stage.
+    final = not is_as_sold(order)
     if code := spent(uses, facts.used):
-        return NotPriced("coupon_exhausted", {"coupon": code})
+        return NotPriced("coupon_exhausted", {"coupon": code}, final)
     for use in uses:
         if use.limit_per_customer is not None and not use.customer:
             why = "it is limited for each customer, and the order names none"
-            return NotPriced("coupon_not_applicable", {"coupon": use.code, "why": why})
+            return NotPriced("coupon_not_applicable", {"coupon": use.code, "why": why}, final)
     cart = cart_of(order, facts.goods, facts.prices, first_order=_is_first(order, version, facts))
     return cart if isinstance(cart, NotPriced) else price(cart, version.rules)
 

@@ -49,7 +49,7 @@ def price(cart: Cart, rules: Rules) -> Quote | NotPriced:
     try:
         return _Calculation(cart, rules).quote()
     except _Refused as refused:
-        return NotPriced(refused.reason, {}, refused.final)
+        return NotPriced(refused.reason, {}, refused.final and not cart.as_sold)
 
 
 def unit_price(
@@ -377,11 +377,11 @@ class _Calculation:
     def shipping_price(self, name: str) -> int:
         method = self.rules.shipping.methods.get(name)
         if method is None:
-            raise _Refused("no_shipping_method")
+            raise _Refused("no_shipping_method", final=self.cart.shipping_method is not None)
         for rate in method.rates:
             if self.rate_fits(rate) and self.cart.currency in rate.price:
                 return self.minor(rate.price)
-        raise _Refused("no_shipping_rate")
+        raise _Refused("no_shipping_rate", final=self.cart.shipping_method is not None)
 
     def rate_fits(self, rate: ShippingRate) -> bool:
         weight = sum(line.quantity * line.weight for line in self.lines)

@@ -53,7 +53,7 @@ def used(given: Cart, **rules: Any) -> tuple[int, tuple[str, ...]]:
 def refused(given: Cart, **rules: Any) -> str:
     found = priced(given, **rules)
     assert isinstance(found, NotPriced), found
-    assert found.final
+    assert found.final is not given.as_sold
     if found.reason.startswith("coupon_"):
         assert found.detail["coupon"] in given.coupons
     return found.reason
@@ -249,10 +249,11 @@ def test_behind_a_promotion_that_was_the_last_it_is_of_no_use() -> None:
     assert found == "coupon_not_applicable"
 
 
-def test_an_order_sold_at_agreed_prices_can_use_none() -> None:
+def test_an_order_sold_at_agreed_prices_can_use_none_and_is_held() -> None:
     found = refused(cart("SAVE10", as_sold=True), promotions=[TEN], coupons=[SAVE])
 
     assert found == "coupon_not_applicable"
+    assert refused(cart("X", as_sold=True), coupons=[]) == "coupon_unknown"
 
 
 def test_of_several_that_are_no_good_the_first_given_is_named() -> None:

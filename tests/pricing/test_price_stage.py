@@ -15,7 +15,7 @@ from ordermill.explanation import explain
 from pipeline.operations import cancel, requeue
 from pipeline.pricing.prices import ListPrice
 from pipeline.source import Policy
-from pipeline.storage import catalogue, quotes, views
+from pipeline.storage import catalogue, quotes, sources, views
 from pipeline.storage.catalogue import ProductIn
 from pipeline.storage.database import Database
 from tests.support import MUG, POSTER, TEE, Mill, an_order
@@ -353,6 +353,47 @@ def test_a_total_over_the_limit_holds_the_order_and_counts_tax_and_shipping(mill
     shop.turn()
 
     assert (shop.status(order), quote_of(shop, order).total) == ("confirmed", 2963)
+
+
+def test_who_requeues_for_another_reason_has_not_let_the_total_pass(mill: MakeMill) -> None:
+    shop = mill(policy=Policy(hold_over={"EUR": 100}), rules={"tax": VAT}).stocked()
+    order = turned(shop, ship_to={"country": "FR"})
+    assert shop.row(order).reason == "no_tax_rate"
+
+    shop.price_by({})
+    with shop.database.transaction() as tx:
+        requeue(tx, [order], "ada")
+    shop.turn()
+
+    assert (shop.status(order), shop.row(order).reason) == ("on_hold", "amount_over_limit")
+
+
+def test_a_stated_price_that_its_source_no_longer_sells_at_holds_the_order(mill: MakeMill) -> None:
+    shop = mill(policy=Policy(price_policy="as_sold")).stocked()
+    lines = [{"sku": MUG, "quantity": 1, "unit_price": "7.77"}]
+    order = shop.send(an_order() | {"lines": lines}).order_id or 0
+    with shop.database.transaction() as tx:
+        sources.put(tx, "shop", Policy())
+    shop.turn()
+    assert (shop.status(order), shop.row(order).reason) == ("on_hold", "price_not_agreed")
+
+    with shop.database.transaction() as tx:
+        sources.put(tx, "shop", Policy(price_policy="as_sold"))
+        requeue(tx, [order], "ada")
+    shop.turn()
+
+    assert lines_of(shop, order) == [(MUG, 777, 0, 777)]
+
+
+def test_a_used_up_coupon_holds_what_is_sold_already(mill: MakeMill) -> None:
+    shop = mill(rules=with_coupon(limit=1)).stocked()
+    turned(shop, coupons=["TEN"])
+    market = shop.another_source("market", Policy(price_policy="as_sold"))
+
+    order = shop.intake.accept(market, an_order(coupons=["TEN"])).order_id or 0
+    shop.turn()
+
+    assert (shop.status(order), shop.row(order).reason) == ("on_hold", "coupon_exhausted")
 
 
 @pytest.mark.parametrize(

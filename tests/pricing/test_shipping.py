@@ -67,6 +67,8 @@ def test_an_unknown_method_rejects_the_order(rules: dict[str, Any]) -> None:
 
     assert (found.reason, found.final) == ("no_shipping_method", True)
     assert found.detail == {"shipping_method": "pigeon"}
+    sold = refused(cart(MUG, shipping_method="pigeon", as_sold=True), **rules)
+    assert (sold.reason, sold.final) == ("no_shipping_method", False)
 
 
 # --- The rate -------------------------------------------------------------------------------------
@@ -118,10 +120,22 @@ def test_the_value_is_what_the_goods_cost_after_promotions() -> None:
     assert quoted(cart(MUG), promotions=[off], **rules).total == 2999 + 500
 
 
-def test_no_rate_that_fits_rejects_the_order() -> None:
-    found = refused(cart(MUG, country="FR"), shipping=shipped("4.90", countries=["DE"]))
+@pytest.mark.parametrize(
+    ("named", "as_sold", "final"),
+    [
+        ("post", False, True),
+        (None, False, False),  # our default doesn't do: the customer did nothing wrong
+        ("post", True, False),  # it is sold already
+    ],
+)
+def test_no_rate_that_fits_rejects_the_order_if_it_names_the_method(
+    named: str | None, as_sold: bool, final: bool
+) -> None:
+    bought = cart(MUG, country="FR", shipping_method=named, as_sold=as_sold)
 
-    assert (found.reason, found.final) == ("no_shipping_rate", True)
+    found = refused(bought, shipping=shipped("4.90", countries=["DE"]))
+
+    assert (found.reason, found.final) == ("no_shipping_rate", final)
     assert found.detail == {"shipping_method": "post", "country": "FR", "weight": 1200}
 
 
