@@ -55,9 +55,10 @@ def look_up(tx: Tx, orders: Sequence[Order], given: Version | None = None) -> Fa
             order_store.of_regulars(
                 tx,
                 [
-                    (order.id, order.customer)
+                    (order.id, customer)
                     for order, version in known
-                    if order.customer and version.rules.asks_first_order
+                    # Asked first: a customer's key is a hash.
+                    if version.rules.asks_first_order and (customer := order.customer)
                 ],
             )
         ),
@@ -66,7 +67,8 @@ def look_up(tx: Tx, orders: Sequence[Order], given: Version | None = None) -> Fa
 
 def wished(order: Order, version: Version) -> list[Use]:
     """Pure: what it would be for `order` to use the coupons that it gives."""
-    return uses_of(order, version.name, version.rules, order.coupons)
+    codes = order.coupons
+    return uses_of(order, version.name, version.rules, codes) if codes else []
 
 
 def quote(order: Order, facts: Facts) -> Quote | NotPriced:

@@ -62,8 +62,8 @@ def _quote_row(priced: Priced) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _text(value: Any) -> str:
-    return to_json(value).decode()
+def _text(values: Sequence[Any]) -> str:
+    return to_json(values).decode() if values else "[]"  # most orders give no coupon
 
 
 def _line_rows(priced: Priced) -> Iterable[tuple[Any, ...]]:
