@@ -68,7 +68,14 @@ def _on_lines(effect: rules.Effect, minor: Minor, divide: Divide) -> Effect:
                 divide=divide,
             )
         case rules.CheapestFree(every=every):
-            return partial(effects.cheapest_free, every=every, divide=divide)
+            return partial(
+                effects.buy_get,
+                buy=every - 1,
+                get=1,
+                ratio=effects.WHOLE,
+                of=None,
+                divide=divide,
+            )
         case rules.Bundle(units=units, price=price):
             return partial(effects.bundle, units=units, price=minor(price), divide=divide)
     raise _meaningless(effect, "lines")

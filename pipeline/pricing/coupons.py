@@ -22,6 +22,7 @@ class Coupons:
         }
 
     def find(self, code: str) -> Coupon | None:
+        """The coupon of this code, in whatever case it is given."""
         found = self._by_code.get(code.upper())
         return None if found is None else found[0]
 

@@ -85,10 +85,6 @@ def buy_get(
     }
 
 
-def cheapest_free(basket: Basket, chosen: Sequence[int], *, every: int, divide: Divide) -> Shares:
-    return buy_get(basket, chosen, buy=every - 1, get=1, ratio=WHOLE, of=None, divide=divide)
-
-
 def bundle(
     basket: Basket,
     chosen: Sequence[int],

@@ -36,7 +36,7 @@ class Use:
 
 def uses_of(order: Order, name: str, rules: RuleSet, codes: Iterable[str]) -> list[Use]:
     """What it is for `order` to use those of `codes` that `rules` know; `name` is the rules'."""
-    found = {coupon.code: coupon for code in codes if (coupon := rules.coupon(code))}
+    found = {coupon.code: coupon for code in codes if (coupon := rules.coupons.find(code))}
     return [
         Use(
             order.id, name, coupon.code, order.customer or EVERYONE,

@@ -10,7 +10,7 @@ from pipeline.pricing.candidates import Promotions
 from pipeline.pricing.coupons import Coupons
 from pipeline.pricing.minor import Minor
 from pipeline.pricing.rounding import DIVIDE
-from pipeline.pricing.rules import Coupon, Rules
+from pipeline.pricing.rules import Rules
 from pipeline.pricing.tax import Taxes
 
 
@@ -38,10 +38,6 @@ class RuleSet:
         #: Whether a promotion asks if this is the customer's first order.
         self.asks_first_order = any(p.when.first_order for p in rules.promotions)
         self._offers: dict[str, Offers] = {}
-
-    def coupon(self, code: str) -> Coupon | None:
-        """The coupon of this code, in whatever case it is given."""
-        return self.coupons.find(code)
 
     def offers(self, currency: str) -> Offers:
         """Promotions and shipping in `currency`, compiled when it is first asked for."""

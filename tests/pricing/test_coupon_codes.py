@@ -195,8 +195,8 @@ def test_where_several_reasons_hold_the_first_counts(bought: Cart, reason: str) 
 def test_a_rule_set_finds_a_coupon_by_its_code() -> None:
     rules = ruled(promotions=[TEN], coupons=[coupon("save", limit=100, limit_per_customer=1)])
 
-    found = rules.coupon("Save")
+    found = rules.coupons.find("Save")
 
     assert found is not None
     assert (found.code, found.limit, found.limit_per_customer) == ("SAVE", 100, 1)
-    assert rules.coupon("SAFE") is None
+    assert rules.coupons.find("SAFE") is None
