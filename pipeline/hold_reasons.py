@@ -37,6 +37,26 @@ HOLD_REASONS: dict[str, HoldReason] = {
         "the rules have no tax zone for its address, or no rate there for a product's tax class",
         "add it to the rules, `ordermill pricing import FILE`, then requeue it",
     ),
+    "no_shipping_rate": HoldReason(
+        "the shipping method that it has without having asked for it has no rate for it",
+        "add one to the rules, `ordermill pricing import FILE`, then requeue it",
+    ),
+    "no_shipping_method": HoldReason(
+        "it is sold already, with a shipping method that the rules don't have",
+        "add it to the rules, `ordermill pricing import FILE`, then requeue it",
+    ),
+    "price_not_agreed": HoldReason(
+        "it states unit prices, and its source's price_policy is no longer as_sold",
+        "set price_policy=as_sold for its source, requeue it, and set it back; or cancel it",
+    ),
+    **dict.fromkeys(
+        ("coupon_unknown", "coupon_expired", "coupon_not_applicable", "coupon_exhausted"),
+        HoldReason(
+            "it is sold already, at agreed prices, and gives a coupon that can't change them",
+            "ask whoever sent it, then cancel it",
+            "ordermill orders cancel {id}",
+        ),
+    ),
     "payment_unknown": HoldReason(
         "the gateway gave no answer to be trusted, and may have charged", _WHEN_IT_ANSWERS
     ),

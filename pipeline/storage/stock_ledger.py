@@ -117,7 +117,9 @@ def holders(tx: Tx, sku: str, most: int) -> list[dict[str, Any]]:
     return [dict(r._mapping) for r in tx.execute(_HOLDERS, {"wanted": sku, "most": most})]
 
 
-_available = func.coalesce(func.sum(stock_levels.c.on_hand - stock_levels.c.reserved), 0)
+_available = func.coalesce(
+    func.sum(stock_levels.c.on_hand - stock_levels.c.reserved - stock_levels.c.safety), 0
+)
 _LOW = (
     select(
         products.c.sku,

@@ -38,7 +38,7 @@ def test_safety_stock_is_not_available(cli: CliRunner) -> None:
     shown = cli.invoke(app, ["stock", "show", MUG, "--json"])
 
     assert made.exit_code == 0, made.output
-    (level,) = json.loads(shown.stdout)
+    (level,) = json.loads(shown.stdout)["levels"]
     assert (level["on_hand"], level["safety"], level["available"]) == (5, 2, 3)
 
 
