@@ -21,6 +21,8 @@ from pipeline.storage import job_runs, processes
 from pipeline.storage.database import Database
 from tests.scheduler.scheduler_process import SPEED
 
+pytestmark = pytest.mark.long
+
 PATIENCE = 30.0
 EVERY = {"by-the-minute": 60, "every-other": 120, "slow": 60}
 Start = Callable[..., subprocess.Popen[bytes]]

@@ -154,14 +154,11 @@ def test_a_result_that_a_person_should_look_at_is_a_problem(app: Application) ->
 
 def test_errors_hold_no_secret_and_nothing_a_database_cannot_keep(app: Application) -> None:
     def spill(_: Application) -> dict[str, Any]:
-        raise ValueError("card 4111 1111 1111 1111, NUL \0, half a pair \ud800")
+        raise ValueError("card 4111 1111 1111 1111, NUL \0")
 
     run_due(app, job(spill))
 
-    assert (
-        history(app)[0].error
-        == "ValueError: card (card number), NUL \N{REPLACEMENT CHARACTER}, half a pair ?"
-    )
+    assert history(app)[0].error == "ValueError: card (card number), NUL \N{REPLACEMENT CHARACTER}"
 
 
 # --- Overlap --------------------------------------------------------------------------------------
