@@ -90,10 +90,15 @@ def _message(record: logging.LogRecord) -> str:
 
 def guard_logs(secrets: Iterable[str] = ()) -> None:
     """Put the filter on every handler that this process's root logger has, and on what Python uses
-    where there is none; exceptions that nobody caught are logged rather than printed."""
+    where there is none; exceptions that nobody caught are logged rather than printed.
+
+    Asked again, the filter takes the place of the earlier one: each costs every record its time.
+    """
     redacting = Redact(secrets)
     for handler in (*logging.getLogger().handlers, logging.lastResort):
         if handler is not None:
+            for earlier in [f for f in handler.filters if isinstance(f, Redact)]:
+                handler.removeFilter(earlier)
             handler.addFilter(redacting)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread

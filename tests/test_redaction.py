@@ -233,6 +233,23 @@ def test_the_filter_is_on_every_handler_and_hears_of_what_nobody_caught(
         assert CARD not in text
 
 
+def test_guarded_again_a_record_is_redacted_once_and_by_the_newest_secrets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handler = logging.StreamHandler(written := io.StringIO())
+    monkeypatch.setattr(logging.root, "handlers", [handler])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+
+    for secret in ("first-of-all", "second-of-all"):
+        guard_logs([secret])
+    logging.getLogger("ordermill").warning("first-of-all second-of-all")
+    logging.captureWarnings(False)
+
+    assert len(handler.filters) == 1
+    assert written.getvalue() == "first-of-all (hidden)\n"
+
+
 def test_a_command_without_logging_of_its_own_is_guarded_too(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
