@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import or_, select, text, update
 
 from pipeline.assembly import steps
 from pipeline.chain import STEPS
@@ -139,7 +139,10 @@ class Mill:
         with self.database.transaction() as tx:
             tx.execute(
                 update(dispatches)
-                .where(dispatches.c.leased_until.is_(None), dispatches.c.due_at < now(250))
+                .where(
+                    dispatches.c.leased_until.is_(None),
+                    or_(dispatches.c.step != "reserve", dispatches.c.due_at < now(250)),
+                )
                 .values(due_at=now())
             )
 

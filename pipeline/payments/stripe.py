@@ -43,8 +43,9 @@ CLOCK_SLACK = timedelta(minutes=5)
 PATIENCE = 20.0
 #: How long after it was asked for an operation that failed can be taken to have left nothing.
 SETTLED = timedelta(minutes=1)
-#: How often a failure that Stripe saved under our key is got round by another.
-RENEWALS = 2
+#: How often a failure that Stripe saved under our key is got round by another: when these are used
+#: up, the operation is stuck for the day that Stripe keeps them.
+RENEWALS = 5
 #: Seconds in which another key is tried: it, too, must be through in 30.
 RENEWED_WITHIN = 10.0
 #: After which an authorization can't be captured any more: Stripe gives it up after seven days.

@@ -113,7 +113,19 @@ class Life:
             self.turn()
             if is_reached():
                 return
-        raise AssertionError(f"not all came to an end: {Counter(self.statuses().values())}")
+        raise AssertionError(f"not all came to an end: {self.unsettled()}")
+
+    def unsettled(self) -> dict[int, list[Any]]:
+        """What was last told of them, and asked for."""
+        return {
+            i: [
+                self.shop.query(f"SELECT * FROM events WHERE order_id = {i} ORDER BY seq")[-4:],
+                written(self.shop, i),
+                self.shop.query("SELECT step, attempts, due_at FROM dispatches"),
+            ]
+            for i, status in self.statuses().items()
+            if status not in SETTLED
+        }
 
     def all_is_settled(self) -> bool:
         at_rest = set(self.statuses().values()) <= SETTLED
