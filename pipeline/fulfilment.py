@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import operations
+from pipeline.cards import holds_card_number
 from pipeline.errors import InvalidInput, NotAllowedNow
 from pipeline.inventory.allocation import Allotment
 from pipeline.inventory.shipping import Promised, Refused, Return, Shipment, refused_return
@@ -23,6 +24,9 @@ from pipeline.storage import fulfilment, notifications, orders, payments, stock
 from pipeline.storage.database import Tx
 from pipeline.storage.orders import Note
 from pipeline.typed import text
+
+#: Of a reference, a carrier, a tracking number.
+MOST_SIGNS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ class _Desk:
         )
 
     def decide(self, shipment: Shipment) -> Verdict:
+        if unfit := _unfit(shipment):
+            return unfit
         row, name = self.rows.get(shipment.order_id), (shipment.order_id, shipment.reference)
         if row is None:
             return Refused("order", str(shipment.order_id), "an order there is")
@@ -112,6 +118,20 @@ class _Desk:
         ):
             return None
         return captures.wanted(order_id, written, self.unpaid.get(order_id, 0))
+
+
+def _unfit(shipment: Shipment) -> Refused | None:
+    """What can't be kept. A tracking number may look like a card's: one in ten of its form does."""
+    of = shipment
+    texts = {"reference": of.reference, "location": of.location, "carrier": of.carrier}
+    for field, value in {**texts, "tracking": of.tracking}.items():
+        if value is None:
+            continue
+        if not 0 < len(value) <= MOST_SIGNS or not value.isprintable():
+            return Refused(field, ascii(value[:80]), f"1 to {MOST_SIGNS} printable characters")
+        if value != of.tracking and holds_card_number(value):
+            return Refused(field, "(withheld)", "no payment card number")
+    return None
 
 
 def _write(tx: Tx, shipped: Sequence[Shipped], actor: str) -> None:

@@ -41,7 +41,7 @@ from pipeline.storage.tables import (
 )
 
 #: Of an order in `orders`: a confirmed one holds just what is left to ship.
-STATUS: ColumnElement[str] = case(
+STATUS: ColumnElement[Any] = case(
     (~exists().where(shipment_lines.c.order_id == orders.c.id), "unfulfilled"),
     (exists().where(reservations.c.order_id == orders.c.id), "partial"),
     else_="fulfilled",

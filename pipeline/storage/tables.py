@@ -306,7 +306,7 @@ shipments = Table(
     _order_id(),
     Column("reference", String(64), nullable=False),
     Column("carrier", String(64)),
-    Column("tracking", String(128)),
+    Column("tracking", String(64)),
     Column("digest", String(64), nullable=False),
     Column("actor", String(64), nullable=False),
     Column("at", UtcDateTime, nullable=False),

@@ -16,7 +16,7 @@ _TOLD = ["order_id", "channel", "topic"]
 
 def upgrade() -> None:
     op.add_column("stock_movements", sa.Column("reference", sa.String(length=64), nullable=True))
-    _parcels("shipments", _text("carrier", 64), _text("tracking", 128))
+    _parcels("shipments", _text("carrier", 64), _text("tracking", 64))
     _lines("shipment_lines", "shipment_id", ["shipment_id", "line_no", "location"],
            sa.Column("location", sa.String(length=32), nullable=False))  # fmt: skip
     _parcels("returns", _text("location", 32), _text("reason", 64))
