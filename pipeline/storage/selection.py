@@ -73,7 +73,7 @@ def _conditions(chosen: Selection) -> Iterator[ColumnElement[bool]]:
     if chosen.settled_by is not None:
         yield orders.c.settled_at <= chosen.settled_by
     if chosen.fulfilment is not None:
-        yield chosen.fulfilment == fulfilment.STATUS
+        yield fulfilment.STATUS.in_([chosen.fulfilment])
     if chosen.sku is not None:
         yield _document(chosen.sku, _holds_sku(chosen.sku))
     if chosen.email is not None:
