@@ -7,7 +7,7 @@ transaction; shipping is kept. Nothing is undone: the order stays confirmed.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from pipeline.errors import InvalidInput, NotAllowedNow
 from pipeline.inventory.allocation import Allotment
 from pipeline.money import to_text
 from pipeline.notifications import outbox
-from pipeline.payments import refunds, tasks
+from pipeline.payments import late_money, refunds, tasks
 from pipeline.payments.account import BY_HAND, Account, Operation, fold, follow_up
 from pipeline.payments.manual import ManualGateway
 from pipeline.payments.refunds import CancelledLine, Part, Refunded
@@ -110,4 +110,37 @@ def _give_back(
         outbox.page(tx, [order_id], outbox.REFUND_BY_HAND)
         return
     tasks.request(tx, [back], actor, lines={p.line_no: p.units for p in parts})
-    payment_tasks.add_lines(tx, order_id, back.key, [(p.line_no, p.units, p.amount) for p in parts])
+    payment_tasks.add_lines(tx, refunds.rows_of(back, parts))
+
+
+def settle(tx: Tx, accounts: Mapping[int, Account], actor: str) -> dict[int, str]:
+    """Someone at the gateway captured what was due no more, of confirmed orders, locked, whose
+    accounts these are: it goes back. What was done, by order id; others are absent."""
+    cancelled = fulfilment.cancelled(tx, accounts)
+    totals = quotes.totals(tx, cancelled) if cancelled else {}
+    paid, asked, parts = [], [], []
+    for order_id, lines in cancelled.items():
+        account = accounts[order_id]
+        after = list(_respread(lines, max(0, totals[order_id] - account.captured)))
+        late = [
+            Part(was.line_no, was.units, was.unpaid - now.unpaid)
+            for was, now in zip(lines, after, strict=True)
+            if was.unpaid > now.unpaid
+        ]
+        if late and account.authorization:
+            amount = sum(part.amount for part in late)
+            back = follow_up(account.authorization, "refund", amount, uuid.uuid4().hex)
+            paid += [(order_id, line.line_no, line.unpaid) for line in after]
+            asked.append(back)
+            parts += refunds.rows_of(back, late)
+    fulfilment.set_unpaid(tx, paid)
+    tasks.request(tx, asked, actor, late_money.LATE)
+    payment_tasks.add_lines(tx, parts)
+    return {back.order_id: "refund_requested" for back in asked}
+
+
+def _respread(lines: Iterable[CancelledLine], uncaptured: int) -> Iterator[CancelledLine]:
+    for line in lines:
+        unpaid = min(line.unpaid, uncaptured)
+        uncaptured -= unpaid
+        yield replace(line, unpaid=unpaid)

@@ -12,8 +12,8 @@ from pipeline import operations
 from pipeline.errors import InvalidInput, NotAllowedNow
 from pipeline.inventory.allocation import Allotment
 from pipeline.part_cancel import split
-from pipeline.payments.account import Account
-from pipeline.payments.gateway import Declined
+from pipeline.payments.account import Account, call_of, follow_up
+from pipeline.payments.gateway import Declined, Succeeded, capture_key
 from pipeline.pricing.quote import Quote, QuotedLine
 from pipeline.storage import catalogue
 from tests.fulfilment.shop import (
@@ -28,7 +28,7 @@ from tests.fulfilment.shop import (
     sold,
     take_back,
 )
-from tests.payments.shop import Gateway, act, booked, findings, pages, reference, stand
+from tests.payments.shop import Gateway, act, booked, findings, pages, reference, stand, written
 from tests.support import MUG, POSTER, TEE, Mill
 
 #: 10.01, 20.03 and 4.99 for a unit less 10 %, and shipping at 4.90: nothing divides evenly.
@@ -303,6 +303,22 @@ def test_what_was_shipped_is_never_refunded_whatever_was_at_the_gateway(mill: Ma
     assert [kind for kind, _, _ in stand(shop, order)] == ["authorize", "capture", "refund"]
     assert (shop.status(order), progress(shop, order)) == ("confirmed", "fulfilled")
     assert findings(shop) == []
+
+
+def test_what_is_captured_at_the_gateway_beyond_what_is_due_goes_back(mill: MakeMill) -> None:
+    shop, order = odd_order(mill, capture="later")
+    cancel(shop, order)
+    authorized = written(shop, order)[0]
+    whole = follow_up(authorized, "capture", authorized.amount, capture_key(authorized.key))
+    assert isinstance(shop.gateway.perform(call_of(whole, None, reference(shop, order))), Succeeded)
+
+    for _ in range(2):
+        shop.gateway_events.poll()
+        shop.payment_tasks.run()
+
+    assert (booked(shop)["refund"], findings(shop)) == (share(shop, order), [])
+    with pytest.raises(InvalidInput, match="line 1: 1 of 3 units can be refunded, 2 were"):
+        act(shop, operations.refund, order, lines={1: 2})
 
 
 def test_a_unit_that_was_refunded_as_it_came_broken_is_none_of_those_given_back(
