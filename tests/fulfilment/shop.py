@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline import fulfilment, operations
+from pipeline import fulfilment
 from pipeline.fulfilment import Verdict
 from pipeline.inventory.shipping import Return, Shipment
 from pipeline.source import Policy
@@ -55,12 +55,6 @@ def take_back(
     back = Return(order, reference, lines, location, reason)
     with shop.database.transaction() as tx:
         return fulfilment.take_back(tx, back, "ada", refund=refund)
-
-
-def cancel(shop: Mill, order: int) -> None:
-    with shop.database.transaction() as tx:
-        announcements = operations.cancel(tx, order, "ada")
-    shop.engine.announce(announcements)
 
 
 def seen(shop: Mill, order: int) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from pipeline.inventory.shipping import Refused, Shipment
 from pipeline.storage.tables import metadata
 from tests.fulfilment.shop import (
     MakeMill,
-    cancel,
     levels,
     moved,
     progress,
@@ -28,7 +27,7 @@ from tests.fulfilment.shop import (
     sold,
     take_back,
 )
-from tests.payments.shop import act, booked, findings
+from tests.payments.shop import act, booked, cancel, findings
 from tests.support import MUG, TEE, Mill
 
 

@@ -18,7 +18,6 @@ from pipeline.pricing.quote import Quote, QuotedLine
 from pipeline.storage import catalogue
 from tests.fulfilment.shop import (
     MakeMill,
-    cancel,
     levels,
     moved,
     progress,
@@ -32,6 +31,7 @@ from tests.payments.shop import (
     Gateway,
     act,
     booked,
+    cancel,
     findings,
     pages,
     reference,

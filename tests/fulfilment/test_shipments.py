@@ -17,7 +17,6 @@ from pipeline.storage.views import page
 from scheduler.jobs.deliver_notifications import deliver_notifications
 from tests.fulfilment.shop import (
     MakeMill,
-    cancel,
     levels,
     moved,
     progress,
@@ -27,7 +26,7 @@ from tests.fulfilment.shop import (
     ship_all,
     sold,
 )
-from tests.payments.shop import booked, findings, reference, stand
+from tests.payments.shop import booked, cancel, findings, reference, stand
 from tests.support import MUG, TEE, Mill, an_order
 
 HERE, THERE = (MUG, "east"), (MUG, "west")
