@@ -1,0 +1,61 @@
+"""What the tests of retention share: a shop whose orders have long been over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete, select, update
+
+from ordermill.output import show_json
+from pipeline.audit.audit import audit
+from pipeline.retention import Due, Pace, archive_all
+from pipeline.storage import archive, clock, views
+from pipeline.storage.sql import now
+from pipeline.storage.tables import archived_orders, events, orders, reservations, stock_levels
+from tests.support import Mill
+
+DAY = 86_400.0
+
+
+def ship(shop: Mill, *order_ids: int) -> None:
+    """The goods have left: what was promised is gone from the shelf."""
+    with shop.database.transaction() as tx:
+        its = reservations.c.order_id.in_(order_ids)
+        for row in tx.execute(delete(reservations).where(its).returning(reservations)):
+            level = (stock_levels.c.sku == row.sku) & (stock_levels.c.location == row.location)
+            fewer = {
+                "reserved": stock_levels.c.reserved - row.quantity,
+                "on_hand": stock_levels.c.on_hand - row.quantity,
+            }
+            tx.execute(update(stock_levels).where(level).values(fewer))
+
+
+def pass_time(shop: Mill, days: float = 100.0) -> None:
+    """As if all that has happened had happened so long ago."""
+    with shop.database.transaction() as tx:
+        tx.execute(update(orders).where(orders.c.settled_at.is_not(None)).values(settled_at=now(-days * DAY)))
+        tx.execute(update(events).values(at=now(-days * DAY)))
+        tx.execute(update(archived_orders).values(settled_at=now(-days * DAY)))
+
+
+def due(shop: Mill, days: float = 90.0) -> Due:
+    with shop.database.snapshot() as tx:
+        return Due(shop.source.id, shop.source.name, clock.read(tx) - timedelta(days=days))
+
+
+def put_away(shop: Mill, days: float = 90.0) -> int:
+    """Archive what is due; how many."""
+    return archive_all(shop.database, [due(shop, days)], Pace(room=0.0))
+
+
+def archived(shop: Mill) -> list[int]:
+    with shop.database.snapshot() as tx:
+        return list(tx.execute(select(archived_orders.c.id).order_by(archived_orders.c.id)).scalars())
+
+
+def live(shop: Mill) -> list[int]:
+    with shop.database.snapshot() as tx:
+        return list(tx.execute(select(orders.c.id).order_by(orders.c.id)).scalars())
