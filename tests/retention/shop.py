@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import delete, select, update
 
-from ordermill.output import show_json
-from pipeline.audit.audit import audit
 from pipeline.retention import Due, Pace, archive_all
-from pipeline.storage import archive, clock, views
+from pipeline.storage import clock
 from pipeline.storage.sql import now
 from pipeline.storage.tables import archived_orders, events, orders, reservations, stock_levels
 from tests.support import Mill
@@ -36,7 +31,11 @@ def ship(shop: Mill, *order_ids: int) -> None:
 def pass_time(shop: Mill, days: float = 100.0) -> None:
     """As if all that has happened had happened so long ago."""
     with shop.database.transaction() as tx:
-        tx.execute(update(orders).where(orders.c.settled_at.is_not(None)).values(settled_at=now(-days * DAY)))
+        tx.execute(
+            update(orders)
+            .where(orders.c.settled_at.is_not(None))
+            .values(settled_at=now(-days * DAY))
+        )
         tx.execute(update(events).values(at=now(-days * DAY)))
         tx.execute(update(archived_orders).values(settled_at=now(-days * DAY)))
 
@@ -53,7 +52,9 @@ def put_away(shop: Mill, days: float = 90.0) -> int:
 
 def archived(shop: Mill) -> list[int]:
     with shop.database.snapshot() as tx:
-        return list(tx.execute(select(archived_orders.c.id).order_by(archived_orders.c.id)).scalars())
+        return list(
+            tx.execute(select(archived_orders.c.id).order_by(archived_orders.c.id)).scalars()
+        )
 
 
 def live(shop: Mill) -> list[int]:
