@@ -1,4 +1,5 @@
-"""ordermill orders: list, show, cancel, requeue, refund, capture, archive, restore, erase."""
+"""ordermill orders: list, show, cancel, requeue, refund, capture, fulfil, return, archive, restore,
+erase."""
 
 from __future__ import annotations
 
@@ -8,8 +9,9 @@ import typer
 
 from ordermill.after_sale import capture, refund
 from ordermill.explanation import explain, named
+from ordermill.fulfilment import fulfil, return_units, told_lines
 from ordermill.held import cancel, requeue
-from ordermill.output import AsJson, console, show, show_json
+from ordermill.output import AsJson, console, one_of, show, show_json
 from ordermill.retention import archive, erase, restore
 from ordermill.selecting import (
     Email,
@@ -33,6 +35,8 @@ from pipeline.storage.selection import Selection
 orders = typer.Typer(help="Look at orders, and put right what is stuck.", no_args_is_help=True)
 orders.command("refund")(refund)
 orders.command("capture")(capture)
+orders.command("fulfil")(fulfil)
+orders.command("return")(return_units)
 orders.command("cancel")(cancel)
 orders.command("requeue")(requeue)
 orders.command("archive")(archive)
@@ -50,6 +54,14 @@ def ls(
     older_than: OlderThan = None,
     sku: Sku = None,
     email: Email = None,
+    fulfilment: Annotated[
+        str | None,
+        typer.Option(
+            parser=one_of(("unfulfilled", "partial", "fulfilled")),
+            metavar="STATUS",
+            help="Only orders shipped so far: unfulfilled, partial, fulfilled.",
+        ),
+    ] = None,
     before: Annotated[
         int | None, typer.Option(help="Continue an earlier page: only ids below.")
     ] = None,
@@ -65,8 +77,9 @@ def ls(
     """
     page = views.archived_page if archived else views.page
     selection = Selection(
-        status, reason, stage, source, external_id, seconds(older_than), sku, email
-    )
+        status, reason, stage, source, external_id, seconds(older_than), sku, email,
+        fulfilment=fulfilment,
+    )  # fmt: skip
     with application() as app, app.database.snapshot() as tx:
         found = page(tx, selection, before=before, most=limit)
     elsewhere = "" if archived else " Orders that have long been over: --archived."
@@ -96,7 +109,10 @@ def show_one(
         show_json({**order, "hold": hold})
         return
     currency = order["currency"]
-    told = ("id", "source", "external_id", "status", "reason", "stage", "payment_status")
+    told = (
+        "id", "source", "external_id", "status", "reason", "stage", "payment_status",
+        "fulfilment_status",
+    )  # fmt: skip
     summary = {k: order[k] for k in told} | {"currency": currency, "total": _total(order, hold)}
     show([summary], False, empty="")
     if order["archived_at"]:
@@ -110,6 +126,9 @@ def show_one(
         (f"Pricing by {_rules(quote)}", explain(quote["steps"], currency) if pricing and quote else []),
         ("Payments", [_money(x, currency, "amount") for x in order["payments"]]),
         ("Reservations", order["reservations"]),
+        ("Shipments", told_lines(order["shipments"])),
+        ("Returns", told_lines(order["returns"])),
+        ("Cancelled", [_money(x, currency, "amount", "unpaid") for x in order["cancelled_lines"]]),
         ("Notifications", order["notifications"]),
         ("Timeline", order["events"]),
     ):  # fmt: skip

@@ -52,7 +52,8 @@ from pipeline.storage.tables import (
 )
 
 #: What goes into the archive, and comes back from it. All else that names an order is a ledger of
-#: money, coupons or stock, which settlements, limits and the audit sum up, and stays.
+#: money, coupons or goods (what was shipped and returned, too), which settlements, limits and the
+#: audit sum up, and stays.
 MOVED: tuple[Table, ...] = (orders, order_documents, order_lines, quotes, events, notifications)
 
 #: An order's rows by table, each by column, as JSON has them.

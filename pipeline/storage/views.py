@@ -10,11 +10,12 @@ from sqlalchemy import Table, func, null, select, union_all
 
 from pipeline.errors import UnknownOrder
 from pipeline.payments.account import fold
-from pipeline.storage import archive, payments
+from pipeline.storage import archive, fulfilment, payments
 from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection, where
 from pipeline.storage.tables import (
     archived_orders,
+    cancelled_lines,
     events,
     notifications,
     order_documents,
@@ -23,6 +24,10 @@ from pipeline.storage.tables import (
     payment_operations,
     quotes,
     reservations,
+    return_lines,
+    returns,
+    shipment_lines,
+    shipments,
     sources,
 )
 
@@ -38,6 +43,7 @@ _ORDERS = (
         orders.c.stage,
         orders.c.currency,
         quotes.c.total,
+        fulfilment.status_of(orders).label("fulfilment_status"),
         orders.c.accepted_at,
     )
     .join(sources, sources.c.id == orders.c.source_id)
@@ -56,6 +62,7 @@ _ARCHIVED = (
         null().label("stage"),
         archived_orders.c.currency,
         archived_orders.c.total,
+        fulfilment.status_of(archived_orders).label("fulfilment_status"),
         archived_orders.c.accepted_at,
         archived_orders.c.archived_at,
     )
@@ -75,8 +82,8 @@ def page(
 
 
 def one(tx: Tx, order_id: int) -> dict[str, Any]:
-    """Everything about an order, be it archived: its row, document, quote, lines, money, stock,
-    timeline."""
+    """Everything about an order, be it archived: its row, document, quote, lines, money, stock, what
+    left and what came back, timeline."""
     found = tx.execute(_ORDERS.where(orders.c.id == order_id)).one_or_none()
     archived: Mapping[str, list[dict[str, Any]]] = {}
     if found is None:
@@ -100,6 +107,9 @@ def one(tx: Tx, order_id: int) -> dict[str, Any]:
         "payment_status": fold(payments.read(tx, [order_id])[order_id]).status,
         "payments": rows(payment_operations, "at", "kind", "state"),
         "reservations": rows(reservations),
+        "shipments": _with_lines(tx, shipments, shipment_lines, order_id),
+        "returns": _with_lines(tx, returns, return_lines, order_id),
+        "cancelled_lines": rows(cancelled_lines),
         "notifications": rows(notifications),
         "events": rows(events),
     }
@@ -147,6 +157,15 @@ def unsettled(tx: Tx) -> int:
     """How many orders the engine still has work with."""
     query = select(func.count()).select_from(orders).where(orders.c.settled_at.is_(None))
     return int(tx.execute(query).scalar_one())
+
+
+def _with_lines(tx: Tx, table: Table, lines: Table, order_id: int) -> list[dict[str, Any]]:
+    """Shipments or returns, each with its lines."""
+    parent = lines.primary_key.columns.values()[0].name
+    found = {row["id"]: {**_plain(row, "digest"), "lines": []} for row in _of(tx, table, order_id)}
+    for line in _of(tx, lines, order_id, parent, "line_no"):
+        found[line[parent]]["lines"].append(_plain(line, parent))
+    return list(found.values())
 
 
 def _of(tx: Tx, table: Table, order_id: int, *by: str) -> list[dict[str, Any]]:

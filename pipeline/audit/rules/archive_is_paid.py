@@ -7,6 +7,7 @@ from pipeline.audit.rule import Rule
 from pipeline.order import OVER, Status
 from pipeline.storage.tables import (
     archived_orders,
+    cancelled_lines,
     coupon_redemptions,
     payment_tasks,
     reservations,
@@ -15,10 +16,14 @@ from pipeline.storage.tables import (
 _accounts, _open = accounts(), open_operations()
 _captured = func.coalesce(_accounts.c.captured, 0)
 _kept = func.coalesce(_accounts.c.captured - _accounts.c.refunded - _accounts.c.lost, 0)
-# As captured_once: a claim that stands may have been taken in part, or not at all.
-_is_claimed = and_(
-    _captured < archived_orders.c.total, _accounts.c.authorized == archived_orders.c.total
+_unpaid = (
+    select(func.coalesce(func.sum(cancelled_lines.c.unpaid), 0))
+    .where(cancelled_lines.c.order_id == archived_orders.c.id)
+    .scalar_subquery()
 )
+_due = archived_orders.c.total - _unpaid
+# As captured_once: a claim that stands may have been taken in part, or not at all.
+_is_claimed = and_(_captured < _due, _accounts.c.authorized == archived_orders.c.total)
 _is_over = archived_orders.c.status.in_(sorted(OVER))
 _is_confirmed = archived_orders.c.status == Status.CONFIRMED
 
@@ -31,7 +36,7 @@ _fault = case(
     (
         and_(
             _is_confirmed,
-            _captured != archived_orders.c.total,
+            _captured != _due,
             ~func.coalesce(_is_claimed, False),
         ),
         "was not paid",

@@ -1,0 +1,101 @@
+"""Cancelling what was not shipped of an order of which part was: the rest stays sold.
+
+Units go back to those who wait for them, and their share of what was paid to the customer, in one
+transaction; shipping is kept. Nothing is undone: the order stays confirmed.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pipeline.errors import InvalidInput, NotAllowedNow
+from pipeline.inventory.allocation import Allotment
+from pipeline.money import to_text
+from pipeline.notifications import outbox
+from pipeline.payments import refunds, tasks
+from pipeline.payments.account import BY_HAND, Operation, fold, follow_up
+from pipeline.payments.manual import ManualGateway
+from pipeline.payments.refunds import CancelledLine, Part, Refunded
+from pipeline.pricing.quote import Quote
+from pipeline.storage import fulfilment, orders, payment_tasks, payments, quotes, stock
+from pipeline.storage.database import Tx
+from pipeline.storage.orders import Note
+
+
+def cancel_rest(tx: Tx, row: Any, actor: str) -> None:
+    """Cancel what is left to ship of the confirmed order of `row`, which is locked, and of which
+    part was shipped. Its refund has a task. Twice is once; NotAllowedNow if nothing is left."""
+    order_id = row.id
+    held = fulfilment.held(tx, [order_id])
+    if not held:
+        if fulfilment.cancelled(tx, [order_id]):
+            return
+        instead = f"; if its goods come back, `ordermill orders return {order_id} …`"
+        raise NotAllowedNow(order_id, "shipped", "cancelled", instead)
+    account = fold(payments.read(tx, [order_id])[order_id])
+    if account.open_of("capture"):
+        raise InvalidInput(
+            f"order {order_id}: its capture is under way; cancel the rest once that has ended"
+        )
+    quote = quotes.read(tx, [order_id])[order_id]
+    refunded = payment_tasks.refunded_lines(tx, order_id)
+    uncaptured = max(0, quote.total - account.captured)
+    cancelled, parts = split(quote, refunded, held, uncaptured, account.refundable)
+    fulfilment.add_cancelled(tx, order_id, cancelled)
+    _tell(tx, row, cancelled, actor)
+    _give_back(tx, order_id, account.authorization, parts, actor)
+    stock.release(tx, [order_id], with_coupons=False)
+
+
+def split(
+    quote: Quote, refunded: Refunded, held: Iterable[Allotment], uncaptured: int, refundable: int
+) -> tuple[list[CancelledLine], list[Part]]:
+    """Pure: what of each line is cancelled, and what of that goes back: its share of the line's gross,
+    less what was `refunded` for it, less what was not captured, and at most what is `refundable`."""
+    cancelled, parts = [], []
+    for line_no, (sku, units) in _by_line(held).items():
+        line, (done, before) = quote.lines[line_no - 1], refunded.get(line_no, (0, 0))
+        owed = min(units, line.quantity - done)
+        amount = refunds.share(line, done + owed, before)
+        unpaid = min(amount, uncaptured)
+        back = min(amount - unpaid, refundable)
+        uncaptured, refundable = uncaptured - unpaid, refundable - back
+        cancelled.append(CancelledLine(line_no, sku, units, amount, unpaid))
+        if back:
+            parts.append(Part(line_no, owed, back))
+    return cancelled, parts
+
+
+def _by_line(held: Iterable[Allotment]) -> dict[int, tuple[str, int]]:
+    found: dict[int, tuple[str, int]] = {}
+    for each in held:
+        _, units = found.get(each.line_no, ("", 0))
+        found[each.line_no] = each.sku, units + each.quantity
+    return found
+
+
+def _tell(tx: Tx, row: Any, cancelled: Sequence[CancelledLine], actor: str) -> None:
+    detail = {
+        "lines": {c.line_no: c.units for c in cancelled},
+        "amount": to_text(sum(c.amount for c in cancelled), row.currency),
+        "unpaid": to_text(sum(c.unpaid for c in cancelled), row.currency),
+    }
+    orders.note(tx, [Note(row.id, "part_cancelled", None, detail)], actor)
+
+
+def _give_back(
+    tx: Tx, order_id: int, authorization: Operation | None, parts: Sequence[Part], actor: str
+) -> None:
+    """By a task; what was paid by hand is paid back so, and a person is called to it."""
+    if authorization is None or not parts:
+        return
+    back = follow_up(authorization, "refund", sum(p.amount for p in parts), uuid.uuid4().hex)
+    if authorization.gateway == ManualGateway.name:
+        told = {"amount": to_text(back.amount, back.currency), "code": BY_HAND}
+        orders.note(tx, [Note(order_id, "refund_requested", None, told)], actor)
+        outbox.page(tx, [order_id], outbox.REFUND_BY_HAND)
+        return
+    tasks.request(tx, [back], actor, lines={p.line_no: p.units for p in parts})
+    payment_tasks.add_lines(tx, order_id, back.key, [(p.line_no, p.units, p.amount) for p in parts])
