@@ -19,12 +19,12 @@ _DETAILS = frozenset(
     {
         "amount", "total", "limit", "currency", "key", "operation", "state", "code", "country",
         "sku", "skus", "lines", "coupon", "shipping_method", "deaths", "delay", "attempt",
-        "gave_up_after",
+        "gave_up_after", "reference", "location",
     }
 )  # fmt: skip
 #: Our own reasons; what a person typed is told from them by its form, or by what it is the reason of.
 _WORD = re.compile(r"[a-z]+(_[a-z]+)+|cancelled|declined|defect|poison")
-_TYPED = frozenset({"refund_requested"})
+_TYPED = frozenset({"refund_requested", "returned"})
 
 
 def anonymous(document: Mapping[str, Any]) -> dict[str, Any]:

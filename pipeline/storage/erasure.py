@@ -25,6 +25,8 @@ from pipeline.storage.tables import (
     job_runs,
     notifications,
     order_documents,
+    returns,
+    shipments,
 )
 from pipeline.storage.tables import orders as live
 from pipeline.storage.tables import refusals as refused
@@ -84,10 +86,21 @@ def erase(tx: Tx, order_ids: Iterable[int], actor: str, *, dry_run: bool = False
     keys = [(row.source_id, row.external_id) for i, row in (found | archived).items() if i in was]
     _write_live(tx, loaded, actor)
     _write_archived(tx, boxed, actor, at)
+    for statement in _OF_GOODS:
+        tx.execute(statement, {"ids": pack(done.erased)})
     coupons.forget_customers(tx, done.erased)
     names = {i: source.name for i, source in all_sources(tx).items()}
     refusals.erase(tx, [(names[source_id], external_id) for source_id, external_id in keys])
     return done
+
+
+# With these a parcel is followed to somebody's door; and people type what they like.
+_OF_GOODS = (
+    update(shipments).where(shipments.c.order_id.in_(ids())).values(tracking=null()),
+    update(returns)
+    .where(returns.c.order_id.in_(ids()), returns.c.reason.is_not(None))
+    .values(reason=ERASED),
+)
 
 
 def _load(tx: Tx, order_ids: Collection[int]) -> dict[int, Contents]:

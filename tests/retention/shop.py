@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 
+from pipeline import fulfilment
+from pipeline.fulfilment import Shipped
+from pipeline.inventory.shipping import Shipment
 from pipeline.retention import Due, Pace, archive_all
 from pipeline.storage import clock
 from pipeline.storage.sql import now
-from pipeline.storage.tables import archived_orders, events, orders, reservations, stock_levels
+from pipeline.storage.tables import archived_orders, events, notifications, orders
 from tests.support import Mill
 
 DAY = 86_400.0
+TRACKING = "00340434161094015902"
 
 
 def ship(shop: Mill, *order_ids: int) -> None:
-    """The goods have left: what was promised is gone from the shelf."""
+    """The goods leave, and the customer is told."""
     with shop.database.transaction() as tx:
-        its = reservations.c.order_id.in_(order_ids)
-        for row in tx.execute(delete(reservations).where(its).returning(reservations)):
-            level = (stock_levels.c.sku == row.sku) & (stock_levels.c.location == row.location)
-            fewer = {
-                "reserved": stock_levels.c.reserved - row.quantity,
-                "on_hand": stock_levels.c.on_hand - row.quantity,
-            }
-            tx.execute(update(stock_levels).where(level).values(fewer))
+        sent = [Shipment(i, "S-1", carrier="Post", tracking=TRACKING) for i in order_ids]
+        assert all(isinstance(v, Shipped) for v in fulfilment.ship(tx, sent, "ada"))
+        its = notifications.c.state == "pending"
+        tx.execute(update(notifications).where(its).values(state="delivered"))
 
 
 def pass_time(shop: Mill, days: float = 100.0) -> None:

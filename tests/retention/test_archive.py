@@ -494,7 +494,7 @@ def test_of_two_who_need_an_archived_order_at_once_both_get_it(mill: MakeMill) -
 def test_who_has_ordered_before_is_known_by_what_is_archived(mill: MakeMill) -> None:
     promotion = {
         "id": "hello", "name": "Hello", "effect": {"type": "percent", "percent": 50},
-        "conditions": [{"type": "first_order"}],
+        "when": {"first_order": True},
     }  # fmt: skip
     shop = mill(gateway=Gateway(), rules={"promotions": [promotion]}).stocked()
     first = sold(shop)
@@ -551,6 +551,7 @@ def test_whoever_dies_wherever_each_order_is_in_one_place_and_whole(
 
     survived = 0
     for work, begins, ends in ((move, [], [order]), (restore, [order], [])):
+        put_back(mine, order, begins)
         points = points_of(database, hand, tmp_path, work)
         assert archived(mine) == ends
         put_back(mine, order, begins)
@@ -568,8 +569,9 @@ def test_whoever_dies_wherever_each_order_is_in_one_place_and_whole(
 
 def put_back(shop: Mill, order: int, begins: list[int]) -> None:
     """To where it was, in the hand that doesn't die; restored, it would tell: as it was, then."""
+    is_away = order in archived(shop)
     with shop.database.transaction() as tx:
-        if order in archived(shop):
+        if is_away:
             archive.restore(tx, [order], "ada")
         tx.execute(text(f"DELETE FROM events WHERE order_id = {order} AND kind = 'restored'"))
         last = f"(SELECT max(seq) FROM events WHERE order_id = {order})"
@@ -580,8 +582,9 @@ def put_back(shop: Mill, order: int, begins: list[int]) -> None:
 
 def everything(shop: Mill, order: int) -> list[Any]:
     """All that is known of it, wherever it is, but for its having been restored."""
+    is_away = order in archived(shop)
     with shop.database.snapshot() as tx:
-        found = archive.contents(tx, order) if order in archived(shop) else {
+        found = archive.contents(tx, order) if is_away else {
             table.name: [dict(r._mapping) for r in tx.execute(
                 select(table).where(archive.order_id_of(table) == order).order_by(*table.primary_key)
             )]
