@@ -7,7 +7,8 @@ transaction; shipping is kept. Nothing is undone: the order stays confirmed.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pipeline.errors import InvalidInput, NotAllowedNow
@@ -15,7 +16,7 @@ from pipeline.inventory.allocation import Allotment
 from pipeline.money import to_text
 from pipeline.notifications import outbox
 from pipeline.payments import refunds, tasks
-from pipeline.payments.account import BY_HAND, Operation, fold, follow_up
+from pipeline.payments.account import BY_HAND, Account, Operation, fold, follow_up
 from pipeline.payments.manual import ManualGateway
 from pipeline.payments.refunds import CancelledLine, Part, Refunded
 from pipeline.pricing.quote import Quote
@@ -41,8 +42,7 @@ def cancel_rest(tx: Tx, row: Any, actor: str) -> None:
         )
     quote = quotes.read(tx, [order_id])[order_id]
     refunded = payment_tasks.refunded_lines(tx, order_id)
-    uncaptured = max(0, quote.total - account.captured)
-    cancelled, parts = split(quote, refunded, held, uncaptured, account.refundable)
+    cancelled, parts = split(quote, refunded, held, account)
     fulfilment.add_cancelled(tx, order_id, cancelled)
     _tell(tx, row, cancelled, actor)
     _give_back(tx, order_id, account.authorization, parts, actor)
@@ -50,22 +50,34 @@ def cancel_rest(tx: Tx, row: Any, actor: str) -> None:
 
 
 def split(
-    quote: Quote, refunded: Refunded, held: Iterable[Allotment], uncaptured: int, refundable: int
+    quote: Quote, refunded: Refunded, held: Iterable[Allotment], account: Account
 ) -> tuple[list[CancelledLine], list[Part]]:
-    """Pure: what of each line is cancelled, and what of that goes back: its share of the line's gross,
-    less what was `refunded` for it, less what was not captured, and at most what is `refundable`."""
-    cancelled, parts = [], []
+    """Pure: what of each line is cancelled, at its share of the line's gross less what was `refunded`
+    for it; and what of that goes back.
+
+    Of the money that was not captured nothing does, and never so much that less is kept than what
+    stands costs: what was refunded by amount, or at the gateway, may have been for these very units.
+    """
+    cancelled, owed = [], []
+    uncaptured = max(0, quote.total - account.captured)
     for line_no, (sku, units) in _by_line(held).items():
         line, (done, before) = quote.lines[line_no - 1], refunded.get(line_no, (0, 0))
-        owed = min(units, line.quantity - done)
-        amount = refunds.share(line, done + owed, before)
+        left = min(units, line.quantity - done)
+        amount = refunds.share(line, done + left, before)
         unpaid = min(amount, uncaptured)
-        back = min(amount - unpaid, refundable)
-        uncaptured, refundable = uncaptured - unpaid, refundable - back
+        uncaptured -= unpaid
         cancelled.append(CancelledLine(line_no, sku, units, amount, unpaid))
-        if back:
-            parts.append(Part(line_no, owed, back))
-    return cancelled, parts
+        owed.append(Part(line_no, left, amount - unpaid))
+    stands = quote.total - sum(c.amount for c in cancelled) - sum(n for _, n in refunded.values())
+    return cancelled, list(_within(owed, min(account.refundable, account.owed - stands)))
+
+
+def _within(parts: Iterable[Part], most: int) -> Iterator[Part]:
+    """The parts as far as `most` goes; those that come to nothing are left out."""
+    for part in parts:
+        if (amount := min(part.amount, most)) > 0:
+            most -= amount
+            yield replace(part, amount=amount)
 
 
 def _by_line(held: Iterable[Allotment]) -> dict[int, tuple[str, int]]:
