@@ -214,9 +214,7 @@ def refund(
     operation = follow_up(authorization, "refund", amount, uuid.uuid4().hex)
     detail = {"lines": {part.line_no: part.units for part in parts}} if parts else {}
     tasks.request(tx, [operation], actor, text("reason", reason, 64), **detail)
-    payment_tasks.add_lines(
-        tx, order_id, operation.key, [(p.line_no, p.units, p.amount) for p in parts]
-    )
+    payment_tasks.add_lines(tx, refunds.rows_of(operation, parts))
     return operation
 
 

@@ -7,7 +7,7 @@ transaction; shipping is kept. Nothing is undone: the order stays confirmed.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from pipeline.errors import InvalidInput, NotAllowedNow
 from pipeline.inventory.allocation import Allotment
 from pipeline.money import to_text
 from pipeline.notifications import outbox
-from pipeline.payments import refunds, tasks
+from pipeline.payments import late_money, refunds, tasks
 from pipeline.payments.account import BY_HAND, Account, Operation, fold, follow_up
 from pipeline.payments.manual import ManualGateway
 from pipeline.payments.refunds import CancelledLine, Part, Refunded
@@ -42,23 +42,24 @@ def cancel_rest(tx: Tx, row: Any, actor: str) -> None:
         )
     quote = quotes.read(tx, [order_id])[order_id]
     refunded = payment_tasks.refunded_lines(tx, order_id)
-    cancelled, parts = split(quote, refunded, held, account)
+    cancelled, parts, amount = split(quote, refunded, held, account)
     fulfilment.add_cancelled(tx, order_id, cancelled)
     _tell(tx, row, cancelled, actor)
-    _give_back(tx, order_id, account.authorization, parts, actor)
+    if account.authorization and amount > 0:
+        _give_back(tx, account.authorization, amount, parts, actor)
     stock.release(tx, [order_id], with_coupons=False)
 
 
 def split(
     quote: Quote, refunded: Refunded, held: Iterable[Allotment], account: Account
-) -> tuple[list[CancelledLine], list[Part]]:
+) -> tuple[list[CancelledLine], list[Part], int]:
     """Pure: what of each line is cancelled, at its share of the line's gross less what was `refunded`
-    for it; and what of that goes back.
+    for it; what of that was paid, and how much goes back for it.
 
-    Of the money that was not captured nothing does, and never so much that less is kept than what
-    stands costs: what was refunded by amount, or at the gateway, may have been for these very units.
+    That is never so much that less is kept than what stands costs: what was refunded by amount, or
+    at the gateway, counts as given back for these units.
     """
-    cancelled, owed = [], []
+    cancelled, paid = [], []
     uncaptured = max(0, quote.total - account.captured)
     for line_no, (sku, units) in _by_line(held).items():
         line, (done, before) = quote.lines[line_no - 1], refunded.get(line_no, (0, 0))
@@ -67,17 +68,11 @@ def split(
         unpaid = min(amount, uncaptured)
         uncaptured -= unpaid
         cancelled.append(CancelledLine(line_no, sku, units, amount, unpaid))
-        owed.append(Part(line_no, left, amount - unpaid))
+        if amount > unpaid:
+            paid.append(Part(line_no, left, amount - unpaid))
     stands = quote.total - sum(c.amount for c in cancelled) - sum(n for _, n in refunded.values())
-    return cancelled, list(_within(owed, min(account.refundable, account.owed - stands)))
-
-
-def _within(parts: Iterable[Part], most: int) -> Iterator[Part]:
-    """The parts as far as `most` goes; those that come to nothing are left out."""
-    for part in parts:
-        if (amount := min(part.amount, most)) > 0:
-            most -= amount
-            yield replace(part, amount=amount)
+    share = sum(part.amount for part in paid)
+    return cancelled, paid, min(share, account.refundable, account.owed - stands)
 
 
 def _by_line(held: Iterable[Allotment]) -> dict[int, tuple[str, int]]:
@@ -98,16 +93,47 @@ def _tell(tx: Tx, row: Any, cancelled: Sequence[CancelledLine], actor: str) -> N
 
 
 def _give_back(
-    tx: Tx, order_id: int, authorization: Operation | None, parts: Sequence[Part], actor: str
+    tx: Tx, authorization: Operation, amount: int, parts: Sequence[Part], actor: str
 ) -> None:
     """By a task; what was paid by hand is paid back so, and a person is called to it."""
-    if authorization is None or not parts:
-        return
-    back = follow_up(authorization, "refund", sum(p.amount for p in parts), uuid.uuid4().hex)
+    back = follow_up(authorization, "refund", amount, uuid.uuid4().hex)
     if authorization.gateway == ManualGateway.name:
         told = {"amount": to_text(back.amount, back.currency), "code": BY_HAND}
-        orders.note(tx, [Note(order_id, "refund_requested", None, told)], actor)
-        outbox.page(tx, [order_id], outbox.REFUND_BY_HAND)
+        orders.note(tx, [Note(back.order_id, "refund_requested", None, told)], actor)
+        outbox.page(tx, [back.order_id], outbox.REFUND_BY_HAND)
         return
     tasks.request(tx, [back], actor, lines={p.line_no: p.units for p in parts})
-    payment_tasks.add_lines(tx, order_id, back.key, [(p.line_no, p.units, p.amount) for p in parts])
+    payment_tasks.add_lines(tx, refunds.rows_of(back, parts))
+
+
+def settle(tx: Tx, accounts: Mapping[int, Account], actor: str) -> dict[int, str]:
+    """Someone at the gateway captured what was due no more, of confirmed orders, locked, whose
+    accounts these are: it goes back. What was done, by order id; others are absent."""
+    cancelled = fulfilment.cancelled(tx, accounts)
+    totals = quotes.totals(tx, cancelled) if cancelled else {}
+    paid, asked, parts = [], [], []
+    for order_id, lines in cancelled.items():
+        account = accounts[order_id]
+        after = list(_respread(lines, max(0, totals[order_id] - account.captured)))
+        late = [
+            Part(was.line_no, was.units, was.unpaid - now.unpaid)
+            for was, now in zip(lines, after, strict=True)
+            if was.unpaid > now.unpaid
+        ]
+        if late and account.authorization:
+            amount = sum(part.amount for part in late)
+            back = follow_up(account.authorization, "refund", amount, uuid.uuid4().hex)
+            paid += [(order_id, line.line_no, line.unpaid) for line in after]
+            asked.append(back)
+            parts += refunds.rows_of(back, late)
+    fulfilment.set_unpaid(tx, paid)
+    tasks.request(tx, asked, actor, late_money.LATE)
+    payment_tasks.add_lines(tx, parts)
+    return {back.order_id: "refund_requested" for back in asked}
+
+
+def _respread(lines: Iterable[CancelledLine], uncaptured: int) -> Iterator[CancelledLine]:
+    for line in lines:
+        unpaid = min(line.unpaid, uncaptured)
+        uncaptured -= unpaid
+        yield replace(line, unpaid=unpaid)

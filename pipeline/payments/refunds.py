@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline.errors import InvalidInput
+from pipeline.payments.account import Operation
 from pipeline.pricing.quote import Quote, QuotedLine
 
 #: Shipping goes by the line number that no line has.
@@ -35,6 +36,11 @@ class CancelledLine:
     units: int
     amount: int
     unpaid: int
+
+
+def rows_of(refund: Operation, parts: Iterable[Part]) -> list[tuple[int, str, int, int, int]]:
+    """What `refund` is for, as rows: order id, key, line number, units, amount."""
+    return [(refund.order_id, refund.key, p.line_no, p.units, p.amount) for p in parts]
 
 
 #: By line number, the units and the amount that are refunded or on their way.

@@ -196,6 +196,23 @@ def add_cancelled(tx: Tx, order_id: int, lines: Sequence[CancelledLine]) -> None
     tx.execute(_ADD_CANCELLED, {"rows": packed_lines})
 
 
+_paid = rows(cancelled_lines.c.order_id, cancelled_lines.c.line_no, cancelled_lines.c.unpaid)
+_SET_UNPAID = (
+    update(cancelled_lines)
+    .where(
+        cancelled_lines.c.order_id == _paid.c.order_id,
+        cancelled_lines.c.line_no == _paid.c.line_no,
+    )
+    .values(unpaid=_paid.c.unpaid)
+)
+
+
+def set_unpaid(tx: Tx, lines: Sequence[tuple[int, int, int]]) -> None:
+    """What is not captured of cancelled lines: (order id, line number, minor units)."""
+    if lines:
+        tx.execute(_SET_UNPAID, {"rows": pack(lines)})
+
+
 _CANCELLED = (
     select(cancelled_lines)
     .where(cancelled_lines.c.order_id.in_(ids()))
@@ -205,6 +222,8 @@ _CANCELLED = (
 
 def cancelled(tx: Tx, order_ids: Collection[int]) -> dict[int, list[CancelledLine]]:
     """The lines cancelled after part was shipped, by order id; others are absent."""
+    if not order_ids:
+        return {}
     found: dict[int, list[CancelledLine]] = defaultdict(list)
     for r in tx.execute(_CANCELLED, {"ids": pack(order_ids)}):
         found[r.order_id].append(CancelledLine(*r[1:]))

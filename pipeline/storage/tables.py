@@ -472,7 +472,8 @@ payment_tasks = Table(
     Index("ix_payment_tasks_due", "due_at"),
 )
 
-# What a refund was for: units of lines, or shipping (line 0, one unit).
+# What a refund was for: units of lines, or shipping (line 0, one unit), and what these cost. Of what
+# was refunded by amount before, a part may have been for them too: then they sum to more than it.
 refund_lines = Table(
     "refund_lines",
     metadata,

@@ -1,17 +1,22 @@
-"""Several hands on one order: its lock decides, and what the last of them sees is what there is."""
+"""Several hands on one order: its lock decides. And whoever dies has done nothing."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
+
+import pytest
+from sqlalchemy import event
 
 from pipeline import fulfilment, operations
 from pipeline.fulfilment import Shipped
 from pipeline.inventory.shipping import Refused, Shipment
+from pipeline.storage.tables import metadata
 from tests.fulfilment.shop import (
     MakeMill,
     cancel,
@@ -23,8 +28,8 @@ from tests.fulfilment.shop import (
     sold,
     take_back,
 )
-from tests.payments.shop import booked, findings
-from tests.support import MUG, TEE
+from tests.payments.shop import act, booked, findings
+from tests.support import MUG, TEE, Mill
 
 
 def test_two_who_ship_the_same_units_ship_them_once(mill: MakeMill) -> None:
@@ -124,3 +129,69 @@ def test_who_ships_while_the_order_is_cancelled_ships_nothing(mill: MakeMill) ->
     assert refused == Refused("order", "one that is cancelling", "a confirmed one")
     assert (shop.status(order), levels(shop)) == ("cancelled", {(MUG, "main"): (3, 0)})
     assert (booked(shop)["refund"], findings(shop)) == (3000, [])
+
+
+# --- Death ----------------------------------------------------------------------------------------
+
+
+class Killed(Exception):
+    pass
+
+
+@contextmanager
+def dying_after(shop: Mill, statements: int) -> Iterator[None]:
+    left = [statements]
+
+    def die(*_: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+
+    event.listen(shop.database.engine, "after_cursor_execute", die)
+    try:
+        yield
+    finally:
+        event.remove(shop.database.engine, "after_cursor_execute", die)
+
+
+def everything(shop: Mill) -> dict[str, Any]:
+    """All that is in the database."""
+    with shop.database.snapshot() as tx:
+        return {t.name: tx.execute(t.select()).all() for t in metadata.sorted_tables}
+
+
+ACTS: dict[str, Callable[[Mill, int], Any]] = {
+    "shipped": lambda shop, order: ship(shop, order, "P-2", lines={1: 2}, capture=True),
+    "returned": lambda shop, order: take_back(shop, order, {1: 1}, refund=True),
+    "part_cancelled": cancel,
+}
+
+
+@pytest.mark.parametrize("kind", ACTS)
+def test_who_dies_before_the_commit_has_done_nothing(mill: MakeMill, kind: str) -> None:
+    """Whatever the statement that was its last. Another order waits for the units."""
+    shop = shelved(mill, (MUG, "east", 2), (MUG, "west", 2), capture="later")
+    order = sold(shop, [(MUG, 4)])
+    ship(shop, order, "P-1", lines={1: 1})
+    if kind == "returned":
+        act(shop, operations.capture, order)
+        shop.payment_tasks.run()
+    waiting = shop.accept(lines=[(MUG, 1)])
+    shop.turn()
+    before, points = everything(shop), 0
+
+    while True:
+        try:
+            with dying_after(shop, points):
+                ACTS[kind](shop, order)
+            break
+        except Killed:
+            points += 1
+            assert everything(shop) == before
+
+    assert points > 10
+    assert kind in shop.timeline(order)
+    shop.turn()
+    shop.payment_tasks.run()
+    assert shop.status(waiting) == ("backordered" if kind == "shipped" else "confirmed")
+    assert findings(shop) == []

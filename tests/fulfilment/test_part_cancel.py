@@ -12,8 +12,8 @@ from pipeline import operations
 from pipeline.errors import InvalidInput, NotAllowedNow
 from pipeline.inventory.allocation import Allotment
 from pipeline.part_cancel import split
-from pipeline.payments.account import Account
-from pipeline.payments.gateway import Declined
+from pipeline.payments.account import Account, call_of, follow_up
+from pipeline.payments.gateway import Declined, Succeeded, capture_key
 from pipeline.pricing.quote import Quote, QuotedLine
 from pipeline.storage import catalogue
 from tests.fulfilment.shop import (
@@ -28,7 +28,17 @@ from tests.fulfilment.shop import (
     sold,
     take_back,
 )
-from tests.payments.shop import Gateway, act, booked, findings, pages, reference, stand
+from tests.payments.shop import (
+    Gateway,
+    act,
+    booked,
+    findings,
+    pages,
+    reference,
+    stand,
+    status,
+    written,
+)
 from tests.support import MUG, POSTER, TEE, Mill
 
 #: 10.01, 20.03 and 4.99 for a unit less 10 %, and shipping at 4.90: nothing divides evenly.
@@ -291,6 +301,10 @@ def test_what_was_refunded_at_the_gateway_counts_as_given_back(mill: MakeMill) -
 
     assert sum(n for kind, _, n in stand(shop, order) if kind == "refund") == share(shop, order)
     assert (len(moved(shop, "shipment")), findings(shop)) == (2, [])
+    take_back(shop, order, {1: 1, 2: 2}, refund=True)
+    act(shop, operations.refund, order, shipping=True)
+    shop.payment_tasks.run()
+    assert status(shop, order) == "refunded"
 
 
 def test_what_was_shipped_is_never_refunded_whatever_was_at_the_gateway(mill: MakeMill) -> None:
@@ -303,6 +317,22 @@ def test_what_was_shipped_is_never_refunded_whatever_was_at_the_gateway(mill: Ma
     assert [kind for kind, _, _ in stand(shop, order)] == ["authorize", "capture", "refund"]
     assert (shop.status(order), progress(shop, order)) == ("confirmed", "fulfilled")
     assert findings(shop) == []
+
+
+def test_what_is_captured_at_the_gateway_beyond_what_is_due_goes_back(mill: MakeMill) -> None:
+    shop, order = odd_order(mill, capture="later")
+    cancel(shop, order)
+    authorized = written(shop, order)[0]
+    whole = follow_up(authorized, "capture", authorized.amount, capture_key(authorized.key))
+    assert isinstance(shop.gateway.perform(call_of(whole, None, reference(shop, order))), Succeeded)
+
+    for _ in range(2):
+        shop.gateway_events.poll()
+        shop.payment_tasks.run()
+
+    assert (booked(shop)["refund"], findings(shop)) == (share(shop, order), [])
+    with pytest.raises(InvalidInput, match="line 1: 1 of 3 units can be refunded, 2 were"):
+        act(shop, operations.refund, order, lines={1: 2})
 
 
 def test_a_unit_that_was_refunded_as_it_came_broken_is_none_of_those_given_back(
@@ -358,14 +388,14 @@ def test_no_share_exceeds_what_was_paid_or_is_left_to_refund(
     refunded = min(captured, by_amount + sum(amount for _, amount in before.values()))
     account = Account(None, captured, refunded, 0, 0, 0, voided=False, open=())
 
-    cancelled, parts = split(quote, before, held, account)
+    cancelled, parts, amount = split(quote, before, held, account)
 
     back = {part.line_no: part.amount for part in parts}
     assert [(c.line_no, c.units) for c in cancelled] == [(a.line_no, a.quantity) for a in held]
-    assert sum(back.values()) <= captured - refunded
+    assert amount <= min(captured - refunded, sum(back.values()))
     assert sum(c.unpaid for c in cancelled) <= max(0, sums - captured)
     for c in cancelled:
         assert before.get(c.line_no, (0, 0))[1] + c.amount <= bought[c.line_no - 1].gross
-        assert back.get(c.line_no, 0) + c.unpaid <= c.amount
-        if uncaptured == by_amount == 0:
-            assert back.get(c.line_no, 0) == c.amount
+        assert back.get(c.line_no, 0) + c.unpaid == c.amount
+    if uncaptured == by_amount == 0:
+        assert amount == sum(back.values())

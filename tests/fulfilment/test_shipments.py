@@ -262,48 +262,6 @@ def counted(shop: Mill) -> Iterator[list[int]]:
     event.remove(shop.database.engine, "before_cursor_execute", add)
 
 
-def test_who_dies_before_the_commit_has_shipped_nothing(mill: MakeMill) -> None:
-    """Whatever the statement at which it dies."""
-    shop, order = split_order(mill)
-    points = 0
-
-    while True:
-        try:
-            with dying_after(shop, points):
-                ship(shop, order, lines={1: 4, 2: 1}, capture=True)
-            break
-        except Killed:
-            points += 1
-            assert levels(shop) == {HERE: (3, 3), THERE: (2, 2), (TEE, "west"): (1, 1)}
-            assert (
-                shop.query("SELECT 1 FROM shipments") == shop.query("SELECT 1 FROM returns") == []
-            )
-            assert findings(shop) == []
-
-    assert points > 10
-    assert (levels(shop)[THERE], shop.timeline(order)[-1]) == ((1, 1), "shipped")
-
-
-class Killed(Exception):
-    pass
-
-
-@contextmanager
-def dying_after(shop: Mill, statements: int) -> Iterator[None]:
-    left = [statements]
-
-    def die(*_: Any) -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            raise Killed
-
-    event.listen(shop.database.engine, "after_cursor_execute", die)
-    try:
-        yield
-    finally:
-        event.remove(shop.database.engine, "after_cursor_execute", die)
-
-
 # --- Who is told ----------------------------------------------------------------------------------
 
 
