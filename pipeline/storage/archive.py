@@ -220,7 +220,9 @@ def restore(tx: Tx, order_ids: Iterable[int], actor: str) -> set[int]:
     archived = lock(tx, order_ids)
     if not archived:
         return set()
-    at, found = clock.read(tx), [json.loads(row.body) for row in archived]
+    # In key order, as intake inserts: it may be sent some of them again at this moment.
+    in_turn = sorted(archived, key=lambda row: (row.source_id, row.external_id))
+    at, found = clock.read(tx), [json.loads(row.body) for row in in_turn]
     for contents in found:
         append(contents, "restored", actor, at)
     for table in MOVED:
