@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -130,10 +130,10 @@ def _move_all(
             return
         if found.orders and not yes:
             typer.confirm(f"{act.capitalize()} {found.orders:,} orders?", abort=True, err=True)
-        with _progress(act, found.orders) as on_progress:
+        with progressing(act, found.orders) as on_progress:
             tally = bulk.move_all(
                 app.database, found, bulk.ACTS[act], actor(), app.engine.announce,
-                rate=rate, progress=on_progress,
+                rate=rate, progress=lambda tally: on_progress(tally.moved),
             )  # fmt: skip
     _conclude(json, f"{tally.moved:,} {done}.", tally.moved, tally.skipped)
 
@@ -159,14 +159,15 @@ def _conclude(json: bool, told: str, moved: int, skipped: int = 0) -> None:
 
 
 @contextmanager
-def _progress(act: str, total: int) -> Iterator[bulk.OnProgress]:
+def progressing(act: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on the terminal, to be told how many orders are done."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task(act, total=total)
         try:
-            yield lambda tally: bar.update(task, completed=tally.moved)
+            yield lambda done: bar.update(task, completed=done)
         except KeyboardInterrupt:
             errors.print("Interrupted. What was done stays; run the same command for the rest.")
             raise typer.Exit(130) from None

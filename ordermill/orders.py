@@ -1,4 +1,5 @@
-"""ordermill orders: list, show, cancel, requeue, refund, capture, fulfil, return."""
+"""ordermill orders: list, show, cancel, requeue, refund, capture, fulfil, return, archive, restore,
+erase."""
 
 from __future__ import annotations
 
@@ -6,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from ordermill.after_sale import OrderId, capture, refund
+from ordermill.after_sale import capture, refund
 from ordermill.explanation import explain, named
 from ordermill.fulfilment import fulfil, return_units, told_lines
 from ordermill.held import cancel, requeue
 from ordermill.output import AsJson, console, one_of, show, show_json
+from ordermill.retention import archive, erase, restore
 from ordermill.selecting import (
     Email,
     ExternalId,
@@ -22,10 +24,12 @@ from ordermill.selecting import (
     seconds,
 )
 from ordermill.session import application
+from pipeline.errors import InvalidInput, UnknownOrder
 from pipeline.hold_reasons import hold_of
 from pipeline.money import to_text
 from pipeline.order import Status
 from pipeline.storage import views
+from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection
 
 orders = typer.Typer(help="Look at orders, and put right what is stuck.", no_args_is_help=True)
@@ -35,6 +39,9 @@ orders.command("fulfil")(fulfil)
 orders.command("return")(return_units)
 orders.command("cancel")(cancel)
 orders.command("requeue")(requeue)
+orders.command("archive")(archive)
+orders.command("restore")(restore)
+orders.command("erase")(erase)
 
 
 @orders.command("ls")
@@ -59,31 +66,42 @@ def ls(
         int | None, typer.Option(help="Continue an earlier page: only ids below.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
+    archived: Annotated[
+        bool, typer.Option("--archived", help="Those in the archive instead.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
-    """List orders, newest first.
+    """List orders, newest first; --archived those that have been moved into the archive.
 
     The ids are walked down until the page is full, so what is rare takes time among millions.
     """
+    page = views.archived_page if archived else views.page
     selection = Selection(
         status, reason, stage, source, external_id, seconds(older_than), sku, email,
         fulfilment=fulfilment,
     )  # fmt: skip
     with application() as app, app.database.snapshot() as tx:
-        found = views.page(tx, selection, before=before, most=limit)
-    show([_amounts(row) for row in found], json, empty="No order matches.")
+        found = page(tx, selection, before=before, most=limit)
+    elsewhere = "" if archived else " Orders that have long been over: --archived."
+    show([_amounts(row) for row in found], json, empty=f"No order matches.{elsewhere}")
 
 
 @orders.command("show")
 def show_one(
-    order_id: OrderId,
+    order_id: Annotated[
+        int | None, typer.Argument(help="An order's id, as `orders ls` shows it.")
+    ] = None,
+    external_id: ExternalId = None,
+    source: FromSource = None,
     pricing: Annotated[
         bool, typer.Option("--pricing", help="And how its price came about, step by step.")
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Show everything about one order: lines, money, stock, notifications, timeline."""
+    """Show everything about one order, be it archived: lines, money, stock, notifications,
+    timeline. By id, or by --external-id."""
     with application() as app, app.database.snapshot() as tx:
+        order_id = _named(tx, order_id, external_id, source)
         order = views.one(tx, order_id)
     is_held = order["status"] == Status.ON_HOLD
     hold = hold_of(order_id, order["reason"], order["events"]) if is_held else None
@@ -97,6 +115,8 @@ def show_one(
     )  # fmt: skip
     summary = {k: order[k] for k in told} | {"currency": currency, "total": _total(order, hold)}
     show([summary], False, empty="")
+    if order["archived_at"]:
+        console.print(f"\nIn the archive since {order['archived_at']:%Y-%m-%d %H:%M}.")
     if hold:
         _tell_hold(order_id, hold)
     quote = order["quote"]
@@ -115,6 +135,23 @@ def show_one(
         if rows:
             console.print(f"\n[bold]{title}[/bold]")
             show(rows, False, empty="")
+
+
+def _named(tx: Tx, order_id: int | None, external_id: str | None, source: str | None) -> int:
+    """The id of the order that is meant."""
+    if (order_id is None) == (external_id is None):
+        raise InvalidInput("name one order, by its id or by --external-id")
+    if order_id is not None or external_id is None:
+        return order_id or 0
+    found = views.ids_of(tx, external_id)
+    of_source = {s: i for s, i in found.items() if source in (None, s)}
+    if not of_source:
+        raise UnknownOrder(external_id)
+    if len(of_source) > 1:
+        raise InvalidInput(
+            f"--source: expected one of {', '.join(sorted(found))}, which all have it"
+        )
+    return next(iter(of_source.values()))
 
 
 def _total(order: dict[str, Any], hold: dict[str, Any] | None) -> str | None:

@@ -165,7 +165,7 @@ def _courier(settings: Settings) -> Courier:
     mail = (
         EmailSender(smtp, settings.mail_from)
         if smtp
-        else FileMailbox(settings.home / "mail", settings.mail_from)
+        else FileMailbox(settings.mails, settings.mail_from)
     )
     urls = settings.pager.get_secret_value()
     pager = Pager(urls) if urls else LogPager()

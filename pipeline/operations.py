@@ -24,7 +24,15 @@ from pipeline.payments.account import OBSERVED, Account, Operation, fold, follow
 from pipeline.payments.gateway import capture_key
 from pipeline.payments.manual import ManualGateway
 from pipeline.payments.refunds import Part
-from pipeline.storage import dispatches, fulfilment, orders, payment_tasks, payments, quotes
+from pipeline.storage import (
+    archive,
+    dispatches,
+    fulfilment,
+    orders,
+    payment_tasks,
+    payments,
+    quotes,
+)
 from pipeline.storage.database import Tx
 from pipeline.storage.dispatches import NewDispatch
 from pipeline.storage.orders import Move, Note
@@ -159,6 +167,14 @@ def _resumed(order_id: int, row: Any, cause: str | None) -> Move:
     # Leave is given to what was seen: who requeues for want of a tax rate has seen no total.
     approve = row.reason in _HOLD_RULES
     return Move(order_id, Status.ON_HOLD, target, row.stage, "requeued", reason, approve=approve)
+
+
+def restore(tx: Tx, order_ids: Collection[int], actor: str) -> None:
+    """Bring archived orders back, all or none; one that isn't archived stays as it is. UnknownOrder
+    names the first that there is not."""
+    archive.restore(tx, order_ids, actor)
+    if unknown := set(order_ids) - orders.lock_live(tx, order_ids).keys():
+        raise UnknownOrder(min(unknown))
 
 
 # --- Money, after the sale ------------------------------------------------------------------------

@@ -58,6 +58,9 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 #: person, the others are over.
 SETTLED = frozenset({_S.CONFIRMED, _S.REJECTED, _S.CANCELLED, _S.ON_HOLD})
 
+#: Nothing moves these any more but a person, late money or a dispute.
+ENDED = SETTLED - {Status.ON_HOLD}
+
 #: These hold neither goods nor money.
 OVER = frozenset({Status.REJECTED, Status.CANCELLED})
 

@@ -73,6 +73,11 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.home / 'ordermill.db'}"
 
     @property
+    def mails(self) -> Path:
+        """The folder that mails are laid into where there is no mail server."""
+        return self.home / "mail"
+
+    @property
     def secrets(self) -> list[str]:
         """Every value that must not be read in a log."""
         return [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]

@@ -10,6 +10,9 @@ from pipeline.inventory.allocation import Strategy
 
 PricePolicy = Literal["catalogue", "as_sold"]
 
+#: Days that an order stays as it is once it is over: reconciliation looks back over thirty.
+LEAST_DAYS = 35
+
 
 class Policy(BaseModel):
     """What an operator sets for a source; stored as JSON, every field with a sensible default."""
@@ -53,6 +56,16 @@ class Policy(BaseModel):
         default=None,
         gt=0,
         description="seconds after which an order that is still on hold is cancelled; null: never",
+    )
+    archive_after: int | None = Field(
+        default=None,
+        ge=LEAST_DAYS,
+        description="days after which an order that is over goes to the archive; null: never",
+    )
+    erase_after: int | None = Field(
+        default=None,
+        ge=LEAST_DAYS,
+        description="days after which an order that is over forgets who ordered; null: never",
     )
     email: bool = Field(default=True, description="mail the customer when the order is confirmed")
     webhook_url: str | None = Field(default=None, description="told of every confirmed order")

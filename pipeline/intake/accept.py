@@ -15,7 +15,7 @@ from pipeline.chain import FIRST_STAGE
 from pipeline.intake.schema import Document, InvalidOrder, Problem, read_order
 from pipeline.order import Lane, customer_key
 from pipeline.source import Source
-from pipeline.storage import dispatches, orders
+from pipeline.storage import archive, dispatches, orders
 from pipeline.storage.database import Database, Tx
 from pipeline.storage.dispatches import NewDispatch
 
@@ -131,10 +131,14 @@ def _store(
             for _, (s, d) in sorted(first.items(), key=itemgetter(0))
         ],
     )
+    known = orders.find(tx, [k for k in first if k not in new])
+    # Only now: who is archiving one of them has either kept us waiting above, or is yet to begin.
+    live = {key for key, *_ in known}
+    archived = archive.find(tx, [k for k in first if k not in live])
+    orders.withdraw(tx, [new.pop(key) for key, *_ in archived if key in new])
     orders.add_documents(tx, [(new[k], *_kept(*first[k])) for k in new])
     stored = {k: _Stored(order_id, first[k][1].digest, True) for k, order_id in new.items()}
-    for key, order_id, digest in orders.find(tx, [k for k in first if k not in new]):
-        stored[key] = _Stored(order_id, digest, False)
+    stored |= {k: _Stored(order_id, digest, False) for k, order_id, digest in known + archived}
     accepted = [(first[k][0], order_id) for k, order_id in new.items()]
     return stored, _dispatch(tx, accepted, dispatch_size)
 

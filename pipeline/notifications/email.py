@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import smtplib
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.errors import MessageError
@@ -96,6 +96,16 @@ def _address(name: str, spec: str) -> Address:
         raise ValueError(f"{spec!r} is not an address") from None
 
 
+def discard(directory: Path, notification_ids: Iterable[str]) -> None:
+    """Remove what a FileMailbox has laid into the folder of these; twice is once."""
+    for name in notification_ids:
+        _laid_into(directory, name).unlink(missing_ok=True)
+
+
+def _laid_into(directory: Path, notification_id: str) -> Path:
+    return directory / f"{quote(notification_id, safe='')}.eml"
+
+
 class FileMailbox:
     """Lays each mail as `<id>.eml` into a folder: open it in any mail program.
 
@@ -115,7 +125,7 @@ class FileMailbox:
         try:
             message = compose(notification, self._sender)
             self._directory.mkdir(parents=True, exist_ok=True)
-            path = self._directory / f"{quote(notification.id, safe='')}.eml"
+            path = _laid_into(self._directory, notification.id)
             part = path.with_suffix(".part")
             part.write_bytes(message.as_bytes())
             part.replace(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from sqlalchemy import Column, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Column, bindparam, delete, exists, insert, or_, select, update
 
 from pipeline.errors import InvariantBroken
 from pipeline.pricing.redemption import EVERYONE, Key, Use, added_up
@@ -15,12 +15,12 @@ from pipeline.storage.tables import coupon_redemptions, coupon_uses
 from pipeline.storage.upsert import InsertNew
 
 _key = rows(coupon_uses.c.rules, coupon_uses.c.code, coupon_uses.c.customer)
-_LOOK = select(coupon_uses).join(
-    _key,
+_this_key = (
     (coupon_uses.c.rules == _key.c.rules)
     & (coupon_uses.c.code == _key.c.code)
-    & (coupon_uses.c.customer == _key.c.customer),
+    & (coupon_uses.c.customer == _key.c.customer)
 )
+_LOOK = select(coupon_uses).join(_key, _this_key)
 # In key order, by everyone: whoever wants several never waits in a circle.
 _LOCK = _LOOK.order_by(
     coupon_uses.c.rules, coupon_uses.c.code, coupon_uses.c.customer
@@ -42,12 +42,12 @@ def used(tx: Tx, keys: Collection[Key]) -> dict[Key, int]:
 
 def lock_used(tx: Tx, keys: Sequence[Key]) -> dict[Key, int]:
     """Lock what is counted under `keys` (in their order); how often each is in use."""
-    if not keys:
-        return {}
-    packed = {"rows": pack(keys)}
-    _BEGIN(tx, packed)
-    found = tx.execute(_LOCK, packed)
-    return {(r.rules, r.code, r.customer): r.used for r in found}
+    packed, found = {"rows": pack(keys)}, dict[Key, int]()
+    # A customer's count may be forgotten between the two: it is begun again.
+    while len(found) < len(set(keys)):
+        _BEGIN(tx, packed)
+        found = {(r.rules, r.code, r.customer): r.used for r in tx.execute(_LOCK, packed)}
+    return found
 
 
 _count = rows(
@@ -115,6 +115,34 @@ def give_back(tx: Tx, order_ids: Sequence[int]) -> int:
     freed = Counter(key for redemption in released for key in _keys(*redemption))
     tx.execute(_GIVE, {"rows": pack((*key, n, None) for key, n in sorted(freed.items()))})
     return len(released)
+
+
+_OF_CUSTOMERS = select(coupon_redemptions).where(
+    coupon_redemptions.c.order_id.in_(ids()), coupon_redemptions.c.customer != EVERYONE
+)
+_DISOWN = (
+    update(coupon_redemptions)
+    .where(coupon_redemptions.c.order_id.in_(ids()))
+    .values(customer=EVERYONE)
+)
+_FORGET = delete(coupon_uses).where(
+    exists(select(1).where(_this_key)), coupon_uses.c.customer != EVERYONE, coupon_uses.c.used == 0
+)
+
+
+def forget_customers(tx: Tx, order_ids: Collection[int]) -> None:
+    """Let the uses of these orders count for all, and for nobody in particular any more. The caller
+    holds the orders' locks, or that of the archive's rows."""
+    used = Counter(
+        (r.rules, r.code, r.customer) for r in tx.execute(_OF_CUSTOMERS, {"ids": pack(order_ids)})
+    )
+    if not used:
+        return
+    keys = sorted(used)
+    lock_used(tx, keys)
+    tx.execute(_DISOWN, {"ids": pack(order_ids)})
+    tx.execute(_GIVE, {"rows": pack((*key, used[key], None) for key in keys)})
+    tx.execute(_FORGET, {"rows": pack(keys)})
 
 
 def _keys(rules: str, code: str, customer: str) -> set[Key]:

@@ -31,7 +31,6 @@ from pipeline.storage.sql import ids, now, pack, rows
 from pipeline.storage.stock import Movement, write
 from pipeline.storage.tables import (
     cancelled_lines,
-    orders,
     reservations,
     return_lines,
     returns,
@@ -40,12 +39,15 @@ from pipeline.storage.tables import (
     stock_levels,
 )
 
-#: Of an order in `orders`: a confirmed one holds just what is left to ship.
-STATUS: ColumnElement[Any] = case(
-    (~exists().where(shipment_lines.c.order_id == orders.c.id), "unfulfilled"),
-    (exists().where(reservations.c.order_id == orders.c.id), "partial"),
-    else_="fulfilled",
-)
+
+def status_of(table: Table) -> ColumnElement[Any]:
+    """Of an order in `orders`, or the archive: a confirmed one holds just what is left to ship."""
+    return case(
+        (~exists().where(shipment_lines.c.order_id == table.c.id), "unfulfilled"),
+        (exists().where(reservations.c.order_id == table.c.id), "partial"),
+        else_="fulfilled",
+    )
+
 
 _HELD = (
     select(

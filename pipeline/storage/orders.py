@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     bindparam,
     case,
+    delete,
     exists,
     insert,
     null,
@@ -27,10 +28,12 @@ from sqlalchemy import (
 from pipeline.chain import UNDO
 from pipeline.errors import UnknownOrder
 from pipeline.order import SETTLED, Lane, Order, Status
+from pipeline.storage import archive
 from pipeline.storage.database import Tx
 from pipeline.storage.sources import all_sources
 from pipeline.storage.sql import ids, now, pack, rows
 from pipeline.storage.tables import (
+    archived_orders,
     events,
     order_documents,
     orders,
@@ -207,12 +210,19 @@ def causes(tx: Tx, order_ids: Iterable[int]) -> dict[int, str]:
     return {r.order_id: r.reason for r in tx.execute(_CAUSES, {"ids": pack(order_ids)})}
 
 
+#: In whose name an order comes back from the archive for something that is done to it.
+RESTORER = "archive"
 _LOCK = select(orders).where(orders.c.id == bindparam("order_id")).with_for_update()
 
 
 def lock(tx: Tx, order_id: int) -> Any:
-    """One order's row, locked; UnknownOrder if there is none."""
+    """One order's row, locked; UnknownOrder if there is none. One that is archived is brought back:
+    whoever locks an order is about to do something to it."""
     row = tx.execute(_LOCK, {"order_id": order_id}).one_or_none()
+    if row is None:
+        # Be it by us or by another, who brought it back while we waited for the archive's row.
+        archive.restore(tx, [order_id], RESTORER)
+        row = tx.execute(_LOCK, {"order_id": order_id}).one_or_none()
     if row is None:
         raise UnknownOrder(order_id)
     return row
@@ -221,9 +231,19 @@ def lock(tx: Tx, order_id: int) -> Any:
 _LOCK_ALL = select(orders).where(orders.c.id.in_(ids())).order_by(orders.c.id).with_for_update()
 
 
-def lock_all(tx: Tx, order_ids: Iterable[int]) -> dict[int, Any]:
-    """The rows of these orders by id, locked in order of id; one that doesn't exist is absent."""
+def lock_live(tx: Tx, order_ids: Iterable[int]) -> dict[int, Any]:
+    """The rows of these orders by id, locked in order of id; one that isn't there is absent."""
     return {r.id: r for r in tx.execute(_LOCK_ALL, {"ids": pack(order_ids)})}
+
+
+def lock_all(tx: Tx, order_ids: Iterable[int]) -> dict[int, Any]:
+    """As `lock_live`, once those that are archived are brought back."""
+    wanted = set(order_ids)
+    found = lock_live(tx, wanted)
+    if missing := wanted - found.keys():
+        archive.restore(tx, missing, RESTORER)
+        found = lock_live(tx, wanted)
+    return found
 
 
 _limit = rows(orders.c.source_id, Column("seconds", Float), parameter="limits")
@@ -327,6 +347,15 @@ def add(tx: Tx, new: Sequence[tuple[int, str, str, int, str, str]]) -> dict[tupl
     return {(r.source_id, r.external_id): r.id for r in made}
 
 
+_WITHDRAW = delete(orders).where(orders.c.id.in_(ids()))
+
+
+def withdraw(tx: Tx, order_ids: Collection[int]) -> None:
+    """Take back what `add` inserted in this transaction, and of which nothing else was written."""
+    if order_ids:
+        tx.execute(_WITHDRAW, {"ids": pack(order_ids)})
+
+
 _DOCUMENT_FIELDS = ["order_id", "digest", "body", "customer"]
 _document = rows(*(order_documents.c[name] for name in _DOCUMENT_FIELDS))
 _DOCUMENTS = insert(order_documents).from_select(_DOCUMENT_FIELDS, select(*_document.c))
@@ -350,14 +379,23 @@ def add_documents(tx: Tx, new: Sequence[tuple[int, str, str, str | None]]) -> No
 
 _ordering = rows(order_documents.c.order_id, order_documents.c.customer)
 _REGULARS = select(_ordering.c.order_id).where(
-    exists()
-    .where(
-        order_documents.c.customer == _ordering.c.customer,
-        order_documents.c.order_id < _ordering.c.order_id,
-        orders.c.id == order_documents.c.order_id,
-        orders.c.status.not_in([Status.REJECTED, Status.CANCELLED]),
+    or_(
+        exists()
+        .where(
+            order_documents.c.customer == _ordering.c.customer,
+            order_documents.c.order_id < _ordering.c.order_id,
+            orders.c.id == order_documents.c.order_id,
+            orders.c.status.not_in([Status.REJECTED, Status.CANCELLED]),
+        )
+        .correlate(_ordering),
+        exists()
+        .where(
+            archived_orders.c.customer == _ordering.c.customer,
+            archived_orders.c.id < _ordering.c.order_id,
+            archived_orders.c.status.not_in([Status.REJECTED, Status.CANCELLED]),
+        )
+        .correlate(_ordering),
     )
-    .correlate(_ordering)
 )
 
 

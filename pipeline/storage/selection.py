@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, column, exists, func, select
+from sqlalchemy import ColumnElement, String, Table, and_, column, exists, false, func, select
 
 from pipeline.order import Status
 from pipeline.storage import fulfilment
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import json_items, json_text, now
-from pipeline.storage.tables import order_documents, orders, sources
+from pipeline.storage.tables import archived_orders, order_documents, orders, sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,44 +56,58 @@ class Found:
         return sum(group["orders"] for group in self.groups)
 
 
-def where(selection: Selection) -> ColumnElement[bool]:
-    """The condition on `orders`."""
-    return and_(True, *_conditions(selection))
+def where(selection: Selection, of: Table = orders) -> ColumnElement[bool]:
+    """The condition on `orders`, or on `archived_orders`: those are at no stage."""
+    return and_(True, *_conditions(selection, of))
 
 
-def _conditions(chosen: Selection) -> Iterator[ColumnElement[bool]]:
+def _conditions(chosen: Selection, of: Table) -> Iterator[ColumnElement[bool]]:
     for name in ("status", "reason", "stage", "external_id"):
         if (value := getattr(chosen, name)) is not None:
-            yield orders.c[name] == value
+            yield of.c[name] == value if name in of.c else false()
     if chosen.source is not None:
         named = select(sources.c.id).where(sources.c.name == chosen.source)
-        yield orders.c.source_id == named.scalar_subquery()
+        yield of.c.source_id == named.scalar_subquery()
     if chosen.older_than is not None:
-        yield orders.c.settled_at <= now(-chosen.older_than)
+        yield of.c.settled_at <= now(-chosen.older_than)
     if chosen.settled_by is not None:
-        yield orders.c.settled_at <= chosen.settled_by
+        yield of.c.settled_at <= chosen.settled_by
     if chosen.fulfilment is not None:
-        yield fulfilment.STATUS.in_([chosen.fulfilment])
+        yield fulfilment.status_of(of) == chosen.fulfilment
     if chosen.sku is not None:
-        yield _document(chosen.sku, _holds_sku(chosen.sku))
+        yield _document(of, chosen.sku, _holds_sku)
     if chosen.email is not None:
-        mail = func.lower(json_text(order_documents.c.body, "customer", "email"))
-        yield _document(chosen.email, mail == chosen.email.lower())
+        yield _document(of, chosen.email, _is_from)
 
 
-def _document(text: str, is_so: ColumnElement[bool]) -> ColumnElement[bool]:
+def _document(
+    of: Table, text: str, is_so: Callable[[ColumnElement[str], str], ColumnElement[bool]]
+) -> ColumnElement[bool]:
     """A look at the text spares reading the JSON of nearly all."""
-    written = json.dumps(text, ensure_ascii=False)[1:-1]
+    written = _as_json(text)
+    if of is archived_orders:  # the document is a text in the body's JSON
+        body = archived_orders.c.body
+        document = json_text(body, order_documents.name, 0, "body")
+        return and_(_mentions(body, _as_json(written)), is_so(document, text))
     body = order_documents.c.body
-    return exists().where(
-        order_documents.c.order_id == orders.c.id,
-        func.lower(body).contains(written.lower(), autoescape=True),
-        is_so,
-    )
+    its = order_documents.c.order_id == orders.c.id
+    return exists().where(its, _mentions(body, written), is_so(body, text))
 
 
-def _holds_sku(sku: str) -> ColumnElement[bool]:
-    lines = json_items(json_text(order_documents.c.body, "lines"))
+def _as_json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _mentions(body: ColumnElement[str], text: str) -> ColumnElement[bool]:
+    return func.lower(body).contains(text.lower(), autoescape=True)
+
+
+def _is_from(document: ColumnElement[str], email: str) -> ColumnElement[bool]:
+    return func.lower(json_text(document, "customer", "email")) == email.lower()
+
+
+def _holds_sku(document: ColumnElement[str], sku: str) -> ColumnElement[bool]:
+    lines = json_items(json_text(document, "lines"))
     line = lines.table_valued(column("value", String), name="line")
     return exists(select(1).select_from(line).where(json_text(line.c.value, "sku") == sku))
 

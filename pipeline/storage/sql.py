@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -128,6 +128,57 @@ def _json_texts_sqlite(element: json_texts, compiler: SQLCompiler, **kw: Any) ->
     return f"json_each({compiler.process(element.clauses, **kw)})"
 
 
+def _named(values: Iterable[tuple[str, ColumnElement[Any]]]) -> Iterator[ColumnElement[Any]]:
+    """Names and values in turn, as the databases' functions want them."""
+    for name, value in values:
+        yield literal_column(f"'{name}'")
+        yield value
+
+
+class json_rows(FunctionElement[str]):  # noqa: N801 - reads as the SQL function it is
+    """The rows of a group as a JSON array of objects, by column name; null or empty if there are
+    none."""
+
+    inherit_cache = True
+    type = String()
+
+    def __init__(self, *columns: Column[Any]) -> None:
+        super().__init__(*_named((c.name, c) for c in columns))
+
+
+@compiles(json_rows, "postgresql")
+def _json_rows_postgres(element: json_rows, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"json_agg(json_build_object({compiler.process(element.clauses, **kw)}))"
+
+
+@compiles(json_rows, "sqlite")
+def _json_rows_sqlite(element: json_rows, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"json_group_array(json_object({compiler.process(element.clauses, **kw)}))"
+
+
+class json_object(FunctionElement[str]):  # noqa: N801 - reads as the SQL function it is
+    """JSON values under names, as one JSON object in a text."""
+
+    inherit_cache = True
+    type = String()
+
+    def __init__(self, **values: ColumnElement[Any]) -> None:
+        super().__init__(*_named(values.items()))
+
+
+@compiles(json_object, "postgresql")
+def _json_object_postgres(element: json_object, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"CAST(json_build_object({compiler.process(element.clauses, **kw)}) AS text)"
+
+
+@compiles(json_object, "sqlite")
+def _json_object_sqlite(element: json_object, compiler: SQLCompiler, **kw: Any) -> str:
+    parts = [compiler.process(clause, **kw) for clause in element.clauses]
+    # What comes out of a subquery is a text to SQLite, until it is told that it is JSON.
+    pairs = (f"{k}, json({v})" for k, v in zip(parts[::2], parts[1::2], strict=True))
+    return f"json_object({', '.join(pairs)})"
+
+
 class json_members(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function it is
     """An object that stands under `name` in a JSON object, as rows with `key` and `value`; none if
     there is no such object."""
@@ -151,13 +202,16 @@ def _json_members_sqlite(element: json_members, compiler: SQLCompiler, **kw: Any
 
 
 class json_text(FunctionElement[str]):  # noqa: N801 - reads as the SQL function it is
-    """What stands under `path` in a JSON object, as text; null if there is no such thing."""
+    """What stands under `path` (names, and places in arrays) in a JSON object, as text; null if
+    there is no such thing."""
 
     inherit_cache = True
     type = String()
 
-    def __init__(self, value: ColumnElement[Any], *path: str) -> None:
-        postgres, sqlite = f"'{{{','.join(path)}}}'", f"'$.{'.'.join(path)}'"
+    def __init__(self, value: ColumnElement[Any], *path: str | int) -> None:
+        postgres = f"'{{{','.join(map(str, path))}}}'"
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+        sqlite = f"'${''.join(steps)}'"
         super().__init__(value, literal_column(postgres), literal_column(sqlite))
 
 

@@ -1,8 +1,9 @@
 """Every table, once. `migrations/` brings a database here; a test compares the two.
 
-Lock order, for everyone: dispatches, then orders by id, then payment tasks, then stock levels by
-(sku, location), then coupon uses by (rules, code, customer), then backorders. Dispatches that wait
-for stock, and that nobody works on, come last, by id: whoever works on one waits for no level.
+Lock order, for everyone: dispatches, then orders by id, then archived orders by id, then payment
+tasks, then stock levels by (sku, location), then coupon uses by (rules, code, customer), then
+backorders. Dispatches that wait for stock, and that nobody works on, come last, by id: whoever works
+on one waits for no level.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def _id() -> Column[int]:
 def _order_id(*, primary_key: bool = False) -> Column[int]:
     """The order a row belongs to. No foreign key: it would look up and lock the order's row for
     every row inserted, measured at a quarter of the engine's throughput. Rows are only written by
-    who holds the order's dispatch, orders are never deleted, and the audit looks for orphans."""
+    who holds the order's dispatch or lock, orders leave only for the archive, and the audit looks
+    for orphans."""
     return Column("order_id", _Id, nullable=False, primary_key=primary_key)
 
 
@@ -95,6 +97,7 @@ order_documents = Table(
     Column("digest", String(64), nullable=False),  # SHA-256 of the canonical document
     Column("body", Text, nullable=False),  # JSON of pipeline.intake.schema.OrderIn
     Column("customer", String(32)),  # pipeline.order.customer_key; null for one who isn't known
+    Column("erased_at", UtcDateTime),  # since when it doesn't say any more who ordered
     Index("ix_order_documents_customer", "customer", postgresql_where=text("customer IS NOT NULL"),
           sqlite_where=text("customer IS NOT NULL")),
 )  # fmt: skip
@@ -177,6 +180,32 @@ dispatches = Table(
     CheckConstraint("size > 0", name="not_empty"),
     postgresql_with={"fillfactor": 50, "autovacuum_vacuum_scale_factor": 0.0,
                      "autovacuum_vacuum_threshold": 500},
+)  # fmt: skip
+
+# Orders that are over, each as one row: storage/archive.py moves them here and back. What `body`
+# holds of other rows is listed there; money, coupons and stock stay in their ledgers.
+archived_orders = Table(
+    "archived_orders",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=False),  # the order's
+    Column("source_id", _Id, ForeignKey("sources.id"), nullable=False),
+    Column("external_id", String(128), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("customer", String(32)),
+    Column("status", String(16), nullable=False),
+    Column("reason", String(64)),
+    Column("currency", String(3), nullable=False),
+    Column("total", BigInteger),  # null: it was never priced
+    Column("accepted_at", UtcDateTime, nullable=False),
+    Column("settled_at", UtcDateTime, nullable=False),
+    Column("archived_at", UtcDateTime, nullable=False),
+    Column("erased_at", UtcDateTime),
+    Column("body", Text, nullable=False),  # JSON: its rows by table, each by column
+    UniqueConstraint("source_id", "external_id"),
+    Index("ix_archived_orders_customer", "customer", postgresql_where=text("customer IS NOT NULL"),
+          sqlite_where=text("customer IS NOT NULL")),
+    Index("ix_archived_orders_unerased", "source_id", "settled_at",
+          postgresql_where=text("erased_at IS NULL"), sqlite_where=text("erased_at IS NULL")),
 )  # fmt: skip
 
 products = Table(

@@ -6,14 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, func, null, select, union_all
 
 from pipeline.errors import UnknownOrder
 from pipeline.payments.account import fold
-from pipeline.storage import fulfilment, payments
+from pipeline.storage import archive, fulfilment, payments
 from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection, where
 from pipeline.storage.tables import (
+    archived_orders,
     cancelled_lines,
     events,
     notifications,
@@ -42,12 +43,31 @@ _ORDERS = (
         orders.c.stage,
         orders.c.currency,
         quotes.c.total,
-        fulfilment.STATUS.label("fulfilment_status"),
+        fulfilment.status_of(orders).label("fulfilment_status"),
         orders.c.accepted_at,
     )
     .join(sources, sources.c.id == orders.c.source_id)
     .outerjoin(quotes, quotes.c.order_id == orders.c.id)
     .order_by(orders.c.id.desc())
+)
+
+
+_ARCHIVED = (
+    select(
+        archived_orders.c.id,
+        sources.c.name.label("source"),
+        archived_orders.c.external_id,
+        archived_orders.c.status,
+        archived_orders.c.reason,
+        null().label("stage"),
+        archived_orders.c.currency,
+        archived_orders.c.total,
+        fulfilment.status_of(archived_orders).label("fulfilment_status"),
+        archived_orders.c.accepted_at,
+        archived_orders.c.archived_at,
+    )
+    .join(sources, sources.c.id == archived_orders.c.source_id)
+    .order_by(archived_orders.c.id.desc())
 )
 
 
@@ -62,32 +82,65 @@ def page(
 
 
 def one(tx: Tx, order_id: int) -> dict[str, Any]:
-    """Everything about an order: its row, document, quote, lines, money, stock, what left and what
-    came back, timeline."""
+    """Everything about an order, be it archived: its row, document, quote, lines, money, stock, what
+    left and what came back, timeline."""
     found = tx.execute(_ORDERS.where(orders.c.id == order_id)).one_or_none()
+    archived: Mapping[str, list[dict[str, Any]]] = {}
     if found is None:
-        raise UnknownOrder(order_id)
-    body = select(order_documents.c.body).where(order_documents.c.order_id == order_id)
-    quote = [_read(row) for row in _of(tx, quotes, order_id)]
+        found = tx.execute(_ARCHIVED.where(archived_orders.c.id == order_id)).one_or_none()
+        if found is None:
+            raise UnknownOrder(order_id)
+        archived = archive.contents(tx, order_id)
+
+    def rows(table: Table, *by: str) -> list[dict[str, Any]]:
+        if table.name in archived:
+            return [_plain(row, "order_id") for row in archived[table.name]]
+        return _of(tx, table, order_id, *by)
+
+    quote = [_read(row) for row in rows(quotes)]
     return {
+        "archived_at": None,
         **_plain(found._mapping),
-        "document": json.loads(tx.execute(body).scalar_one()),
+        "document": json.loads(rows(order_documents)[0]["body"]),
         "quote": quote[0] if quote else None,
-        "lines": _of(tx, order_lines, order_id),
+        "lines": rows(order_lines),
         "payment_status": fold(payments.read(tx, [order_id])[order_id]).status,
-        "payments": _of(tx, payment_operations, order_id, "at", "kind", "state"),
-        "reservations": _of(tx, reservations, order_id),
+        "payments": rows(payment_operations, "at", "kind", "state"),
+        "reservations": rows(reservations),
         "shipments": _with_lines(tx, shipments, shipment_lines, order_id),
         "returns": _with_lines(tx, returns, return_lines, order_id),
-        "cancelled_lines": _of(tx, cancelled_lines, order_id),
-        "notifications": _of(tx, notifications, order_id),
-        "events": _of(tx, events, order_id),
+        "cancelled_lines": rows(cancelled_lines),
+        "notifications": rows(notifications),
+        "events": rows(events),
     }
+
+
+def ids_of(tx: Tx, external_id: str) -> dict[str, int]:
+    """By source, the orders that upstream systems call so, live and archived."""
+    found = union_all(
+        *(
+            select(sources.c.name, table.c.id)
+            .join(sources, sources.c.id == table.c.source_id)
+            .where(table.c.external_id == external_id)
+            for table in (orders, archived_orders)
+        )
+    )
+    return {r.name: r.id for r in tx.execute(found)}
 
 
 def _read(quote: dict[str, Any]) -> dict[str, Any]:
     """With what is kept as JSON as what it says."""
     return {**quote, **{name: json.loads(quote[name]) for name in ("coupons", "steps")}}
+
+
+def archived_page(
+    tx: Tx, selection: Selection = EVERYTHING, *, before: int | None = None, most: int = 50
+) -> list[dict[str, Any]]:
+    """As `page`, of the archive: by status, reason, source, external id and age."""
+    query = _ARCHIVED.where(where(selection, archived_orders)).limit(most)
+    if before is not None:
+        query = query.where(archived_orders.c.id < before)
+    return [_plain(r._mapping) for r in tx.execute(query)]
 
 
 def by_outcome(tx: Tx) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from pipeline.operations import cancel
 from pipeline.payments.gateway import BookEntry
 from pipeline.payments.sandbox import SandboxGateway
 from pipeline.source import Policy
+from pipeline.storage import archive
 from tests.support import MUG, POSTER, TEE, Mill
 
 MakeMill = Callable[..., Mill]
@@ -68,7 +69,8 @@ def shop(mill: MakeMill) -> Mill:
 
 def a_shop(mill: MakeMill, chain: str) -> Mill:
     """One order at each end that an order can come to, one that waits and one that is new. Of PART,
-    three posters, two were shipped, one of them came back, and the third was cancelled."""
+    three posters, two were shipped, one of them came back, and the third was cancelled. REJECTED is
+    in the archive."""
     policy = Policy.model_validate({"chain": chain})
     shop = mill(gateway=Gateway(), policy=policy, rules=PRICING).stocked(units=50, backorder=True)
     assert shop.accept(lines=[(MUG, 2), (TEE, 1)]) == CONFIRMED
@@ -88,6 +90,8 @@ def a_shop(mill: MakeMill, chain: str) -> Mill:
     shop.payment_tasks.run()
     shop.gateway_events.poll()
     assert shop.accept() == NEW
+    with shop.database.transaction() as tx:
+        assert archive.move(tx, [REJECTED]) == 1
     return shop
 
 
@@ -170,6 +174,74 @@ DEFECTS: list[tuple[str, list[str], str]] = [
         "no_orphans",
         [f"UPDATE order_lines SET order_id = 77 WHERE order_id = {CONFIRMED}"],
         "2 rows of order_lines are of order 77, which doesn't exist",
+    ),
+    (
+        "no_orphans",
+        [f"UPDATE order_lines SET order_id = {REJECTED} WHERE order_id = {CONFIRMED}"],
+        "2 rows of order_lines are of order 2, which doesn't exist",
+    ),
+    (
+        "in_one_place",
+        [f"UPDATE archived_orders SET id = {NEW}"],
+        "is live, and archived as 8",
+    ),
+    (
+        "in_one_place",
+        [
+            "UPDATE archived_orders SET external_id = "
+            f"(SELECT external_id FROM orders WHERE id = {NEW})"
+        ],
+        "is live, and archived as 2",
+    ),
+    (
+        "archive_folds",
+        ["UPDATE archived_orders SET id = 70"],
+        "what is archived as order 70 holds another order",
+    ),
+    (
+        "archive_folds",
+        ["UPDATE archived_orders SET status = 'cancelled'"],
+        "what is archived as order 2 has another status",
+    ),
+    (
+        "archive_folds",
+        ["UPDATE archived_orders SET digest = 'another'"],
+        "what is archived as order 2 has another document",
+    ),
+    (
+        "archive_folds",
+        ["UPDATE archived_orders SET total = 5"],
+        "what is archived as order 2 has another total",
+    ),
+    (
+        "archive_folds",
+        ["""UPDATE archived_orders SET body = replace(body, '"from_status"', '"from"')"""],
+        "what is archived as order 2 has an event that doesn't begin where the last ended",
+    ),
+    (
+        "archive_folds",
+        ["UPDATE archived_orders SET body = replace(body, '\"events\"', '\"gone\"')"],
+        "what is archived as order 2 has no timeline",
+    ),
+    (
+        "archive_is_paid",
+        ["UPDATE archived_orders SET status = 'confirmed', total = 5"],
+        "archived order 2 is confirmed and was not paid (0 captured of 5",
+    ),
+    (
+        "archive_is_paid",
+        [f"UPDATE payment_operations SET order_id = {REJECTED} WHERE order_id = {CONFIRMED}"],
+        "archived order 2 is rejected and keeps what it captured",
+    ),
+    (
+        "archive_is_paid",
+        [f"UPDATE coupon_redemptions SET order_id = {REJECTED}"],
+        "archived order 2 is rejected and keeps a coupon",
+    ),
+    (
+        "archive_is_paid",
+        [f"UPDATE reservations SET order_id = {REJECTED} WHERE order_id = {CONFIRMED}"],
+        "archived order 2 is rejected and holds stock",
     ),
     (
         "in_one_dispatch",
@@ -494,8 +566,8 @@ DEFECTS: list[tuple[str, list[str], str]] = [
     ),
     (
         "backorders_queued",
-        [f"INSERT INTO backorders (sku, order_id) VALUES ('TEE-01', {REJECTED})"],
-        "order 2 is rejected and waits for stock it won't take",
+        [f"INSERT INTO backorders (sku, order_id) VALUES ('TEE-01', {CANCELLED})"],
+        "order 3 is cancelled and waits for stock it won't take",
     ),
     (
         "stock_returned",

@@ -6,9 +6,9 @@ from sqlalchemy import ColumnElement, and_, bindparam, case, exists, func, or_, 
 
 from pipeline.audit.parts import count
 from pipeline.audit.rule import Rule
-from pipeline.order import Status
+from pipeline.order import ENDED, OVER
 from pipeline.storage.gateway_book import book
-from pipeline.storage.tables import orders, payment_tasks
+from pipeline.storage.tables import archived_orders, orders, payment_tasks
 from pipeline.storage.tables import payment_operations as ops
 
 _lines = (
@@ -36,10 +36,11 @@ def _is_its(operation: Any, state: str) -> ColumnElement[bool]:
     )
 
 
+_status = func.coalesce(orders.c.status, archived_orders.c.status)
 # Requested, or unknown: someone will ask, be it the step an order is at, the person it is held
 # for, or who does its task after the sale.
 _will_be_asked_for = or_(
-    orders.c.status.not_in([Status.CONFIRMED, Status.CANCELLED, Status.REJECTED]),
+    _status.not_in(sorted(ENDED)),
     exists().where(
         payment_tasks.c.order_id == _lines.c.order_id, payment_tasks.c.key == _lines.c.key
     ),
@@ -50,7 +51,7 @@ _is_news = and_(
     or_(
         and_(_lines.c.order_id.is_(None), _lines.c.key == _lines.c.reference),
         and_(
-            orders.c.status.in_([Status.CANCELLED, Status.REJECTED]),
+            _status.in_(sorted(OVER)),
             _lines.c.kind.in_(["authorize", "capture"]),
         ),
     ),
@@ -64,10 +65,11 @@ _fault = case(
     (~_will_be_asked_for, "one whose outcome nobody will ask for"),
 )
 _told = (
-    select(_lines, orders.c.status, _fault.label("fault"))
+    select(_lines, _status.label("status"), _fault.label("fault"))
     .outerjoin(_done, _is_its(_done, "succeeded"))
     .outerjoin(_refused, _is_its(_refused, "failed"))
     .outerjoin(orders, orders.c.id == _lines.c.order_id)
+    .outerjoin(archived_orders, archived_orders.c.id == _lines.c.order_id)
     .subquery()
 )
 

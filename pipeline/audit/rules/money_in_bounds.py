@@ -4,10 +4,10 @@ from sqlalchemy import func, or_, select
 
 from pipeline.audit.parts import accounts, count
 from pipeline.audit.rule import Rule
-from pipeline.storage.tables import quotes
+from pipeline.storage.tables import archived_orders, quotes
 
 _accounts = accounts()
-_total = func.coalesce(quotes.c.total, 0)
+_total = func.coalesce(quotes.c.total, archived_orders.c.total, 0)
 _returned = _accounts.c.refunded + _accounts.c.lost
 
 RULE = Rule(
@@ -18,6 +18,7 @@ RULE = Rule(
     broken=(
         select(_accounts, _total.label("total"))
         .outerjoin(quotes, quotes.c.order_id == _accounts.c.order_id)
+        .outerjoin(archived_orders, archived_orders.c.id == _accounts.c.order_id)
         .where(
             or_(
                 _accounts.c.refunded > _accounts.c.captured,

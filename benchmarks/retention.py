@@ -1,0 +1,161 @@
+"""python -m benchmarks.retention: a shop's past goes into the archive while orders come in.
+
+Seeds settled, shipped orders of long ago; measures what the two workers do with orders alone; then
+the same while `archive-orders` moves the past, until all of it is moved. Tells the ratio of the two
+throughputs, the pace of the move, and the most memory that it had used at 10,000 orders and at the
+end.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+
+from sqlalchemy import text
+
+from benchmarks.history import write_history
+from benchmarks.ours import Shop, settings, warm_workers
+from benchmarks.servers import fresh_servers
+from pipeline import retention
+from pipeline.assembly import open_database
+from pipeline.intake.schema import read_order
+from pipeline.storage.database import Database
+
+SOURCE = "past"
+DAYS_AGO = 400
+EARLY = 10_000
+LEAST_RATIO = 0.8
+# On top of a shop's recent past: it was shipped, long ago, by people with names and addresses.
+_LONG_OVER = (
+    "DELETE FROM reservations",
+    "UPDATE orders SET accepted_at = now() - interval '{days} days',"
+    " settled_at = now() - interval '{days} days' WHERE source_id = :source",
+    "UPDATE events SET at = now() - interval '{days} days'",
+    "UPDATE order_documents SET body = :body",
+    "UPDATE quotes SET steps = :steps",
+    """INSERT INTO shipments (order_id, reference, digest, actor, at)
+       SELECT id, 'S-1', md5(external_id), 'carrier', settled_at FROM orders""",
+    """INSERT INTO shipment_lines (shipment_id, line_no, location, order_id, sku, units)
+       SELECT s.id, l.line_no, 'main', l.order_id, l.sku, l.quantity
+       FROM shipments s JOIN order_lines l ON l.order_id = s.order_id""",
+)
+_DOCUMENT = {
+    "external_id": "past-1", "currency": "EUR",
+    "customer": {"email": "ada@example.com", "name": "Ada Lovelace", "id": "c-1815"},
+    "ship_to": {"country": "DE", "postal_code": "72074", "city": "Tübingen", "street": "Am Markt 1"},
+    "lines": [{"sku": f"SKU-{n:04}", "quantity": 2} for n in range(3)],
+    "payment": {"method": "pm_card_visa"},
+}  # fmt: skip
+_STEPS = [
+    *({"step": "price", "line": n, "unit_price": 1250, "origin": "catalogue"} for n in (1, 2, 3)),
+    {"step": "tax", "zone": "all", "rates": [{"name": "VAT", "rate": "0.19"}], "tax": 1425},
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.retention", description=__doc__)
+    parser.add_argument("--orders", type=int, default=1_000_000, help="that are long over")
+    parser.add_argument("--round", type=int, default=20_000, help="orders of a round of traffic")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds without the job")
+    parser.add_argument("move", nargs="?", choices=["move"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.move:
+        move()
+        return
+    with fresh_servers() as servers:
+        os.environ.update(DATABASE_URL=servers.database_url, REDIS_URL=servers.redis_url)
+        print(json.dumps(measure(options.orders, options.round, options.rounds), indent=2))
+
+
+def measure(orders: int, size: int, rounds: int) -> dict[str, object]:
+    """Alone and beside, in one run, on the same data."""
+    shop = Shop()
+    _seed(shop.app.database, orders)
+    with warm_workers(shop):
+        alone = [_round(shop, size) for _ in range(rounds)]
+        began = time.monotonic()
+        job = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.retention", "move"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        beside: list[float] = []
+        while job.poll() is None:
+            seconds = _round(shop, size)
+            if job.poll() is None or not beside:  # what the job was only half there for says little
+                beside.append(seconds)
+        told = job.communicate()[0]
+        lasted = time.monotonic() - began
+    moved = json.loads(told.splitlines()[-1])
+    with shop.app.database.snapshot() as tx:
+        archived = tx.execute(text("SELECT count(*) FROM archived_orders")).scalar_one()
+    if (archived, moved["moved"]) != (orders, orders) or job.returncode:
+        raise AssertionError(f"{archived} orders of {orders} were archived: {told}")
+    without, with_it = (size * len(each) / sum(each) for each in (alone, beside))
+    return {
+        "archived": archived,
+        "seconds": round(lasted, 1),
+        "archived_per_second": round(moved["moved"] / moved["seconds"]),
+        "rss_mb_at_10000": moved["rss_mb_early"],
+        "rss_mb_at_end": moved["rss_mb"],
+        "orders_per_second_alone": round(without),
+        "orders_per_second_beside": round(with_it),
+        "rounds_beside": len(beside),
+        "ratio": round(with_it / without, 3),
+        "enough": with_it / without >= LEAST_RATIO,
+    }
+
+
+def _seed(database: Database, orders: int) -> None:
+    with database.transaction() as tx:
+        policy = json.dumps({"archive_after": 365, "price_policy": "as_sold"})
+        row = "INSERT INTO sources (name, policy, created_at) VALUES (:n, :p, now()) RETURNING id"
+        source = tx.execute(text(row), {"n": SOURCE, "p": policy}).scalar_one()
+    write_history(database, source, orders)
+    body = read_order(_DOCUMENT).body
+    with database.transaction() as tx:
+        for statement in _LONG_OVER:
+            values = {"source": source, "body": body, "steps": json.dumps(_STEPS)}
+            tx.execute(text(statement.format(days=DAYS_AGO)), values)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+        connection.execute(text("CHECKPOINT"))
+
+
+def _round(shop: Shop, size: int) -> float:
+    """Seconds from the first message to the last confirmation."""
+    shop.accept(size)
+    began = time.monotonic()
+    shop.announcer.release()
+    shop.wait()
+    return time.monotonic() - began
+
+
+def move() -> None:
+    """What the job does, in a process of its own, as a scheduler would be."""
+    database = open_database(settings())
+    early: list[float] = []
+
+    def progress(moved: int) -> None:
+        if moved >= EARLY and not early:
+            early.append(_rss_mb())
+
+    with database.snapshot() as tx:
+        due = retention.due(tx, "archive_after")
+    began = time.monotonic()
+    moved = retention.archive_all(database, due, retention.Pace(), progress)
+    seconds = time.monotonic() - began
+    told = {"rss_mb_early": early[0] if early else None, "rss_mb": _rss_mb()}
+    print(json.dumps({"moved": moved, "seconds": seconds, **told}))
+
+
+def _rss_mb() -> float:
+    """The most that this process has had in memory so far."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+if __name__ == "__main__":
+    main()
