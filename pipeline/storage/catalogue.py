@@ -14,6 +14,7 @@ from sqlalchemy import case, func, select
 from pipeline.pricing.carts import Goods
 from pipeline.pricing.prices import ListPrice
 from pipeline.storage.database import Tx
+from pipeline.storage.levels import FREE
 from pipeline.storage.sql import pack, rows, texts
 from pipeline.storage.tables import prices, products, stock_levels
 from pipeline.storage.upsert import upsert
@@ -24,21 +25,22 @@ ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """`available` is on_hand − reserved − safety over all locations."""
+    """`available` is what may be promised, over all locations; `held`: at one of them nothing is."""
 
     sku: str
     active: bool
     backorder: bool
     available: int
+    held: bool = False
 
 
-_free = stock_levels.c.on_hand - stock_levels.c.reserved - stock_levels.c.safety
 _BY_SKU = (
     select(
         products.c.sku,
         products.c.active,
         products.c.backorder,
-        func.coalesce(func.sum(case((_free > 0, _free), else_=0)), 0).label("free"),
+        func.coalesce(func.sum(case((FREE > 0, FREE), else_=0)), 0).label("free"),
+        func.coalesce(func.max(case((stock_levels.c.held, 1), else_=0)), 0).label("held"),
     )
     .outerjoin(stock_levels, stock_levels.c.sku == products.c.sku)
     .where(products.c.sku.in_(texts("skus")))
@@ -49,7 +51,7 @@ _BY_SKU = (
 def products_by_sku(tx: Tx, skus: Iterable[str]) -> dict[str, Product]:
     """Those of the given SKUs that exist."""
     found = tx.execute(_BY_SKU, {"skus": pack((sku,) for sku in skus)})
-    return {r.sku: Product(r.sku, r.active, r.backorder, int(r.free)) for r in found}
+    return {r.sku: Product(r.sku, r.active, r.backorder, int(r.free), bool(r.held)) for r in found}
 
 
 _GOODS = select(

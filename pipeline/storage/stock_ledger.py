@@ -11,6 +11,7 @@ from sqlalchemy import Column, Integer, and_, bindparam, case, func, select
 
 from pipeline.inventory.allocation import Level
 from pipeline.storage.database import Tx
+from pipeline.storage.levels import FREE
 from pipeline.storage.sql import now, pack, rows
 from pipeline.storage.tables import (
     orders,
@@ -117,9 +118,7 @@ def holders(tx: Tx, sku: str, most: int) -> list[dict[str, Any]]:
     return [dict(r._mapping) for r in tx.execute(_HOLDERS, {"wanted": sku, "most": most})]
 
 
-_available = func.coalesce(
-    func.sum(stock_levels.c.on_hand - stock_levels.c.reserved - stock_levels.c.safety), 0
-)
+_available = func.coalesce(func.sum(FREE), 0)
 _LOW = (
     select(
         products.c.sku,

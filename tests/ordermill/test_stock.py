@@ -52,7 +52,7 @@ def test_the_ledger_tells_who_did_what_and_why(shop: Run) -> None:
 def test_all_levels_are_shown_without_a_sku(shop: Run) -> None:
     assert json.loads(shop("stock", "show", "--json")[1]) == [
         {"sku": "MUG-01", "name": "Mug", "location": "main", "on_hand": 10, "reserved": 0, "safety": 0,
-         "available": 10}
+         "held": False, "available": 10}
     ]  # fmt: skip
 
 
