@@ -46,15 +46,16 @@ _after = and_(
 _STANDING = (
     select(
         _as_of.c.n,
-        (stock_levels.c.on_hand - func.coalesce(func.sum(stock_movements.c.quantity), 0)).label(
-            "on_hand"
-        ),
+        (
+            func.coalesce(stock_levels.c.on_hand, 0)
+            - func.coalesce(func.sum(stock_movements.c.quantity), 0)
+        ).label("on_hand"),
         case((_as_of.c.at > now(), 1), else_=0).label("is_future"),
         func.max(case((stock_movements.c.kind == COUNT, stock_movements.c.at))).label(
             "counted_since"
         ),
     )
-    .join(
+    .outerjoin(
         stock_levels,
         and_(stock_levels.c.sku == _as_of.c.sku, stock_levels.c.location == _as_of.c.location),
     )
@@ -64,13 +65,42 @@ _STANDING = (
 
 
 def standing(tx: Tx, at: Sequence[tuple[Level, datetime | None]]) -> list[Standing]:
-    """How levels stood at a time (None: now), in the order given. The caller holds their locks."""
+    """How levels stood at a time (None: now), in the order given; none on hand where there is no
+    such level. The caller holds their locks, or reads a snapshot."""
     given = [(n, *level, when) for n, (level, when) in enumerate(at)]
     found = {r.n: r for r in tx.execute(_STANDING, {"rows": pack(given)})}
     return [
         Standing(int(found[n].on_hand), bool(found[n].is_future), found[n].counted_since)
         for n in range(len(given))
     ]
+
+
+_between = rows(
+    Column("n", Integer), stock_levels.c.sku, stock_levels.c.location,
+    Column("since", stock_movements.c.at.type), Column("until", stock_movements.c.at.type),
+)  # fmt: skip
+_MOVED = (
+    select(_between.c.n, stock_movements.c.quantity)
+    .join(
+        stock_movements,
+        and_(
+            stock_movements.c.sku == _between.c.sku,
+            stock_movements.c.location == _between.c.location,
+            stock_movements.c.at > _between.c.since,
+            stock_movements.c.at <= _between.c.until,
+        ),
+    )
+    .order_by(_between.c.n, stock_movements.c.at, stock_movements.c.id)
+)
+
+
+def moved(tx: Tx, between: Sequence[tuple[Level, datetime, datetime]]) -> list[list[int]]:
+    """What moved at levels after a time, and no later than another: each movement's units, in order."""
+    found: list[list[int]] = [[] for _ in between]
+    given = [(n, *level, since, until) for n, (level, since, until) in enumerate(between)]
+    for r in tx.execute(_MOVED, {"rows": pack(given)}):
+        found[r.n].append(r.quantity)
+    return found
 
 
 _ON_HAND = select(stock_levels.c.location, stock_levels.c.on_hand).where(

@@ -508,7 +508,7 @@ stock_differences = Table(
     "stock_differences",
     metadata,
     _id(),
-    Column("kind", String(16), nullable=False),  # of pipeline.stock.differences.Kind
+    Column("kind", String(16), nullable=False),  # of pipeline.stock_reconciliation.books.Kind
     Column("sku", String(64), nullable=False),
     Column("location", String(32), nullable=False),  # "": of no one location
     _order_id(),  # 0: of no one order
@@ -524,6 +524,7 @@ stock_differences = Table(
     Index("uq_stock_differences_open", "kind", "sku", "location", "order_id", unique=True,
           postgresql_where=text("cleared_at IS NULL"), sqlite_where=text("cleared_at IS NULL")),
     Index("ix_stock_differences_seen_at", "seen_at"),
+    Index("ix_stock_differences_sku", "sku"),
 )  # fmt: skip
 
 # The counts that were read, by the SHA-256 of what was in them: each once.

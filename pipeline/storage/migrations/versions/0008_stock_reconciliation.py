@@ -51,6 +51,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("cleared_at IS NULL"),
     )
     op.create_index("ix_stock_differences_seen_at", "stock_differences", ["seen_at"])
+    op.create_index("ix_stock_differences_sku", "stock_differences", ["sku"])
     op.create_table(
         "stock_feeds",
         sa.Column("digest", sa.String(length=64), nullable=False),
