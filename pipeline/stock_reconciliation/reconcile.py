@@ -58,7 +58,7 @@ def feed_of(path: Path, mapping: CountMapping | None = None, rejects: Path | Non
 @dataclass(frozen=True, slots=True)
 class Reconciled:
     """What a run found: differences by kind and by what was done; how many of them are new, and how
-    many of earlier ones are gone. A run that broke off and was begun anew is one run, `since` when."""
+    many of earlier ones are gone. `away` says why the feed gave nothing. A run that broke off and was begun anew is one run, `since` when."""
 
     since: datetime
     read_at: datetime
@@ -67,6 +67,7 @@ class Reconciled:
     new: int
     cleared: int
     feeds: Sequence[Feed]
+    away: str | None = None
 
     @property
     def total(self) -> int:
@@ -74,7 +75,8 @@ class Reconciled:
 
     @property
     def is_clean(self) -> bool:
-        return not self.total and not any(f.refused or f.tally.rejected for f in self.feeds)
+        unread = any(feed.refused or feed.tally.rejected for feed in self.feeds)
+        return not (self.total or unread or self.away)
 
     @property
     def counts(self) -> int:

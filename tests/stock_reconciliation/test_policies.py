@@ -315,7 +315,9 @@ def test_a_run_that_dies_between_pages_is_one_with_the_run_that_ends_it(
 ) -> None:
     shop = aged(mill())
     then = now(shop) - HOUR
-    file = counted(tmp_path, (MUG, "main", 8, then), (TEE, "main", 8, then), (POSTER, "main", 8, then))
+    file = counted(
+        tmp_path, (MUG, "main", 8, then), (TEE, "main", 8, then), (POSTER, "main", 8, then)
+    )
     monkeypatch.setattr(module, "PAGE", 1)
     plan, acts = Plan("adjust", 5), module.act
 
