@@ -16,7 +16,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from pipeline.errors import InvalidInput
@@ -66,26 +66,32 @@ def take(
             is_read = stock_feeds.is_read(tx, feed.digest)
         if is_read or feed.digest in taken:
             log.info("%s: its counts were read before", path.name)
-            _move(path, "done", feed.digest)
+            put_away(feed)
         else:
             taken[feed.digest] = feed
     return list(taken.values())
 
 
 def put_away(feed: Feed) -> None:
-    """Move a file that was taken to where it belongs now."""
-    rejects = feed.rejects
+    """Move a file that was read, now or by a run that died since, to where it belongs."""
+    rejects = _beside(feed.path)
     if feed.refused is not None:
-        if rejects:
-            rejects.unlink(missing_ok=True)
         _refuse(feed.path, feed.refused, feed.digest)
-        return
-    moved = _move(feed.path, "done", feed.digest)
-    if rejects and feed.tally.rejected and moved:
-        with suppress(FileNotFoundError):
-            rejects.replace(moved.with_name(f"{moved.name}.rejects.csv"))
-    elif rejects:
-        rejects.unlink(missing_ok=True)
+    elif (moved := _move(feed.path, "done", feed.digest)) and _has_lines(rejects):
+        rejects.replace(_told_of(moved))
+    rejects.unlink(missing_ok=True)
+
+
+def _has_lines(rejects: Path) -> bool:
+    """Whether there are any below the header."""
+    if not rejects.exists():
+        return False
+    with rejects.open(encoding="utf-8") as file:
+        return len(list(islice(file, 2))) == 2
+
+
+def _told_of(moved: Path) -> Path:
+    return moved.with_name(f"{moved.name}.rejects.csv")
 
 
 def _state(path: Path) -> tuple[int, int] | None:
@@ -105,7 +111,7 @@ def _refuse(path: Path, why: str, digest: str = "") -> None:
     log.error("%s is refused: %s", path.name, why)
     moved = _move(path, "refused", digest)
     if moved:
-        with moved.with_name(f"{moved.name}.rejects.csv").open("w", newline="") as file:
+        with _told_of(moved).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("line", "sku", "field", "value", "reason"),
                                         ("", "", "file", path.name, why)])  # fmt: skip
 
