@@ -25,12 +25,12 @@ def _sums(rule: Any, kind: Kind) -> Select[Any]:
     level = rule.broken.subquery(f"{kind}_levels").c
     return select(
         literal(kind).label("kind"), level.sku, level.location,
-        cast(literal(0), BigInteger).label("order_id"),
+        cast(literal(0), BigInteger).label("of_order"),
         level.rows.label("expected"), level.total.label("found"),
     )  # fmt: skip
 
 
-#: kind, sku, location ("" of no one), order_id (0 of no one), expected and found, of each.
+#: kind, sku, location ("" of no one), of_order (0 of no one), expected and found, of each.
 DIFFERENCES = union_all(
     _sums(ledger.RULE, "ledger"),
     _sums(promises.RULE, "reserved"),

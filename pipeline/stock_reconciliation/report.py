@@ -39,7 +39,7 @@ def differences(database: Database, found: Reconciled) -> Iterator[dict[str, Any
 
 def _told(row: Any) -> dict[str, Any]:
     values = (
-        row.sku, row.location, row.kind, row.order_id or None, row.expected, row.found,
+        row.sku, row.location, row.kind, row.of_order or None, row.expected, row.found,
         row.found - row.expected, row.at, row.cause, row.done, row.found_at,
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))

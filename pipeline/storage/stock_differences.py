@@ -40,7 +40,7 @@ class Found:
     kind: str
     sku: str
     location: str
-    order_id: int
+    of_order: int
     expected: int
     found: int
     at: datetime | None = None
@@ -49,12 +49,12 @@ class Found:
 
 
 _given = rows(
-    differences.c.kind, differences.c.sku, differences.c.location, differences.c.order_id,
+    differences.c.kind, differences.c.sku, differences.c.location, differences.c.of_order,
     differences.c.expected, differences.c.found, differences.c.at, differences.c.done,
     differences.c.feed,
 )  # fmt: skip
 _NAMES = [column.key for column in _given.c]
-_KEY = ["kind", "sku", "location", "order_id"]
+_KEY = ["kind", "sku", "location", "of_order"]
 _is_open = differences.c.cleared_at.is_(None)
 _CLEAR_ADJUSTED = (
     update(differences)
@@ -71,7 +71,7 @@ def keep(tx: Tx, found: Iterable[Found], read_at: datetime) -> None:
             d.kind,
             d.sku,
             d.location,
-            d.order_id,
+            d.of_order,
             d.expected,
             d.found,
             d.at or read_at,
@@ -218,7 +218,7 @@ _DOUBLED = (
 )
 _RELATED = (
     select(
-        _about.c.n, differences.c.kind, differences.c.location, differences.c.order_id,
+        _about.c.n, differences.c.kind, differences.c.location, differences.c.of_order,
         (differences.c.found - differences.c.expected + _about.c.units).label("left_over"),
         case((differences.c.location == _about.c.location, 1), else_=0).label("is_here"),
         case((_is_open, 1), else_=0).label("is_open"),
@@ -260,8 +260,8 @@ def _relate(known: Evidence, other: Any) -> None:
         known.mirror = other.location
     if other.kind == "ledger" and other.is_here and other.is_open:
         known.books_differ = True
-    if other.order_id and other.is_open:
-        known.order_id = other.order_id
+    if other.of_order and other.is_open:
+        known.order_id = other.of_order
 
 
 _caused = rows(differences.c.id, differences.c.cause)

@@ -511,7 +511,7 @@ stock_differences = Table(
     Column("kind", String(16), nullable=False),  # of pipeline.stock_reconciliation.books.Kind
     Column("sku", String(64), nullable=False),
     Column("location", String(32), nullable=False),  # "": of no one location
-    _order_id(),  # 0: of no one order
+    Column("of_order", _Id, nullable=False),  # 0: of no one order
     Column("expected", BigInteger, nullable=False),
     Column("found", BigInteger, nullable=False),
     Column("at", UtcDateTime, nullable=False),
@@ -521,7 +521,7 @@ stock_differences = Table(
     Column("found_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),  # by the last run that found it
     Column("cleared_at", UtcDateTime),
-    Index("uq_stock_differences_open", "kind", "sku", "location", "order_id", unique=True,
+    Index("uq_stock_differences_open", "kind", "sku", "location", "of_order", unique=True,
           postgresql_where=text("cleared_at IS NULL"), sqlite_where=text("cleared_at IS NULL")),
     Index("ix_stock_differences_seen_at", "seen_at"),
     Index("ix_stock_differences_sku", "sku"),

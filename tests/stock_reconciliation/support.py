@@ -38,7 +38,7 @@ def run(shop: Mill, *files: Path, **plan: Any) -> Reconciled:
 def differences(shop: Mill, columns: str = "kind, sku, location, expected, found") -> list[Any]:
     """Those that stand, and those that were put right."""
     query = f"SELECT {columns} FROM stock_differences WHERE cleared_at IS NULL OR done = 'adjusted'"
-    return [tuple(row) for row in shop.query(f"{query} ORDER BY kind, sku, location, order_id")]
+    return [tuple(row) for row in shop.query(f"{query} ORDER BY kind, sku, location, of_order")]
 
 
 def on_hand(shop: Mill, sku: str, location: str = "main") -> int:

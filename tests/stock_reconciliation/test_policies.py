@@ -101,7 +101,7 @@ def test_units_that_an_order_lacks_explain_what_is_reserved_for_nobody(mill: Mak
 
     run(shop)
 
-    assert differences(shop, "kind, order_id, expected, found, cause") == [
+    assert differences(shop, "kind, of_order, expected, found, cause") == [
         ("lacking", order, 2, 0, "reservations of the order were changed behind our back"),
         ("reserved", 0, 0, 2, f"reservations were changed behind our back: see order {order}"),
     ]

@@ -30,7 +30,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("sku", sa.String(length=64), nullable=False),
         sa.Column("location", sa.String(length=32), nullable=False),
-        sa.Column("order_id", _ID, nullable=False),
+        sa.Column("of_order", _ID, nullable=False),
         sa.Column("expected", sa.BigInteger(), nullable=False),
         sa.Column("found", sa.BigInteger(), nullable=False),
         sa.Column("at", UtcDateTime(), nullable=False),
@@ -45,7 +45,7 @@ def upgrade() -> None:
     op.create_index(
         "uq_stock_differences_open",
         "stock_differences",
-        ["kind", "sku", "location", "order_id"],
+        ["kind", "sku", "location", "of_order"],
         unique=True,
         postgresql_where=sa.text("cleared_at IS NULL"),
         sqlite_where=sa.text("cleared_at IS NULL"),
