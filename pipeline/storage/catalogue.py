@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 
-from sqlalchemy import case, func, select
+from sqlalchemy import bindparam, case, func, select, update
 
 from pipeline.pricing.carts import Goods
 from pipeline.pricing.prices import ListPrice
@@ -93,7 +93,8 @@ def list_prices(
 class ProductIn:
     """A product as imported. `prices` are what it costs everyone, in minor units by currency;
     `special` those for a group, a quantity or a time, each with its currency. None is: as it was,
-    or for a new product no category, the class `standard`, no weight."""
+    or for a new product no category, the class `standard`, no weight, no reorder
+    point."""
 
     sku: str
     name: str
@@ -104,6 +105,7 @@ class ProductIn:
     categories: frozenset[str] | None = None
     tax_class: str | None = None
     weight: int | None = None
+    reorder_point: int | None = None
 
     def list_prices(self) -> list[tuple[str, ListPrice]]:
         """All of them, each with its currency."""
@@ -116,7 +118,7 @@ class ProductIn:
 
 _PRODUCT = [
     products.c.sku, products.c.name, products.c.active, products.c.backorder,
-    products.c.categories, products.c.tax_class, products.c.weight,
+    products.c.categories, products.c.tax_class, products.c.weight, products.c.reorder_point,
 ]  # fmt: skip
 _PRICE = [
     prices.c.sku, prices.c.currency, prices.c.customer_group, prices.c.from_quantity,
@@ -132,11 +134,12 @@ def put(tx: Tx, batch: Sequence[ProductIn]) -> None:
         products,
         _PRODUCT,
         [
-            (p.sku, p.name, p.active, p.backorder, p.categories_as_text(), p.tax_class, p.weight)
+            (p.sku, p.name, p.active, p.backorder, p.categories_as_text(), p.tax_class, p.weight,
+             p.reorder_point)
             for p in batch
         ],
-        keep={"categories": "[]", "tax_class": "standard", "weight": 0},
-    )
+        keep={"categories": "[]", "tax_class": "standard", "weight": 0, "reorder_point": None},
+    )  # fmt: skip
     upsert(
         tx,
         prices,
@@ -148,3 +151,16 @@ def put(tx: Tx, batch: Sequence[ProductIn]) -> None:
             for currency, price in p.list_prices()
         ],
     )  # fmt: skip
+
+
+_REORDER = (
+    update(products)
+    .where(products.c.sku == bindparam("of_sku"))
+    .values(reorder_point=bindparam("units"))
+)
+
+
+def set_reorder_point(tx: Tx, sku: str, units: int | None) -> bool:
+    """At how many units that are available, and fewer, it is low; None: never. Whether there is such
+    a product."""
+    return bool(tx.execute(_REORDER, {"of_sku": sku, "units": units}).rowcount)

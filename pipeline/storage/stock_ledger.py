@@ -156,19 +156,22 @@ _LOW = (
         func.coalesce(func.sum(stock_levels.c.on_hand), 0).label("on_hand"),
         func.coalesce(func.sum(stock_levels.c.reserved), 0).label("reserved"),
         _available.label("available"),
+        products.c.reorder_point,
     )
     .outerjoin(stock_levels, stock_levels.c.sku == products.c.sku)
     .where(products.c.active)
-    .group_by(products.c.sku, products.c.name)
-    .having(_available < bindparam("below"))
+    .group_by(products.c.sku)
     .order_by(_available, products.c.sku)
 )
 
 
-def low(tx: Tx, below: int) -> list[dict[str, Any]]:
-    """Active products with fewer than so many units available over all locations, the fewest first;
-    those that were never in stock are among them."""
-    return [
-        {name: int(v) if name not in ("sku", "name") else v for name, v in r._mapping.items()}
-        for r in tx.execute(_LOW, {"below": below})
-    ]
+def low(tx: Tx, below: int | None = None) -> list[dict[str, Any]]:
+    """Active products with fewer than so many units available over all locations, or (None) no more
+    than their reorder point, if they have one; the fewest first. Those that were never in stock are
+    among them."""
+    if below is None:
+        found = tx.execute(_LOW.having(_available <= products.c.reorder_point))
+    else:
+        found = tx.execute(_LOW.having(_available < below))
+    sums = ("on_hand", "reserved", "available")
+    return [{n: int(v) if n in sums else v for n, v in r._mapping.items()} for r in found]

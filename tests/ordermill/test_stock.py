@@ -64,7 +64,33 @@ def test_low_stock_is_listed_and_the_exit_code_says_so(shop: Run) -> None:
     assert min(skus.values()) == 0  # those that never were in stock
     for sku in skus.keys() - {"MUG-01"}:
         assert shop("stock", "adjust", sku, 10, "--reason", "found")[0] == 0
-    assert shop("stock", "low") == (0, "Of every active product, 10 units or more are available.\n")
+    assert shop("stock", "low", "--below", 10) == (
+        0, "Of every active product, 10 units or more are available.\n",
+    )  # fmt: skip
+
+
+def test_low_is_what_has_fallen_to_its_reorder_point_where_no_number_is_given(shop: Run) -> None:
+    assert shop("stock", "low")[0] == 0
+
+    assert shop("stock", "reorder-point", "MUG-01", 10)[0] == 0
+    code, printed = shop("stock", "low", "--json")
+
+    assert (code, [row["sku"] for row in json.loads(printed)]) == (1, ["MUG-01"])
+    assert shop("stock", "reorder-point", "MUG-01", "none")[0] == 0
+    assert shop("stock", "low")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["MUG-01", "few"], "got 'few', expected 0 to"),
+        (["NONE", "1"], "there is no product 'NONE'"),
+    ],
+)
+def test_a_reorder_point_is_a_number_or_none(shop: Run, arguments: list[str], said: str) -> None:
+    code, printed = shop("stock", "reorder-point", *arguments)
+
+    assert (code, said in printed) == (2, True)
 
 
 @pytest.mark.parametrize(
