@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import typer
 from rich.console import Console, JustifyMethod
@@ -19,7 +19,9 @@ console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 300)
 errors = Console(stderr=True, soft_wrap=True)
 
 #: Columns that may be broken over lines when the terminal is narrow; all others stay whole.
-PROSE = frozenset({"says", "found", "mend", "detail", "policy", "problems", "result", "error"})
+PROSE = frozenset(
+    {"says", "found", "mend", "detail", "policy", "problems", "result", "error", "cause"}
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -56,8 +58,8 @@ def show(rows: Sequence[Mapping[str, Any]], as_json: bool, *, empty: str) -> Non
     console.print(table)
 
 
-def show_json(value: Any) -> None:
-    typer.echo(json.dumps(value, default=str, indent=2))
+def show_json(value: Any, file: IO[str] | None = None) -> None:
+    typer.echo(json.dumps(value, default=str, indent=2), file)
 
 
 def _cell(value: Any) -> str:

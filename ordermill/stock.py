@@ -11,7 +11,8 @@ from ordermill.imports import File, Rejects, Strict, progress_bar
 from ordermill.output import AsJson, show
 from ordermill.products import conclude
 from ordermill.session import actor, application
-from ordermill.stocktaking import adjust, count, low, show_levels, transfer
+from ordermill.stock_reconciliation import hold, reconcile, release
+from ordermill.stocktaking import adjust, count, low, reorder_point, show_levels, transfer
 from pipeline.errors import InvalidInput
 from pipeline.intake.files.levels import import_stock
 from pipeline.intake.schema import Country
@@ -29,6 +30,10 @@ stock.command("adjust", context_settings={"ignore_unknown_options": True})(adjus
 stock.command("count")(count)
 stock.command("transfer")(transfer)
 stock.command("low")(low)
+stock.command("reorder-point")(reorder_point)
+stock.command("reconcile")(reconcile)
+stock.command("hold")(hold)
+stock.command("release")(release)
 locations = typer.Typer(
     help="Locations: where units are, and which goes first.", no_args_is_help=True
 )

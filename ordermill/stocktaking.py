@@ -1,4 +1,4 @@
-"""ordermill stock show, adjust, count, transfer, low."""
+"""ordermill stock show, adjust, count, transfer, low, reorder-point."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ordermill.session import actor, application
 from pipeline import stocktaking
 from pipeline.errors import InvalidInput
 from pipeline.payments.window import moment
-from pipeline.stocktaking import Count
+from pipeline.stocktaking import MOST_UNITS, Count
+from pipeline.storage import catalogue, stock_ledger
 from pipeline.storage import stock as storage
-from pipeline.storage import stock_ledger
 
 Sku = Annotated[str, typer.Argument(help="The SKU.")]
 Location = Annotated[str, typer.Option(help="Where the units are.")]
@@ -113,12 +113,30 @@ def transfer(
 
 
 def low(
-    below: Annotated[int, typer.Option(min=1, help="Fewer than so many available.")] = 10,
+    below: Annotated[
+        int | None,
+        typer.Option(min=1, help="Fewer than so many available; default their reorder points."),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """List active products of which few units are available, over all locations, those without any
     stock among them. Exit code 1 if there are any."""
     with application() as app, app.database.snapshot() as tx:
         found = stock_ledger.low(tx, below)
-    show(found, json, empty=f"Of every active product, {below} units or more are available.")
+    more = "more than its reorder point" if below is None else f"{below} units or more"
+    show(found, json, empty=f"Of every active product, {more} are available.")
     raise typer.Exit(1 if found else 0)
+
+
+def reorder_point(
+    sku: Sku,
+    units: Annotated[str, typer.Argument(metavar="N|none", help="So many, or fewer, are low.")],
+) -> None:
+    """Say when a product is low: operators are told, and `stock low` lists it. With `none`, never."""
+    if units != "none" and not (units.isascii() and units.isdigit() and int(units) <= MOST_UNITS):
+        raise InvalidInput(f"got {units!r}, expected 0 to {MOST_UNITS:,}, or none")
+    point = None if units == "none" else int(units)
+    with application() as app, app.database.transaction() as tx:
+        if not catalogue.set_reorder_point(tx, sku, point):
+            raise InvalidInput(f"there is no product {sku!r}; `ordermill products import` makes it")
+    console.print(f"{sku}: reorder point {units}", markup=False)

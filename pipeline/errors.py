@@ -9,6 +9,7 @@ OrdermillError
 │   ├── UnknownGateway
 │   └── NotAllowedNow       right words, wrong moment (the order's status forbids it)
 ├── GatewayAway             a payment gateway's list could not be read to its end
+├── FeedAway                a feed of stock counts gave no answer that can be used
 ├── DeliveryFailed          something that was to be told did not get to everyone it is for
 ├── LeaseLost               another worker holds what we thought was ours; our work is discarded
 └── InvariantBroken         a guard that must never fire has fired; the transaction is rolled back
@@ -71,6 +72,10 @@ class NotAllowedNow(InvalidInput):
 
 class GatewayAway(OrdermillError):
     """The gateway gave no answer that can be trusted; what was read so far is not all there is."""
+
+
+class FeedAway(OrdermillError):
+    """A feed of stock counts gave no answer that can be used."""
 
 
 class DeliveryFailed(OrdermillError):

@@ -57,6 +57,10 @@ HOLD_REASONS: dict[str, HoldReason] = {
             "ordermill orders cancel {id}",
         ),
     ),
+    "sku_held": HoldReason(
+        "nothing is promised of a SKU that it needs, as a count of it differs from the books",
+        "settle the difference, `ordermill stock release SKU`, then requeue it",
+    ),
     "payment_unknown": HoldReason(
         "the gateway gave no answer to be trusted, and may have charged", _WHEN_IT_ANSWERS
     ),

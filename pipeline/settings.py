@@ -38,6 +38,20 @@ class Settings(BaseSettings):
     summary_urls: SecretStr = Field(
         SecretStr(""), description="Apprise URLs that the daily summary is posted to"
     )
+    alerts: SecretStr = Field(
+        SecretStr(""), description="Apprise URLs that are told of products that are low"
+    )
+    alerts_to: str = Field("", description="addresses that this is mailed to, separated by commas")
+    stock_feed: SecretStr = Field(
+        SecretStr(""), description="where counts come from: a folder, or http(s)://…"
+    )
+    stock_mapping: Path | None = Field(
+        None, description="for counts in CSV: which column is which field"
+    )
+    stock_policy: Literal["report", "adjust", "hold"] = Field(
+        "report", description="what is done about a count that differs"
+    )
+    stock_tolerance: int = Field(0, ge=0, description="units by which one may differ")
     mail_from: str = "Ordermill <orders@localhost>"
 
     batch: int = Field(1_000, gt=0, description="most orders taken through a stage at once")
@@ -79,8 +93,10 @@ class Settings(BaseSettings):
 
     @property
     def secrets(self) -> list[str]:
-        """Every value that must not be read in a log."""
-        return [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
+        """Every value that must not be read in a log; a folder may."""
+        values = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
+        folder = self.stock_feed.get_secret_value()
+        return [value for value in values if value != folder or "://" in folder]
 
     @property
     def is_embedded(self) -> bool:

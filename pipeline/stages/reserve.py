@@ -3,7 +3,8 @@
 In:  an order whose SKUs exist; several orders (and lines) may want the same units, and the last
      use of a coupon.
 Out: Advance, with reservations and redemptions written; Reject (coupon_exhausted); Retry in
-     `backordered` where every SKU that lacks may wait; Reject (out_of_stock) otherwise. An order
+     `backordered` where every SKU that lacks may wait; Hold (sku_held) where units of all that may
+     not are held back until a person has looked; Reject (out_of_stock) otherwise. An order
      that waits for stock holds no use of a coupon: it may wait for ever, and others are buying.
      Those accepted earlier go first, in the batch and before it; one that waited may have been
      given its units by whoever brought them (storage/backorders.py), and is sent on.
@@ -14,9 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.inventory.queue import Answer, Spent, Wait
+from pipeline.inventory.queue import Answer, Spent, Wait, Withheld
 from pipeline.order import Order, Status
-from pipeline.outcome import Advance, Outcome, Reject, Retry
+from pipeline.outcome import Advance, Hold, Outcome, Reject, Retry
 from pipeline.stages.step import InnerStep
 from pipeline.storage import backorders, stock
 from pipeline.storage.database import Tx
@@ -34,6 +35,8 @@ def decide(answer: Answer) -> Outcome:
     detail = {"skus": answer.skus[:10]}
     if isinstance(answer, Wait):
         return Retry("awaiting_stock", detail, BACKORDER_LOOK, False, Status.BACKORDERED)
+    if isinstance(answer, Withheld):
+        return Hold("sku_held", detail)
     return Reject("out_of_stock", detail)
 
 

@@ -1,7 +1,8 @@
 """validate: received → validated. Can this order be fulfilled at all?
 
 In:  an order as accepted: well-formed by the schema.
-Out: Advance; Reject (unknown, inactive or unavailable SKU); Hold (a hold rule of its source).
+Out: Advance; Reject (unknown, inactive or unavailable SKU); Hold (units that may be there are held
+     back; a hold rule of its source).
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def decide(order: Order, products: Mapping[str, Product]) -> Outcome:
     if inactive := [sku for sku in wanted if not products[sku].active]:
         return Reject("inactive_sku", {"skus": inactive[:10]})
     if short := [sku for sku in wanted if _is_short(products[sku], wanted[sku])]:
-        return Reject("out_of_stock", {"skus": short[:10]})
+        detail = {"skus": short[:10]}
+        is_held = all(products[sku].held for sku in short)
+        return Hold("sku_held", detail) if is_held else Reject("out_of_stock", detail)
     if not order.approved and order.country in order.source.policy.hold_countries:
         return Hold("country_held", {"country": order.country})
     return Advance()

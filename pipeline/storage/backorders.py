@@ -46,13 +46,15 @@ SPARE = 100
 @dataclass(slots=True)
 class Turn:
     """Levels that are locked, and the orders that may be served from them: those of a batch, which
-    want an answer, and those who wait. `free` is to be changed as the levels are."""
+    want an answer, and those who wait. `free` is to be changed as the levels are, `held` as to which
+    of them are: whatever is freed there, nobody has it."""
 
     skus: frozenset[str]
     batch: Mapping[int, Order]
     waiting: Mapping[int, Order]
     uses: Mapping[int, list[Use]]
     free: Counter[Level] = field(default_factory=Counter)
+    held: set[Level] = field(default_factory=set)
 
 
 def lock(
@@ -72,8 +74,8 @@ def lock(
     waiting = _heads(tx, wanted, more or {}, {*mine, *without})
     everyone = [*batch, *waiting.values()]
     uses = _uses(tx, everyone)
-    free = levels.lock_available(tx, wanted.union(*(demand_skus(o) for o in waiting.values())))
-    turn = Turn(wanted, mine, waiting, uses, free)
+    every = wanted.union(*(demand_skus(o) for o in waiting.values()))
+    turn = Turn(wanted, mine, waiting, uses, *levels.lock_available(tx, every))
     coupons.lock_used(tx, sorted({*keys_of(_flat(uses)), *coupon_keys}))
     return turn
 
@@ -170,6 +172,8 @@ def serve(tx: Tx, turn: Turn) -> dict[int, Answer]:
     """Give out what is free, and write it: reservations, uses of coupons, who waits for what. An
     answer for each order of the batch, by its id; one that has its units already is among them."""
     holding = levels.holders(tx, turn.batch)
+    for level in turn.held:
+        del turn.free[level]
     free = _by_sku(turn.free)
     contested = {sku for sku, units in free.items() if units}
     # Of a batch, those who wait are in these queues too.
@@ -184,7 +188,8 @@ def serve(tx: Tx, turn: Turn) -> dict[int, Answer]:
     purse = Purse(coupons.used(tx, keys_of(_flat(turn.uses))))
     unread = _unread(queues, claimants.keys() | holding, most)
     may_wait = _may_wait(tx, claims, shelves, queues)
-    answers = decide(claims, shelves, purse, may_wait=may_wait, waiting=unread)
+    held = {sku for sku, _ in turn.held}
+    answers = decide(claims, shelves, purse, may_wait=may_wait, waiting=unread, held=held)
     _write(tx, turn, answers)
     next_ones = {
         i

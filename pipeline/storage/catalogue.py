@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 
-from sqlalchemy import case, func, select
+from sqlalchemy import bindparam, case, func, select, update
 
 from pipeline.pricing.carts import Goods
 from pipeline.pricing.prices import ListPrice
 from pipeline.storage.database import Tx
+from pipeline.storage.levels import FREE
 from pipeline.storage.sql import pack, rows, texts
 from pipeline.storage.tables import prices, products, stock_levels
 from pipeline.storage.upsert import upsert
@@ -24,21 +25,22 @@ ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """`available` is on_hand − reserved − safety over all locations."""
+    """`available` is what may be promised, over all locations; `held`: at one of them nothing is."""
 
     sku: str
     active: bool
     backorder: bool
     available: int
+    held: bool = False
 
 
-_free = stock_levels.c.on_hand - stock_levels.c.reserved - stock_levels.c.safety
 _BY_SKU = (
     select(
         products.c.sku,
         products.c.active,
         products.c.backorder,
-        func.coalesce(func.sum(case((_free > 0, _free), else_=0)), 0).label("free"),
+        func.coalesce(func.sum(case((FREE > 0, FREE), else_=0)), 0).label("free"),
+        func.coalesce(func.max(case((stock_levels.c.held, 1), else_=0)), 0).label("held"),
     )
     .outerjoin(stock_levels, stock_levels.c.sku == products.c.sku)
     .where(products.c.sku.in_(texts("skus")))
@@ -49,7 +51,7 @@ _BY_SKU = (
 def products_by_sku(tx: Tx, skus: Iterable[str]) -> dict[str, Product]:
     """Those of the given SKUs that exist."""
     found = tx.execute(_BY_SKU, {"skus": pack((sku,) for sku in skus)})
-    return {r.sku: Product(r.sku, r.active, r.backorder, int(r.free)) for r in found}
+    return {r.sku: Product(r.sku, r.active, r.backorder, int(r.free), bool(r.held)) for r in found}
 
 
 _GOODS = select(
@@ -91,7 +93,8 @@ def list_prices(
 class ProductIn:
     """A product as imported. `prices` are what it costs everyone, in minor units by currency;
     `special` those for a group, a quantity or a time, each with its currency. None is: as it was,
-    or for a new product no category, the class `standard`, no weight."""
+    or for a new product no category, the class `standard`, no weight, no reorder
+    point."""
 
     sku: str
     name: str
@@ -102,6 +105,7 @@ class ProductIn:
     categories: frozenset[str] | None = None
     tax_class: str | None = None
     weight: int | None = None
+    reorder_point: int | None = None
 
     def list_prices(self) -> list[tuple[str, ListPrice]]:
         """All of them, each with its currency."""
@@ -114,7 +118,7 @@ class ProductIn:
 
 _PRODUCT = [
     products.c.sku, products.c.name, products.c.active, products.c.backorder,
-    products.c.categories, products.c.tax_class, products.c.weight,
+    products.c.categories, products.c.tax_class, products.c.weight, products.c.reorder_point,
 ]  # fmt: skip
 _PRICE = [
     prices.c.sku, prices.c.currency, prices.c.customer_group, prices.c.from_quantity,
@@ -130,11 +134,12 @@ def put(tx: Tx, batch: Sequence[ProductIn]) -> None:
         products,
         _PRODUCT,
         [
-            (p.sku, p.name, p.active, p.backorder, p.categories_as_text(), p.tax_class, p.weight)
+            (p.sku, p.name, p.active, p.backorder, p.categories_as_text(), p.tax_class, p.weight,
+             p.reorder_point)
             for p in batch
         ],
-        keep={"categories": "[]", "tax_class": "standard", "weight": 0},
-    )
+        keep={"categories": "[]", "tax_class": "standard", "weight": 0, "reorder_point": None},
+    )  # fmt: skip
     upsert(
         tx,
         prices,
@@ -146,3 +151,16 @@ def put(tx: Tx, batch: Sequence[ProductIn]) -> None:
             for currency, price in p.list_prices()
         ],
     )  # fmt: skip
+
+
+_REORDER = (
+    update(products)
+    .where(products.c.sku == bindparam("of_sku"))
+    .values(reorder_point=bindparam("units"))
+)
+
+
+def set_reorder_point(tx: Tx, sku: str, units: int | None) -> bool:
+    """At how many units that are available, and fewer, it is low; None: never. Whether there is such
+    a product."""
+    return bool(tx.execute(_REORDER, {"of_sku": sku, "units": units}).rowcount)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Column, insert, select, update
+from sqlalchemy import Column, case, insert, select, update
 
 from pipeline.errors import InvariantBroken
 from pipeline.inventory.allocation import Allotment, Level
@@ -13,12 +13,15 @@ from pipeline.storage.database import Tx
 from pipeline.storage.sql import ids, pack, rows, texts
 from pipeline.storage.tables import reservations, stock_levels
 
-#: Units that may be promised.
-FREE = stock_levels.c.on_hand - stock_levels.c.reserved - stock_levels.c.safety
-
-_LOOK = select(stock_levels.c.sku, stock_levels.c.location, FREE.label("free")).where(
-    stock_levels.c.sku.in_(texts("skus"))
+#: Units that may be promised: none of a level that is held.
+FREE = case(
+    (stock_levels.c.held, 0),
+    else_=stock_levels.c.on_hand - stock_levels.c.reserved - stock_levels.c.safety,
 )
+
+_LOOK = select(
+    stock_levels.c.sku, stock_levels.c.location, FREE.label("free"), stock_levels.c.held
+).where(stock_levels.c.sku.in_(texts("skus")))
 # Levels are locked in key order, by everyone: whoever wants several never waits in a circle.
 _LOCK = _LOOK.order_by(stock_levels.c.sku, stock_levels.c.location).with_for_update()
 
@@ -30,10 +33,11 @@ def available(tx: Tx, skus: Iterable[str]) -> Counter[Level]:
     return Counter({(r.sku, r.location): r.free for r in found})
 
 
-def lock_available(tx: Tx, skus: Iterable[str]) -> Counter[Level]:
-    """Lock the levels of `skus`; the units that are free, as `available`."""
-    found = tx.execute(_LOCK, {"skus": _sorted(skus)})
-    return Counter({(r.sku, r.location): r.free for r in found})
+def lock_available(tx: Tx, skus: Iterable[str]) -> tuple[Counter[Level], set[Level]]:
+    """Lock the levels of `skus`; the units that are free, as `available`, and which are held."""
+    found = tx.execute(_LOCK, {"skus": _sorted(skus)}).all()
+    free = Counter({(r.sku, r.location): r.free for r in found})
+    return free, {(r.sku, r.location) for r in found if r.held}
 
 
 def _sorted(skus: Iterable[str]) -> str:

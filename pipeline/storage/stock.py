@@ -11,7 +11,7 @@ from sqlalchemy import String, bindparam, delete, func, insert, select, update
 from pipeline.inventory.allocation import Level
 from pipeline.storage import backorders, coupons
 from pipeline.storage.database import Tx
-from pipeline.storage.levels import DELTA, THIS_LEVEL, by_level, packed
+from pipeline.storage.levels import DELTA, FREE, THIS_LEVEL, available, by_level, packed
 from pipeline.storage.sql import ids, now, pack, rows
 from pipeline.storage.tables import (
     order_lines,
@@ -147,8 +147,25 @@ def set_safety(tx: Tx, sku: str, location: str, units: int) -> None:
     backorders.serve(tx, turn)
 
 
+_HOLD = update(stock_levels).where(THIS_LEVEL).values(held=DELTA.c.units == 1)
+
+
+def set_held(tx: Tx, which: Iterable[Level], held: bool) -> None:
+    """Promise nothing more of these levels; or (not `held`) do so again: orders that wait have what
+    is free there, in the same transaction. What is promised already stays so. Twice is once."""
+    wanted = sorted(set(which))
+    _ENSURE(tx, {"rows": pack(wanted)})
+    plenty = {} if held else dict.fromkeys(wanted, backorders.MOST)
+    turn = backorders.lock(tx, skus={sku for sku, _ in wanted}, more=plenty)
+    tx.execute(_HOLD, {"rows": packed(dict.fromkeys(wanted, int(held)))})
+    if not held:
+        turn.held.difference_update(wanted)
+        turn.free |= available(tx, {sku for sku, _ in wanted})  # none before, none to be lost
+        backorders.serve(tx, turn)
+
+
 _LEVELS = (
-    select(stock_levels, products.c.name)
+    select(stock_levels, products.c.name, FREE.label("available"))
     .join(products, products.c.sku == stock_levels.c.sku)
     .order_by(stock_levels.c.sku, stock_levels.c.location)
 )
@@ -160,8 +177,7 @@ def levels(tx: Tx, sku: str | None = None) -> list[dict[str, object]]:
     return [
         {
             "sku": r.sku, "name": r.name, "location": r.location, "on_hand": r.on_hand,
-            "reserved": r.reserved, "safety": r.safety,
-            "available": r.on_hand - r.reserved - r.safety,
+            "reserved": r.reserved, "safety": r.safety, "held": r.held, "available": r.available,
         }
         for r in tx.execute(statement)
     ]  # fmt: skip

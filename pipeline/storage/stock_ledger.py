@@ -11,6 +11,7 @@ from sqlalchemy import Column, Integer, and_, bindparam, case, func, select
 
 from pipeline.inventory.allocation import Level
 from pipeline.storage.database import Tx
+from pipeline.storage.levels import FREE
 from pipeline.storage.sql import now, pack, rows
 from pipeline.storage.tables import (
     orders,
@@ -45,15 +46,16 @@ _after = and_(
 _STANDING = (
     select(
         _as_of.c.n,
-        (stock_levels.c.on_hand - func.coalesce(func.sum(stock_movements.c.quantity), 0)).label(
-            "on_hand"
-        ),
+        (
+            func.coalesce(stock_levels.c.on_hand, 0)
+            - func.coalesce(func.sum(stock_movements.c.quantity), 0)
+        ).label("on_hand"),
         case((_as_of.c.at > now(), 1), else_=0).label("is_future"),
         func.max(case((stock_movements.c.kind == COUNT, stock_movements.c.at))).label(
             "counted_since"
         ),
     )
-    .join(
+    .outerjoin(
         stock_levels,
         and_(stock_levels.c.sku == _as_of.c.sku, stock_levels.c.location == _as_of.c.location),
     )
@@ -63,13 +65,42 @@ _STANDING = (
 
 
 def standing(tx: Tx, at: Sequence[tuple[Level, datetime | None]]) -> list[Standing]:
-    """How levels stood at a time (None: now), in the order given. The caller holds their locks."""
+    """How levels stood at a time (None: now), in the order given; none on hand where there is no
+    such level. The caller holds their locks, or reads a snapshot."""
     given = [(n, *level, when) for n, (level, when) in enumerate(at)]
     found = {r.n: r for r in tx.execute(_STANDING, {"rows": pack(given)})}
     return [
         Standing(int(found[n].on_hand), bool(found[n].is_future), found[n].counted_since)
         for n in range(len(given))
     ]
+
+
+_between = rows(
+    Column("n", Integer), stock_levels.c.sku, stock_levels.c.location,
+    Column("since", stock_movements.c.at.type), Column("until", stock_movements.c.at.type),
+)  # fmt: skip
+_MOVED = (
+    select(_between.c.n, stock_movements.c.quantity)
+    .join(
+        stock_movements,
+        and_(
+            stock_movements.c.sku == _between.c.sku,
+            stock_movements.c.location == _between.c.location,
+            stock_movements.c.at > _between.c.since,
+            stock_movements.c.at <= _between.c.until,
+        ),
+    )
+    .order_by(_between.c.n, stock_movements.c.at, stock_movements.c.id)
+)
+
+
+def moved(tx: Tx, between: Sequence[tuple[Level, datetime, datetime]]) -> list[list[int]]:
+    """What moved at levels after a time, and no later than another: each movement's units, in order."""
+    found: list[list[int]] = [[] for _ in between]
+    given = [(n, *level, since, until) for n, (level, since, until) in enumerate(between)]
+    for r in tx.execute(_MOVED, {"rows": pack(given)}):
+        found[r.n].append(r.quantity)
+    return found
 
 
 _ON_HAND = select(stock_levels.c.location, stock_levels.c.on_hand).where(
@@ -118,9 +149,7 @@ def holders(tx: Tx, sku: str, most: int) -> list[dict[str, Any]]:
     return [dict(r._mapping) for r in tx.execute(_HOLDERS, {"wanted": sku, "most": most})]
 
 
-_available = func.coalesce(
-    func.sum(stock_levels.c.on_hand - stock_levels.c.reserved - stock_levels.c.safety), 0
-)
+_available = func.coalesce(func.sum(FREE), 0)
 _LOW = (
     select(
         products.c.sku,
@@ -128,19 +157,22 @@ _LOW = (
         func.coalesce(func.sum(stock_levels.c.on_hand), 0).label("on_hand"),
         func.coalesce(func.sum(stock_levels.c.reserved), 0).label("reserved"),
         _available.label("available"),
+        products.c.reorder_point,
     )
     .outerjoin(stock_levels, stock_levels.c.sku == products.c.sku)
     .where(products.c.active)
-    .group_by(products.c.sku, products.c.name)
-    .having(_available < bindparam("below"))
+    .group_by(products.c.sku)
     .order_by(_available, products.c.sku)
 )
 
 
-def low(tx: Tx, below: int) -> list[dict[str, Any]]:
-    """Active products with fewer than so many units available over all locations, the fewest first;
-    those that were never in stock are among them."""
-    return [
-        {name: int(v) if name not in ("sku", "name") else v for name, v in r._mapping.items()}
-        for r in tx.execute(_LOW, {"below": below})
-    ]
+def low(tx: Tx, below: int | None = None) -> list[dict[str, Any]]:
+    """Active products with fewer than so many units available over all locations, or (None) no more
+    than their reorder point, if they have one; the fewest first. Those that were never in stock are
+    among them."""
+    if below is None:
+        found = tx.execute(_LOW.having(_available <= products.c.reorder_point))
+    else:
+        found = tx.execute(_LOW.having(_available < below))
+    sums = ("on_hand", "reserved", "available")
+    return [{n: int(v) if n in sums else v for n, v in r._mapping.items()} for r in found]

@@ -218,7 +218,9 @@ products = Table(
     Column("categories", Text, nullable=False, server_default="[]"),  # JSON array, sorted
     Column("tax_class", String(64), nullable=False, server_default="standard"),
     Column("weight", Integer, nullable=False, server_default="0"),  # of one unit, in grams
+    Column("reorder_point", BigInteger),  # it is low when no more units than that are available
     CheckConstraint("weight >= 0", name="weight_not_negative"),
+    CheckConstraint("reorder_point >= 0", name="reorder_point_not_negative"),
 )
 
 # A price without a beginning has catalogue.ALWAYS for one: a key can't be null.
@@ -283,6 +285,7 @@ stock_levels = Table(
     Column("on_hand", BigInteger, nullable=False),
     Column("reserved", BigInteger, nullable=False),
     Column("safety", BigInteger, nullable=False, server_default="0"),  # units never promised
+    Column("held", Boolean, nullable=False, server_default=text("false")),  # promise nothing more
     CheckConstraint("safety >= 0", name="safety_not_negative"),
     CheckConstraint("reserved >= 0", name="reserved_not_negative"),
     CheckConstraint("reserved <= on_hand", name="not_oversold"),
@@ -601,6 +604,50 @@ job_runs = Table(
           sqlite_where=text("state IN ('waiting', 'running')")),
     Index("ix_job_runs_fire_at", "fire_at"),
 )  # fmt: skip
+
+# What a look at the stock found that doesn't agree: the books with themselves (ledger, reserved,
+# over, lacking), or a count with the books. `at` is when it was counted, else when it was looked at.
+stock_differences = Table(
+    "stock_differences",
+    metadata,
+    _id(),
+    Column("kind", String(16), nullable=False),  # of pipeline.stock_reconciliation.books.Kind
+    Column("sku", String(64), nullable=False),
+    Column("location", String(32), nullable=False),  # "": of no one location
+    Column("of_order", _Id, nullable=False),  # 0: of no one order
+    Column("expected", BigInteger, nullable=False),
+    Column("found", BigInteger, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("cause", String(255)),
+    Column("done", String(32), nullable=False),
+    Column("feed", String(64)),  # the digest in stock_feeds; null for the books' own
+    Column("found_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),  # by the last run that found it
+    Column("cleared_at", UtcDateTime),
+    Index("uq_stock_differences_open", "kind", "sku", "location", "of_order", unique=True,
+          postgresql_where=text("cleared_at IS NULL"), sqlite_where=text("cleared_at IS NULL")),
+    Index("ix_stock_differences_seen_at", "seen_at"),
+    Index("ix_stock_differences_sku", "sku"),
+)  # fmt: skip
+
+# The counts that were read, by the SHA-256 of what was in them: each once.
+stock_feeds = Table(
+    "stock_feeds",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("name", String(255), nullable=False),  # the file's, or host and path of the URL
+    Column("etag", String(255)),
+    Column("begun_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+)
+
+# Which products somebody was told are low; gone once they have recovered.
+stock_alerts = Table(
+    "stock_alerts",
+    metadata,
+    Column("sku", String(64), primary_key=True),
+    Column("told_at", UtcDateTime, nullable=False),
+)
 
 # Which lines of which stock files (by SHA-256) were posted: importing one again posts nothing.
 stock_imports = Table(

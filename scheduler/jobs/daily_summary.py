@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from pipeline.assembly import Application
 from pipeline.errors import DeliveryFailed
 from pipeline.money import to_text
-from pipeline.notifications import email
-from pipeline.notifications.message import Failed, Notification
-from pipeline.notifications.pager import open_apprise
+from pipeline.notifications.broadcast import tell
 from pipeline.order import Status
 from pipeline.storage import clock, sources
 from pipeline.storage import daily_summary as storage
@@ -27,7 +24,11 @@ def daily_summary(app: Application) -> dict[str, Any]:
     with app.database.snapshot() as tx:
         today = clock.read(tx).replace(hour=0, minute=0, second=0, microsecond=0)
         told = summary(tx, today - timedelta(days=1), today)
-    failed = [*_mail(app, told), *_post(app, told)]
+    settings = app.settings
+    failed = tell(
+        app.courier, TOPIC, told["day"], told, to=settings.summary_to,
+        urls=settings.summary_urls.get_secret_value(), setting="ORDERMILL_SUMMARY_URLS",
+    )  # fmt: skip
     if failed:
         raise DeliveryFailed(f"the summary of {told['day']} is not delivered: {'; '.join(failed)}")
     return told
@@ -68,30 +69,6 @@ def _count(source: dict[str, Any], row: Any) -> None:
             source["on_hold"][reason] = {"orders": row.orders, "oldest": oldest}
         case ended:
             source[ended.value][reason] = row.orders
-
-
-def _mail(app: Application, told: Mapping[str, Any]) -> list[str]:
-    """To each address; what failed. Sent again, a mail has the same Message-ID."""
-    addresses = [a.strip() for a in app.settings.summary_to.split(",") if a.strip()]
-    mails = [
-        Notification(f"{TOPIC}-{told['day']}-{n}", 0, "", "email", TOPIC, address, told)
-        for n, address in enumerate(addresses, 1)
-    ]
-    delivered = app.courier.deliver(mails) if mails else []
-    return [
-        f"{mail.target}: {delivery.error}"
-        for mail, delivery in zip(mails, delivered, strict=True)
-        if isinstance(delivery, Failed)
-    ]
-
-
-def _post(app: Application, told: Mapping[str, Any]) -> list[str]:
-    urls = app.settings.summary_urls.get_secret_value()
-    if not urls:
-        return []
-    title, body = (email.render(TOPIC, part, told).strip() for part in ("subject.txt", "txt"))
-    posted = open_apprise(urls, "ORDERMILL_SUMMARY_URLS").notify(title=title, body=body)
-    return [] if posted else ["ORDERMILL_SUMMARY_URLS: one of them could not be reached"]
 
 
 JOB = Job(

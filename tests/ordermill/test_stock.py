@@ -52,7 +52,7 @@ def test_the_ledger_tells_who_did_what_and_why(shop: Run) -> None:
 def test_all_levels_are_shown_without_a_sku(shop: Run) -> None:
     assert json.loads(shop("stock", "show", "--json")[1]) == [
         {"sku": "MUG-01", "name": "Mug", "location": "main", "on_hand": 10, "reserved": 0, "safety": 0,
-         "available": 10}
+         "held": False, "available": 10}
     ]  # fmt: skip
 
 
@@ -64,7 +64,33 @@ def test_low_stock_is_listed_and_the_exit_code_says_so(shop: Run) -> None:
     assert min(skus.values()) == 0  # those that never were in stock
     for sku in skus.keys() - {"MUG-01"}:
         assert shop("stock", "adjust", sku, 10, "--reason", "found")[0] == 0
-    assert shop("stock", "low") == (0, "Of every active product, 10 units or more are available.\n")
+    assert shop("stock", "low", "--below", 10) == (
+        0, "Of every active product, 10 units or more are available.\n",
+    )  # fmt: skip
+
+
+def test_low_is_what_has_fallen_to_its_reorder_point_where_no_number_is_given(shop: Run) -> None:
+    assert shop("stock", "low")[0] == 0
+
+    assert shop("stock", "reorder-point", "MUG-01", 10)[0] == 0
+    code, printed = shop("stock", "low", "--json")
+
+    assert (code, [row["sku"] for row in json.loads(printed)]) == (1, ["MUG-01"])
+    assert shop("stock", "reorder-point", "MUG-01", "none")[0] == 0
+    assert shop("stock", "low")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["MUG-01", "few"], "got 'few', expected 0 to"),
+        (["NONE", "1"], "there is no product 'NONE'"),
+    ],
+)
+def test_a_reorder_point_is_a_number_or_none(shop: Run, arguments: list[str], said: str) -> None:
+    code, printed = shop("stock", "reorder-point", *arguments)
+
+    assert (code, said in printed) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ from sqlalchemy import text
 
 from pipeline import operations
 from pipeline.errors import DeliveryFailed
+from pipeline.notifications import broadcast as module
 from pipeline.notifications.deliver import Courier
 from pipeline.notifications.email import FileMailbox
 from pipeline.notifications.message import Failed, Notification
 from pipeline.settings import Settings
 from pipeline.source import Policy
 from pipeline.storage import clock
-from scheduler.jobs import daily_summary as module
 from scheduler.jobs.daily_summary import daily_summary
 from tests.support import Inbox, Mill
 

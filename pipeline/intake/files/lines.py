@@ -92,12 +92,15 @@ class TextFile:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of the file's content, the same whether it is gzipped or not."""
+    """SHA-256 of the file's content, the same whether it is gzipped or not; InvalidInput if it
+    can't be read to its end."""
     file = TextFile(path)
     try:
         digest = hashlib.sha256()
         while data := file._stream.read(1 << 20):
             digest.update(data)
         return digest.hexdigest()
+    except (EOFError, OSError, zlib.error) as error:
+        raise InvalidInput(f"{path} can't be read to its end: {error}") from None
     finally:
         file.close()

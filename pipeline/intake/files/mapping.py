@@ -23,7 +23,7 @@ import codecs
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -126,9 +126,14 @@ class Reject(_Strict):
         return text == self.equals
 
 
-class Mapping(_Strict):
-    order_key: str
+class CsvMapping(_Strict):
+    """What every mapping has: how the CSV is written."""
+
     csv: Csv = Csv()
+
+
+class Mapping(CsvMapping):
+    order_key: str
     order: OrderCells
     line: LineCells
     countries: dict[str, Country] = {}
@@ -151,10 +156,18 @@ def _cells(path: Path_, value: Any) -> Iterator[tuple[Path_, Cell]]:
             yield from _cells((*path, name), inner)
 
 
+M = TypeVar("M", bound=CsvMapping)
+
+
 def load_mapping(path: Path) -> Mapping:
-    """Read a mapping file; InvalidInput names every key that is wrong."""
+    """Read a mapping file for orders; InvalidInput names every key that is wrong."""
+    return load(path, Mapping)
+
+
+def load(path: Path, kind: type[M]) -> M:
+    """Read a mapping file of any kind; errors as for `load_mapping`."""
     try:
-        return Mapping.model_validate(tomllib.loads(path.read_text("utf-8")))
+        return kind.model_validate(tomllib.loads(path.read_text("utf-8")))
     except OSError as error:
         raise InvalidInput(f"{path} can't be read: {error.strerror}") from None
     except ValidationError as error:

@@ -30,6 +30,7 @@ from pipeline.intake.schema import MOST_QUANTITY, CurrencyCode, Price, Sku, Text
 from pipeline.money import to_minor
 from pipeline.pricing.prices import ListPrice
 from pipeline.pricing.rules import no_bare_number
+from pipeline.stocktaking import MOST_UNITS
 from pipeline.storage import catalogue
 from pipeline.storage.catalogue import ALWAYS, ProductIn
 from pipeline.storage.database import Database
@@ -70,6 +71,7 @@ class ProductRow(BaseModel):
     categories: Annotated[frozenset[Category] | None, BeforeValidator(_words)] = None
     tax_class: Category | None = None
     weight: Annotated[int, Field(ge=0, le=MOST_GRAMS)] | None = None
+    reorder_point: Annotated[int, Field(ge=0, le=MOST_UNITS)] | None = None
     currency: CurrencyCode | None = None
     price: Annotated[Price | None, Field(validate_default=True)] = None
     customer_group: Category | None = None
@@ -114,7 +116,7 @@ class ProductRow(BaseModel):
             self.sku, self.name, self.active, self.backorder,
             {currency: price.amount for currency, price in prices if price == ListPrice(price.amount)},
             [each for each in prices if each[1] != ListPrice(each[1].amount)],
-            self.categories, self.tax_class, self.weight,
+            self.categories, self.tax_class, self.weight, self.reorder_point,
         )  # fmt: skip
 
     def _prices(self) -> list[tuple[str, ListPrice]]:

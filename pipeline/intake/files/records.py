@@ -12,8 +12,10 @@ from pydantic import BaseModel, ValidationError
 from pipeline.errors import InvalidInput
 from pipeline.intake.files.fault import Fault, fault_of
 from pipeline.intake.files.lines import Line, TextFile
+from pipeline.intake.files.mapping import Csv
 from pipeline.intake.files.parse import parsed
 from pipeline.intake.files.rows import read_header, read_rows
+from pipeline.intake.files.slots import slots_of
 from pipeline.intake.schema import problems
 
 M = TypeVar("M", bound=BaseModel)
@@ -30,13 +32,21 @@ class Record(Generic[M]):
     faults: Sequence[Fault] = ()
 
 
-def read_records(file: TextFile, path: Path, model: type[M]) -> Iterator[Record[M]]:
+def read_records(
+    file: TextFile, path: Path, model: type[M], mapping: tuple[Csv, BaseModel] | None = None
+) -> Iterator[Record[M]]:
     """The records of `file`, checked against `model`, whose first field names a record.
 
     CSV if `path` says so (.csv or .csv.gz), otherwise JSON lines. An empty cell is a field left
     out. InvalidInput if the header lacks a field that must be there, or has one that is none.
+    With a `mapping` (how the CSV is written, and a table of cells) its columns may have any names.
     """
-    found = _from_csv(file, model) if ".csv" in path.suffixes else _from_json(file)
+    if ".csv" not in path.suffixes:
+        found = _from_json(file)
+    elif mapping is None:
+        found = _from_csv(file, model)
+    else:
+        found = _by_mapping(file, *mapping)
     key = next(iter(model.model_fields))
     for line, size, data in found:
         if isinstance(data, Fault):
@@ -64,6 +74,17 @@ def _from_csv(lines: Iterable[Line], model: type[BaseModel]) -> Iterator[_Found]
         else:
             cells = zip(header, (cell.strip() for cell in row.cells), strict=True)
             yield row.line, row.size, {title: cell for title, cell in cells if cell}
+
+
+def _by_mapping(lines: Iterable[Line], form: Csv, cells: BaseModel) -> Iterator[_Found]:
+    rows = read_rows(lines, form.delimiter)
+    slots = slots_of(cells, read_header(rows), {})
+    for row in rows:
+        if row.broken:
+            yield row.line, row.size, Fault(row.line, "row", "", row.broken, "row")
+        else:
+            read = ((slot.field, slot.read(row)) for slot in slots)
+            yield row.line, row.size, {name: value for name, value in read if value is not None}
 
 
 def _check_header(header: Sequence[str], model: type[BaseModel]) -> None:
