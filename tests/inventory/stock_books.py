@@ -87,10 +87,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What an order was sent with: (sku, units) of its lines, numbered from 1, and its codes."""
+    """What an order was sent with: (sku, units) of its lines, numbered from 1. `is_patient`: it has
+    no coupon, which may be used up, and nothing that can't be waited for; it is never refused."""
 
     lines: Sequence[tuple[str, int]]
-    coupons: Sequence[str] = ()
+    is_patient: bool
 
     def units(self, sku: str) -> int:
         return sum(units for its, units in self.lines if its == sku)
@@ -152,15 +153,15 @@ def _of_orders(seen: Seen, wanted: Mapping[str, Wanted]) -> Iterator[str]:
 
 def _of_queues(seen: Seen, before: Seen, wanted: Mapping[str, Wanted]) -> Iterator[str]:
     """Nobody overtakes, and nobody waits for what is there."""
-    # One whose code is used up is in nobody's way; only the stage can tell it.
-    spent = {
+    # One that is to be refused is in nobody's way; the stage does it, once it comes to it.
+    leaving = {
         order
         for order, (external_id, _, status, _) in seen.orders.items()
-        if wanted[external_id].coupons and (order in seen.looked_at or status == "on_hold")
+        if not wanted[external_id].is_patient and (order in seen.looked_at or status == "on_hold")
     }
     for order in seen.holders - before.holders:
         for sku, _ in wanted[seen.orders[order][0]].lines:
-            patient = set(before.queues.get(sku, ())) & set(seen.queues.get(sku, ())) - spent
+            patient = set(before.queues.get(sku, ())) & set(seen.queues.get(sku, ())) - leaving
             if any(earlier < order for earlier in patient):
                 yield f"order {order} has {sku}, and {min(patient)} waits for it"
     lacks: dict[int, list[str]] = defaultdict(list)
@@ -168,7 +169,7 @@ def _of_queues(seen: Seen, before: Seen, wanted: Mapping[str, Wanted]) -> Iterat
         for order in queue:
             lacks[order].append(sku)
     for order, skus in lacks.items():
-        if order in seen.looked_at or order in spent:
+        if order in seen.looked_at or order in leaving:
             continue
         its = wanted[seen.orders[order][0]]
         if all(seen.queues[s][0] == order and its.units(s) <= seen.free(s) for s in skus):

@@ -1,366 +1,23 @@
-"""Anything may happen to a shop's stock, in any order, and whoever does it may die in the middle:
-no unit is promised twice or forgotten, nobody overtakes, nobody waits for what is there.
-
-Hypothesis deals the steps. After each of them the tables are held against books that are kept by
-hand (stock_books.py), and against the audit's rules; at the end of an example all is brought to its
-end, and nothing may be left over.
-"""
+"""Whatever happens to a shop's stock, in whatever order, and whoever dies of it: stock_machine.py."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import run_state_machine_as_test
 
-from pipeline import operations, stocktaking
-from pipeline.assembly import Application, assemble
-from pipeline.chain import STEPS
-from pipeline.errors import InvalidInput
+from pipeline.assembly import assemble
 from pipeline.settings import Settings
-from pipeline.stocktaking import Count
-from pipeline.storage import backorders, stock
+from pipeline.storage import backorders
 from pipeline.storage.database import Database
-from scheduler.table import JOBS
-from tests.inventory.stock_books import Books, Seen, Wanted, breaches
-from tests.inventory.stock_world import COUPONS, LEVELS, LOCATIONS, PAYMENT_EXPIRES, SKUS, World
-from tests.payments.shop import as_if_later, written
-from tests.support import an_order
+from tests.inventory.stock_machine import StockMachine
+from tests.inventory.stock_world import World
 
-some = st.integers(0, 40)  # picks one of as many as there are
-units = st.integers(1, 8)
-levels = st.sampled_from(LEVELS)
-lines = st.lists(
-    st.tuples(st.sampled_from(SKUS), st.integers(1, 3)), min_size=1, max_size=4
-)
-methods = st.sampled_from(
-    ["pm_card_visa", "pm_card_visa", "pm_card_visa", "pm_requires_action", "pm_card_declined",
-     "pm_timeout_after", "pm_flaky"]
-)  # fmt: skip
-
-
-AT_REST = ("confirmed", "cancelled", "rejected")
-
-
-class StockMachine(RuleBasedStateMachine):
-    """`world` and `app` are set by the test: they are built once."""
-
-    world: ClassVar[World]
-    app: ClassVar[Application]
-    steps: ClassVar[int] = 0
-    examples: ClassVar[int] = 0
-
-    @initialize(
-        pages=st.sampled_from([(1_000, 100), (3, 1), (1, 0)]),
-        first=st.lists(st.tuples(levels, st.integers(1, 6)), max_size=6),
-    )
-    def open(self, pages: tuple[int, int], first: list[tuple[Any, int]]) -> None:
-        """`pages`: how much of a queue is read at once."""
-        self.world.empty()
-        backorders.MOST, backorders.SPARE = pages
-        self.mill = self.world.mill
-        self.books = Books()
-        self.marked: list[Any] = []
-        self.wanted: dict[str, Wanted] = {}
-        self.seen = Seen()
-        self.fatal = 0
-        type(self).examples += 1
-        for level, number in first:
-            self._receive(level, number)
-
-    # --- Orders -----------------------------------------------------------------------------------
-
-    @rule(source=st.sampled_from(["shop", "nearby", "market", "careful"]), lines=lines,
-          method=methods, country=st.sampled_from(["DE", "SE", "FR"]),
-          coupons=st.sampled_from([[], [], ["TWO"], ["EACH"], ["TWO", "EACH"]]), who=st.integers(1, 3))
-    def accept(
-        self, source: str, lines: list[tuple[str, int]], method: str, country: str,
-        coupons: list[str], who: int,
-    ) -> None:  # fmt: skip
-        order = an_order(
-            method=method,
-            ship_to={"country": country, "postal_code": "10115"},
-            customer={"email": f"{who}@example.com"},
-        )
-        if source == "market":  # priced apart, so two lines of one SKU stay two lines
-            priced = [
-                {"sku": sku, "quantity": n, "unit_price": f"1.{place}0"}
-                for place, (sku, n) in enumerate(lines)
-            ]
-            order["lines"], coupons, merged = priced, [], lines
-        else:
-            order["lines"] = [{"sku": sku, "quantity": n} for sku, n in lines]
-            order["coupons"] = coupons
-            together = {sku: 0 for sku, _ in lines}
-            for sku, n in lines:
-                together[sku] += n
-            merged = list(together.items())
-        self.wanted[order["external_id"]] = Wanted(merged, coupons)
-        self._do(lambda: self.mill.intake.accept_all(self.world.sources[source], [order]))
-
-    @precondition(lambda self: self.seen.orders)
-    @rule(pick=some, carry_on=st.booleans())
-    def work(self, pick: int, carry_on: bool) -> None:
-        """One batch of one step; with `carry_on` as far as it goes."""
-        due = self.world.due_steps() or self._later()
-        if due:
-            self.mill.engine.serves = frozenset(STEPS if carry_on else ())
-            self._do(lambda: self.mill.engine.work(due[pick % len(due)]))
-
-    @precondition(lambda self: self.seen.orders)
-    @rule()
-    def work_on_all(self) -> None:
-        self.mill.engine.serves = frozenset(STEPS)
-        for step in self.world.due_steps():
-            self._do(lambda step=step: self.mill.engine.work(step))  # type: ignore[misc]
-
-    @rule()
-    def later(self) -> None:
-        self._later()
-
-    def _later(self) -> list[str]:
-        """Retries but those for stock are due, and the dead have lost their leases."""
-        self.mill.make_due()
-        self.mill.expire_leases()
-        return self.world.due_steps()
-
-    @precondition(lambda self: self.seen.orders)
-    @rule(pick=some)
-    def cancel(self, pick: int) -> None:
-        found = self._that_are("received", "priced", "reserved", "confirmed", "backordered", "on_hold")
-        if found:
-            self._act(operations.cancel, found[pick % len(found)])
-
-    @precondition(lambda self: self._that_are("on_hold"))
-    @rule(pick=some)
-    def requeue(self, pick: int) -> None:
-        held = self._that_are("on_hold")
-        self._act(operations.requeue, [held[pick % len(held)]])
-
-    @precondition(lambda self: self._that_are("priced", "reserved"))
-    @rule(pick=some, how=st.sampled_from(["confirm", "fail", "expire"]))
-    def customer(self, pick: int, how: str) -> None:
-        """One who has to act on his payment does, or lets its time pass."""
-        pending = {
-            order: operation.reference
-            for order in self._that_are("priced", "reserved")
-            for operation in written(self.mill, order)
-            if operation.state == "pending"
-        }
-        if not pending:
-            return
-        order = sorted(pending)[pick % len(pending)]
-        if how == "expire":
-            as_if_later(self.mill, order, PAYMENT_EXPIRES + 1)
-            self._later()
-            return
-        try:
-            getattr(self.world.gateway, how)(pending[order])
-        except InvalidInput:  # it was given up meanwhile
-            return
-        self._do(self.mill.gateway_events.poll)
-
-    # --- Stock ------------------------------------------------------------------------------------
-
-    @rule(level=levels, number=units)
-    def receive(self, level: tuple[str, str], number: int) -> None:
-        self._receive(level, number)
-
-    def _receive(self, level: tuple[str, str], number: int) -> None:
-        def receive(tx: Any) -> None:
-            assert stock.post(tx, [stock.Movement(*level, "receipt", number)], "ada") == []
-
-        if self._said(receive, is_refused=False):
-            self.books.move(level, number)
-
-    @rule(level=levels, number=st.integers(-6, 6).filter(bool))
-    def adjust(self, level: tuple[str, str], number: int) -> None:
-        refused = number < 0 and self.books.on_hand(level) + number < self.seen.reserved(level)
-        if self._said(lambda tx: stocktaking.adjust(tx, level, number, "broken", "ada"), refused):
-            self.books.move(level, number)
-
-    @rule(sku=st.sampled_from(SKUS), number=units, way=st.permutations(LOCATIONS))
-    def transfer(self, sku: str, number: int, way: list[str]) -> None:
-        source, target, *_ = way
-        left = self.books.on_hand((sku, source)) - number
-        refused = left < self.seen.reserved((sku, source))
-        if self._said(
-            lambda tx: stocktaking.transfer(tx, sku, number, source, target, None, "ada"), refused
-        ):
-            self.books.move((sku, source), -number)
-            self.books.move((sku, target), number)
-
-    @rule(level=levels, number=st.integers(0, 5))
-    def keep(self, level: tuple[str, str], number: int) -> None:
-        """Safety stock."""
-        if self._said(lambda tx: stock.set_safety(tx, *level, number), is_refused=False):
-            self.books.safety[level] = number
-
-    @rule()
-    def look_around(self) -> None:
-        """Somebody walks the shelves; what was found is typed in later."""
-        self.marked.append(self.world.time())
-        self.books.marks += 1
-
-    @rule(level=levels, pick=some, wrong_by=st.integers(-3, 3))
-    def count(self, level: tuple[str, str], pick: int, wrong_by: int) -> None:
-        """As of now, or as of a time that somebody looked around at."""
-        mark = pick % (len(self.marked) + 1) or None
-        found = max(0, self.books.on_hand(level, float(mark or "inf")) + wrong_by)
-        difference = found - self.books.on_hand(level, float(mark or "inf"))
-        refused = mark is not None and self.books.is_superseded(level, mark)
-        refused |= self.books.on_hand(level) + difference < self.seen.reserved(level)
-        counted = Count(level, found, self.marked[mark - 1] if mark else None)
-        if self._said(lambda tx: stocktaking.count(tx, counted, "ada"), refused):
-            self.books.count(level, found, mark)
-
-    # --- Jobs -------------------------------------------------------------------------------------
-
-    @rule(name=st.sampled_from(sorted(JOBS)), aged=st.booleans())
-    def run_job(self, name: str, aged: bool) -> None:
-        if aged:
-            self.world.age_holds()
-        self._do(lambda: JOBS[name].run(self.app))
-
-    # --- Mishaps ----------------------------------------------------------------------------------
-
-    @rule(number=st.one_of(st.integers(1, 8), st.integers(1, 40)))
-    def set_trap(self, number: int) -> None:
-        """Whoever does something next dies at his so manieth statement, commit or call."""
-        self.fatal = number
-
-    @rule(what=st.sampled_from(["cancel", "receive", "take over", "adjust"]), pick=some, level=levels)
-    def meanwhile(self, what: str, pick: int, level: tuple[str, str]) -> None:
-        """Between the next claim and its record something else happens."""
-
-        def happens() -> None:
-            self._look()
-            if what == "cancel":
-                self.cancel(pick)
-            elif what == "receive":
-                self._receive(level, 1 + pick % 5)
-            elif what == "adjust":
-                self.adjust(level, -1)
-            else:
-                self.mill.expire_leases()
-                for step in self.world.due_steps():
-                    self.mill.engine.work(step)
-
-        self.world.meanwhile = happens
-
-    # --- What must be so --------------------------------------------------------------------------
-
-    @invariant()
-    def books_and_tables_agree(self) -> None:
-        type(self).steps += 1
-        before = self.seen
-        broken = self._look()
-        found = [*breaches(self.seen, before, self.books, self.wanted, COUPONS)]
-        assert (found, broken) == ([], "")
-
-    def teardown(self) -> None:
-        """All comes to its end: customers act, goods arrive, what is held is released."""
-        if not hasattr(self, "mill"):
-            return
-        self.world.meanwhile, self.fatal = None, 0
-        for level in LEVELS:
-            self.keep(level, 0)
-            self._receive(level, 1_000)
-        for _ in range(20):
-            self._look()
-            going_on = [i for i, order in self.seen.orders.items() if order[2] not in AT_REST]
-            if not going_on:
-                break
-            for order in going_on:
-                if self.seen.orders[order][2] == "on_hold":
-                    self._act(operations.cancel, order)
-                as_if_later(self.mill, order, PAYMENT_EXPIRES + 1)
-            self._later()
-            self.mill.turn(impatient=False)
-        assert going_on == []
-        self.books_and_tables_agree()
-        assert self.world.findings() == []
-
-    # --- How it is done ---------------------------------------------------------------------------
-
-    def _do(self, act: Callable[[], object]) -> None:
-        """Whoever does it may die."""
-        number, self.fatal = self.fatal, 0
-        with self.world.mortal(number):
-            act()
-
-    def _act(self, action: Callable[..., Any], *arguments: Any) -> None:
-        def act() -> None:
-            with self.world.database.transaction() as tx:
-                announcements = action(tx, *arguments, actor="ada")
-            self.mill.engine.announce(announcements)
-
-        self._do(act)
-
-    def _said(self, act: Callable[[Any], Any], is_refused: bool) -> bool:
-        """Whether it was done, in one transaction. It must be refused just when it is expected to."""
-        was_refused = done = False
-
-        def in_a_transaction() -> None:
-            nonlocal was_refused, done
-            try:
-                with self.world.database.transaction() as tx:
-                    act(tx)
-                done = True
-            except InvalidInput:
-                was_refused = True
-
-        self._do(in_a_transaction)
-        done |= self.world.trap.is_committed
-        if done or was_refused:
-            assert was_refused == is_refused
-        return done
-
-    def _look(self) -> str:
-        self.seen, broken = self.world.see()
-        return broken
-
-    def _that_are(self, *statuses: str) -> list[int]:
-        return [i for i, (_, _, status, _) in self.seen.orders.items() if status in statuses]
-
-
-def run(world: World, app: Application, limits: settings) -> int:
-    """How many steps were made."""
-    machine = type("Machine", (StockMachine,), {"world": world, "app": app})
-    run_state_machine_as_test(machine, settings=limits)
-    steps = machine.steps - 2 * machine.examples  # one look after the beginning, one at the end
-    print(f"{steps} steps in {machine.examples} examples, {world.trap.deaths} deaths")
-    return int(steps)
-
-
-class Nobody:
-    def announce(self, step: str, dispatch_id: int) -> None:
-        """Nobody listens."""
-
-
-@pytest.fixture
-def app(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Application]:
-    for name in ("MOST", "SPARE"):  # so that they are as they were in the end
-        monkeypatch.setattr(backorders, name, getattr(backorders, name))
-    url = database.url.render_as_string(hide_password=False)
-    told = Settings(_env_file=None, home=tmp_path / "home", database_url=url)
-    made = assemble(told, Nobody())
-    yield made
-    made.close()
-
-
+Run = Callable[..., int]
 COMMON: dict[str, Any] = {
     "deadline": None,
     "database": None,
@@ -370,8 +27,56 @@ COMMON: dict[str, Any] = {
 }
 
 
-@pytest.mark.timeout(600)
-def test_of_10_000_steps_none_leaves_the_stock_wrong(sqlite_database: Database, app: Application) -> None:
-    limits = settings(max_examples=210, derandomize=True, **COMMON)
+class Nobody:
+    def announce(self, step: str, dispatch_id: int) -> None:
+        """Nobody listens."""
 
-    assert run(World(sqlite_database), app, limits) >= 10_000
+
+def a_machine(database: Database, home: Path) -> Iterator[Run]:
+    """Runs it on a database, for so many examples; how many steps were made."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MOST", "SPARE"):  # so that they are as they were in the end
+            patch.setattr(backorders, name, getattr(backorders, name))
+        world = World(database)
+        url = database.url.render_as_string(hide_password=False)
+        told = Settings(_env_file=None, home=home, database_url=url)
+        app = assemble(told, Nobody(), gateways=world.mill.gateways)
+
+        def run(**limits: Any) -> int:
+            machine = type("Machine", (StockMachine,), {"world": world, "app": app})
+            run_state_machine_as_test(machine, settings=settings(**COMMON, **limits))
+            steps = int(machine.steps - machine.examples)  # the beginning is none
+            print(f"{steps} steps in {machine.examples} examples, {world.trap.deaths} deaths")
+            return steps
+
+        yield run
+        app.close()
+
+
+@pytest.fixture
+def on_sqlite(sqlite_database: Database, tmp_path: Path) -> Iterator[Run]:
+    yield from a_machine(sqlite_database, tmp_path / "home")
+
+
+@pytest.fixture
+def on_postgres(postgres_database: Database, tmp_path: Path) -> Iterator[Run]:
+    yield from a_machine(postgres_database, tmp_path / "home")
+
+
+# The same steps each time: what a machine that runs the tests finds, everyone can run again.
+
+
+@pytest.mark.timeout(600)
+def test_10_000_steps_leave_no_stock_wrong(on_sqlite: Run) -> None:
+    assert on_sqlite(max_examples=245, derandomize=True) >= 10_000
+
+
+@pytest.mark.timeout(600)
+def test_nor_do_some_on_postgres(on_postgres: Run) -> None:
+    assert on_postgres(max_examples=25, derandomize=True) >= 500
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_nor_do_100_000_other_steps(on_sqlite: Run) -> None:
+    assert on_sqlite(max_examples=4_000) >= 100_000
