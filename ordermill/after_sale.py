@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -33,7 +34,7 @@ def refund(
 ) -> None:
     """Refund a confirmed order: an amount, lines, shipping, or all that is left. Exit code 1 if the
     gateway refuses."""
-    lines = dict(map(_line, line or []))
+    lines = units_of_lines(line or [])
     with application() as app:
         with app.database.transaction() as tx:
             operation = operations.refund(
@@ -45,8 +46,8 @@ def refund(
                 shipping=shipping,
                 reason=reason,
             )
-        done = _do(app, operation)
-    _tell(done, "refund", "refunded")
+        done = do_now(app, operation)
+    tell(done, "refund", "refunded")
 
 
 def capture(
@@ -69,8 +70,8 @@ def capture(
             return
         with app.database.transaction() as tx:
             operation = operations.capture(tx, order_id, actor(), _minor(tx, order_id, amount))
-        done = _do(app, operation)
-    _tell(done, "capture", "captured")
+        done = do_now(app, operation)
+    tell(done, "capture", "captured")
 
 
 def record_refund(order_id: OrderId, reference: Reference, amount: Amount = None) -> None:
@@ -82,6 +83,14 @@ def record_refund(order_id: OrderId, reference: Reference, amount: Amount = None
             announcements = operations.record_refund(tx, order_id, actor(), reference, minor)
         app.engine.announce(announcements)
     console.print(f"Order {order_id}: the refund is recorded.")
+
+
+def units_of_lines(given: Iterable[str]) -> dict[int, int]:
+    """Units by line number, of N=UNITS; each line once."""
+    pairs = [_line(each) for each in given]
+    if len(dict(pairs)) < len(pairs):
+        raise InvalidInput("--line: expected each line once, such as --line 1=2")
+    return dict(pairs)
 
 
 def _line(given: str) -> tuple[int, int]:
@@ -96,13 +105,14 @@ def _minor(tx: Tx, order_id: int, amount: str | None) -> int | None:
     return None if amount is None else to_minor(amount, row.currency)
 
 
-def _do(app: Application, operation: Operation) -> Operation:
+def do_now(app: Application, operation: Operation) -> Operation:
     """Do it now; as it stands afterwards. Whatever isn't done, the job will do."""
     done = app.payment_tasks.run([(operation.order_id, operation.key)])
     return done[-1] if done else operation
 
 
-def _tell(operation: Operation, name: str, done: str) -> None:
+def tell(operation: Operation, name: str, done: str) -> None:
+    """Say what became of it; exit code 1 if it failed."""
     amount = f"{to_text(operation.amount, operation.currency)} {operation.currency}"
     if operation.state == "succeeded":
         console.print(f"Order {operation.order_id}: {amount} {done}.")

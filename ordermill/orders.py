@@ -1,4 +1,4 @@
-"""ordermill orders: list, show, cancel, requeue, refund, capture."""
+"""ordermill orders: list, show, cancel, requeue, refund, capture, fulfil, return."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import typer
 
 from ordermill.after_sale import OrderId, capture, refund
 from ordermill.explanation import explain, named
+from ordermill.fulfilment import fulfil, return_units, told_lines
 from ordermill.held import cancel, requeue
-from ordermill.output import AsJson, console, show, show_json
+from ordermill.output import AsJson, console, one_of, show, show_json
 from ordermill.selecting import (
     Email,
     ExternalId,
@@ -30,6 +31,8 @@ from pipeline.storage.selection import Selection
 orders = typer.Typer(help="Look at orders, and put right what is stuck.", no_args_is_help=True)
 orders.command("refund")(refund)
 orders.command("capture")(capture)
+orders.command("fulfil")(fulfil)
+orders.command("return")(return_units)
 orders.command("cancel")(cancel)
 orders.command("requeue")(requeue)
 
@@ -44,6 +47,14 @@ def ls(
     older_than: OlderThan = None,
     sku: Sku = None,
     email: Email = None,
+    fulfilment: Annotated[
+        str | None,
+        typer.Option(
+            parser=one_of(("unfulfilled", "partial", "fulfilled")),
+            metavar="STATUS",
+            help="Only orders shipped so far: unfulfilled, partial, fulfilled.",
+        ),
+    ] = None,
     before: Annotated[
         int | None, typer.Option(help="Continue an earlier page: only ids below.")
     ] = None,
@@ -55,8 +66,9 @@ def ls(
     The ids are walked down until the page is full, so what is rare takes time among millions.
     """
     selection = Selection(
-        status, reason, stage, source, external_id, seconds(older_than), sku, email
-    )
+        status, reason, stage, source, external_id, seconds(older_than), sku, email,
+        fulfilment=fulfilment,
+    )  # fmt: skip
     with application() as app, app.database.snapshot() as tx:
         found = views.page(tx, selection, before=before, most=limit)
     show([_amounts(row) for row in found], json, empty="No order matches.")
@@ -79,7 +91,10 @@ def show_one(
         show_json({**order, "hold": hold})
         return
     currency = order["currency"]
-    told = ("id", "source", "external_id", "status", "reason", "stage", "payment_status")
+    told = (
+        "id", "source", "external_id", "status", "reason", "stage", "payment_status",
+        "fulfilment_status",
+    )  # fmt: skip
     summary = {k: order[k] for k in told} | {"currency": currency, "total": _total(order, hold)}
     show([summary], False, empty="")
     if hold:
@@ -91,6 +106,9 @@ def show_one(
         (f"Pricing by {_rules(quote)}", explain(quote["steps"], currency) if pricing and quote else []),
         ("Payments", [_money(x, currency, "amount") for x in order["payments"]]),
         ("Reservations", order["reservations"]),
+        ("Shipments", told_lines(order["shipments"])),
+        ("Returns", told_lines(order["returns"])),
+        ("Cancelled", [_money(x, currency, "amount", "unpaid") for x in order["cancelled_lines"]]),
         ("Notifications", order["notifications"]),
         ("Timeline", order["events"]),
     ):  # fmt: skip

@@ -63,8 +63,8 @@ class UnknownGateway(InvalidInput):
 
 
 class NotAllowedNow(InvalidInput):
-    def __init__(self, order_id: int, status: str, action: str) -> None:
-        super().__init__(f"order {order_id} is {status} and can't be {action}")
+    def __init__(self, order_id: int, status: str, action: str, instead: str = "") -> None:
+        super().__init__(f"order {order_id} is {status} and can't be {action}{instead}")
         self.order_id = order_id
         self.status = status
 

@@ -12,18 +12,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipeline import part_cancel
 from pipeline.chain import CHAINS, UNDO
 from pipeline.engine.record import cancelled
 from pipeline.errors import InvalidInput, NotAllowedNow, UnknownOrder
 from pipeline.intake.accept import DISPATCH_SIZE
 from pipeline.money import to_text
 from pipeline.order import Status
-from pipeline.payments import late_money, refunds, tasks
+from pipeline.payments import captures, late_money, refunds, tasks
 from pipeline.payments.account import OBSERVED, Account, Operation, fold, follow_up, latest_of
 from pipeline.payments.gateway import capture_key
 from pipeline.payments.manual import ManualGateway
 from pipeline.payments.refunds import Part
-from pipeline.storage import dispatches, orders, payment_tasks, payments, quotes
+from pipeline.storage import dispatches, fulfilment, orders, payment_tasks, payments, quotes
 from pipeline.storage.database import Tx
 from pipeline.storage.dispatches import NewDispatch
 from pipeline.storage.orders import Move, Note
@@ -36,14 +37,18 @@ _HOLD_RULES = frozenset({"country_held", "amount_over_limit"})
 
 
 def cancel(tx: Tx, order_id: int, actor: str) -> Announcements:
-    """Cancel an order wherever it is; what was done for it is undone. Announce what is returned
-    after the commit. Twice is once; NotAllowedNow if it was rejected."""
+    """Cancel an order wherever it is; what was done for it is undone. Of one of which part was
+    shipped, what was not is cancelled. Announce what is returned after the commit. Twice is once;
+    NotAllowedNow if it was rejected, or all was shipped."""
     row = orders.lock(tx, order_id)
     status = Status(row.status)
     if status is Status.CANCELLED:
         return []
     if status is Status.REJECTED:
         raise NotAllowedNow(order_id, status, "cancelled")
+    if status is Status.CONFIRMED and fulfilment.outside(tx, order_id):
+        part_cancel.cancel_rest(tx, row, actor)
+        return []
     first = orders.request_cancel(tx, [order_id], "cancelled", actor)
     if status in (Status.ON_HOLD, Status.CONFIRMED):
         return _dispatch(tx, _begin_undo(tx, [order_id], actor))
@@ -179,7 +184,7 @@ def refund(
         raise InvalidInput("a refund is of an amount, or of lines and shipping, not of both")
     row = _lock(tx, order_id, {Status.CONFIRMED}, "refunded")
     account = _account(tx, order_id)
-    authorization = _authorization(order_id, account)
+    authorization = captures.authorization_of(order_id, account)
     if authorization.gateway == ManualGateway.name:
         raise InvalidInput(
             f"order {order_id} was paid by hand: pay it back, then "
@@ -189,19 +194,20 @@ def refund(
     if by_parts:
         amount = sum(part.amount for part in parts)
     amount = account.refundable if amount is None else amount
-    _guard(order_id, amount, account.refundable, row.currency, "can be refunded")
+    captures.require_within(order_id, amount, account.refundable, row.currency, "can be refunded")
     operation = follow_up(authorization, "refund", amount, uuid.uuid4().hex)
     detail = {"lines": {part.line_no: part.units for part in parts}} if parts else {}
     tasks.request(tx, [operation], actor, text("reason", reason, 64), **detail)
-    payment_tasks.add_lines(
-        tx, order_id, operation.key, [(p.line_no, p.units, p.amount) for p in parts]
-    )
+    payment_tasks.add_lines(tx, refunds.rows_of(operation, parts))
     return operation
 
 
 def _parts(tx: Tx, order_id: int, lines: Mapping[int, int], *, shipping: bool) -> list[Part]:
     quote = quotes.read(tx, [order_id])[order_id]
-    refunded = payment_tasks.refunded_lines(tx, order_id)
+    refunded = refunds.or_unpaid(
+        payment_tasks.refunded_lines(tx, order_id),
+        fulfilment.cancelled(tx, [order_id]).get(order_id, ()),
+    )
     return refunds.parts(order_id, quote, refunded, lines, shipping=shipping)
 
 
@@ -210,57 +216,41 @@ _PAID = {Status.PAID, Status.RESERVED, Status.BACKORDERED, Status.CONFIRMED}
 
 
 def capture(tx: Tx, order_id: int, actor: str, amount: int | None = None) -> Operation:
-    """Ask for the one capture of what an order has authorized, all of it or `amount`; the rest is
-    released. To be done by `TaskRunner.run`, at once or by the job. Errors as for `refund`."""
-    row = _lock(tx, order_id, _PAID, "captured")
+    """Ask for the one capture of what an order has authorized, all that is due or `amount`; the rest
+    is released. To be done by `TaskRunner.run`, at once or by the job. Errors as for `refund`."""
+    _lock(tx, order_id, _PAID, "captured")
     written = payments.read(tx, [order_id])[order_id]
-    account = fold(written)
-    authorization = _authorization(order_id, account)
-    if authorization.gateway == ManualGateway.name:
-        raise InvalidInput(
-            f"order {order_id} is paid by hand: record the money with "
-            f"`ordermill orders capture {order_id} --reference …`"
-        )
-    _none_yet(order_id, account, written)
-    amount = authorization.amount if amount is None else amount
-    _guard(order_id, amount, authorization.amount, row.currency, "are authorized")
-    operation = follow_up(authorization, "capture", amount, capture_key(authorization.key))
+    operation = captures.wanted(order_id, written, _unpaid(tx, order_id), amount)
     tasks.request(tx, [operation], actor)
     return operation
 
 
-def _none_yet(order_id: int, account: Account, written: Sequence[Operation]) -> None:
-    if account.voided:
-        raise InvalidInput(f"order {order_id}: its authorization was voided")
-    known = next((op for op in latest_of(written) if op.kind == "capture"), None)
-    if known is not None:
-        of = f"{to_text(known.amount, known.currency)} {known.currency}"
-        how = {"succeeded": "was made", "failed": "failed"}.get(known.state, "is under way")
-        raise InvalidInput(
-            f"order {order_id}: an authorization has one capture, and that of {of} {how}"
-        )
+def _unpaid(tx: Tx, order_id: int) -> int:
+    """What of its authorization is due no more: units cancelled before it was captured."""
+    return fulfilment.unpaid(tx, [order_id]).get(order_id, 0)
 
 
 def record_payment(
     tx: Tx, order_id: int, actor: str, reference: str, amount: int | None = None
 ) -> Announcements:
-    """The money of an order on invoice terms has come, under the bank's `reference`: all of it, or
-    `amount`. An order that waited for it goes on. The same again is once. Announce what is returned
+    """The money of an order on invoice terms has come, under the bank's `reference`: all that is due,
+    or `amount`. An order that waited for it goes on. The same again is once. Announce what is returned
     after the commit; InvalidInput says what is wrong."""
     row = orders.lock(tx, order_id)
     reference = text("reference", reference, 64)
     written = payments.read(tx, [order_id])[order_id]
     authorization = _by_hand(order_id, written)
-    amount = authorization.amount if amount is None else amount
+    due = authorization.amount - _unpaid(tx, order_id)
+    amount = due if amount is None else amount
     known = next((op for op in latest_of(written) if op.kind == "capture"), None)
     if known is not None and known.state == "succeeded":
         if (known.reference, known.amount) == (reference, amount):
             return []
         raise InvalidInput(f"order {order_id} is recorded as paid, under {known.reference}")
-    _guard(order_id, amount, authorization.amount, row.currency, "are due")
-    if row.stage == "pay" and amount < authorization.amount:
+    captures.require_within(order_id, amount, due, row.currency, "are due")
+    if row.stage == "pay" and amount < due:
         raise InvalidInput(
-            f"order {order_id} waits for {to_text(authorization.amount, row.currency)} "
+            f"order {order_id} waits for {to_text(due, row.currency)} "
             f"{row.currency}, {to_text(amount, row.currency)} were recorded"
         )
     paid = replace(authorization, state="succeeded", code=OBSERVED)
@@ -294,7 +284,7 @@ def record_refund(
             f"{to_text(known.amount, known.currency)} {known.currency}"
         )
     amount = account.owed if amount is None else amount
-    _guard(order_id, amount, account.owed, row.currency, "are to be paid back")
+    captures.require_within(order_id, amount, account.owed, row.currency, "are to be paid back")
     done = replace(
         follow_up(authorization, "refund", amount, reference),
         state="succeeded", reference=reference, code=OBSERVED,
@@ -324,17 +314,3 @@ def _lock(tx: Tx, order_id: int, allowed: Collection[Status], action: str) -> An
 
 def _account(tx: Tx, order_id: int) -> Account:
     return fold(payments.read(tx, [order_id])[order_id])
-
-
-def _authorization(order_id: int, account: Account) -> Operation:
-    if account.authorization is None:
-        raise InvalidInput(f"order {order_id} has no payment")
-    return account.authorization
-
-
-def _guard(order_id: int, amount: int, most: int, currency: str, what: str) -> None:
-    if not 0 < amount <= most:
-        raise InvalidInput(
-            f"order {order_id}: {to_text(most, currency)} {currency} {what}, "
-            f"{to_text(amount, currency)} were asked for"
-        )

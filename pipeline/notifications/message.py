@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 Channel = Literal["email", "webhook", "page"]
 
 CONFIRMED = "order.confirmed"
+SHIPPED = "order.shipped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Notification:
     `gross`), `shipping` (None, or `method`, `discount`, `net`, `gross`) and `totals` (`net`, `tax`,
     `shipping`, `discount`, `gross`), amounts as text. Net and gross are after discounts, which are
     with tax where prices include it; `totals.shipping` is with its tax.
+    One that is SHIPPED has a `shipment` as well: `reference`, `carrier` and `tracking` (or None),
+    `lines` (each `line`, `sku`, `units`).
     """
 
     id: str

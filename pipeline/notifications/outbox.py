@@ -8,22 +8,23 @@ from typing import Any, cast
 
 from pipeline.engine.backoff import backoff
 from pipeline.money import to_text
-from pipeline.notifications.message import Channel, Delivered, Delivery, Notification
+from pipeline.notifications.message import SHIPPED, Channel, Delivered, Delivery, Notification
 from pipeline.order import Order
 from pipeline.pricing.quote import Quote
 from pipeline.redaction import redact
-from pipeline.storage import notifications, orders, quotes
+from pipeline.storage import fulfilment, notifications, orders, quotes
 from pipeline.storage.database import Tx
 from pipeline.storage.notifications import Pending
 
 UNDO_FAILED = "order.undo_failed"
 REFUND_FAILED = "order.refund_failed"
+REFUND_BY_HAND = "order.refund_by_hand"
 
 #: With the back-off capped at ten minutes this is about a day of trying.
 MOST_ATTEMPTS = 150
 
 
-def wanted(order: Order, topic: str) -> list[Pending]:
+def wanted(order: Order, topic: str, subject: str = "") -> list[Pending]:
     """Pure: whom the source's policy wants told."""
     policy = order.source.policy
     targets: list[tuple[Channel, str]] = []
@@ -32,7 +33,7 @@ def wanted(order: Order, topic: str) -> list[Pending]:
     if policy.webhook_url:
         targets.append(("webhook", policy.webhook_url))
     return [
-        Pending(str(uuid.uuid4()), order.id, channel, topic, target, 0)
+        Pending(str(uuid.uuid4()), order.id, channel, topic, target, 0, subject)
         for channel, target in targets
     ]
 
@@ -42,7 +43,7 @@ def page(tx: Tx, order_ids: Iterable[int], topic: str) -> None:
     new = []
     for order_id in order_ids:
         name = str(uuid.uuid4())
-        new.append(Pending(name, order_id, "page", f"{topic}#{name[:8]}", "operators", 0))
+        new.append(Pending(name, order_id, "page", topic, "operators", 0, name))
     notifications.add(tx, new, lead=0.0)
 
 
@@ -54,6 +55,8 @@ def messages(tx: Tx, pending: Sequence[Pending], known: Mapping[int, Order]) -> 
     if missing:
         found |= {loaded.order.id: loaded.order for loaded in orders.load(tx, missing)}
     quoted = quotes.read(tx, order_ids)
+    shipped = [int(n.subject) for n in pending if n.topic == SHIPPED]
+    shipments = fulfilment.shipments_by_id(tx, shipped) if shipped else {}
     return [
         Notification(
             n.id,
@@ -62,7 +65,8 @@ def messages(tx: Tx, pending: Sequence[Pending], known: Mapping[int, Order]) -> 
             cast(Channel, n.channel),
             n.topic,
             n.target,
-            _payload(found[n.order_id], quoted[n.order_id]),
+            _payload(found[n.order_id], quoted[n.order_id])
+            | ({"shipment": shipments[int(n.subject)]} if n.topic == SHIPPED else {}),
         )
         for n in pending
     ]

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 def text(page: Notification) -> tuple[str, str]:
     """Title and body. Nothing of the customer: pages travel through other people's systems."""
-    what = page.topic.partition("#")[0].removeprefix("order.").replace("_", " ")
+    what = page.topic.removeprefix("order.").replace("_", " ")
     title = f"Ordermill: order {page.order_id}: {what}"
     body = (
         f"Order {page.order_id} ({page.payload['external_id']} of {page.source}): {what}. "

@@ -17,12 +17,13 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from pipeline import part_cancel
 from pipeline.errors import GatewayAway, UnknownGateway
 from pipeline.notifications import outbox
 from pipeline.operations import Announcements, hasten
-from pipeline.order import SETTLED, Lane
+from pipeline.order import SETTLED, Lane, Status
 from pipeline.payments import late_money, tasks
-from pipeline.payments.account import Operation, fold, has_bounced, is_foreign
+from pipeline.payments.account import Account, Operation, fold, has_bounced, is_foreign
 from pipeline.payments.callers import Callers
 from pipeline.payments.gateway import Gateway, GatewayEvent, Payment, Unknown
 from pipeline.payments.observed import authorization_of, observed
@@ -201,7 +202,7 @@ def learn(tx: Tx, gateway: str, readings: Mapping[str, Payment | None]) -> Learn
     _write(tx, [row for one in seen.values() for row in one.news], actor)
     late = {i: (s.row, fold(s.operations)) for i, s in seen.items() if tasks.is_too_late(s.row)}
     settled = late_money.settle(tx, late, actor)
-    made |= settled.outcomes
+    made |= settled.outcomes | part_cancel.settle(tx, _captured(seen), actor)
     woken = hasten(tx, {i for i, one in seen.items() if _is_woken(one)})
     outcomes: dict[str, tuple[int | None, str]] = {}
     for reference in readings:
@@ -241,6 +242,16 @@ def _note(op: Operation) -> Note:
     if not is_foreign(op):
         detail |= {"operation": op.kind, "state": op.state}
     return Note(op.order_id, _KINDS.get((op.kind, op.state), "payment_observed"), None, detail)
+
+
+def _captured(seen: Mapping[int, _Seen]) -> dict[int, Account]:
+    """The accounts of confirmed orders of which we did not know that they are captured."""
+    return {
+        i: fold(one.operations)
+        for i, one in seen.items()
+        if one.row.status == Status.CONFIRMED
+        and any((op.kind, op.state) == ("capture", "succeeded") for op in one.news)
+    }
 
 
 def _is_woken(one: _Seen) -> bool:

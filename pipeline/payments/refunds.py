@@ -6,11 +6,12 @@ line to its share of all units refunded by then, so one by one they add up to th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline.errors import InvalidInput
-from pipeline.pricing.quote import Quote
+from pipeline.payments.account import Operation
+from pipeline.pricing.quote import Quote, QuotedLine
 
 #: Shipping goes by the line number that no line has.
 SHIPPING = 0
@@ -25,8 +26,35 @@ class Part:
     amount: int
 
 
+@dataclass(frozen=True, slots=True)
+class CancelledLine:
+    """Units of a line that will never leave; `amount` is their share of its gross, `unpaid` what of
+    that had not been captured. Minor units."""
+
+    line_no: int
+    sku: str
+    units: int
+    amount: int
+    unpaid: int
+
+
+def rows_of(refund: Operation, parts: Iterable[Part]) -> list[tuple[int, str, int, int, int]]:
+    """What `refund` is for, as rows: order id, key, line number, units, amount."""
+    return [(refund.order_id, refund.key, p.line_no, p.units, p.amount) for p in parts]
+
+
 #: By line number, the units and the amount that are refunded or on their way.
 Refunded = Mapping[int, tuple[int, int]]
+
+
+def or_unpaid(refunded: Refunded, cancelled: Iterable[CancelledLine]) -> Refunded:
+    """With what was cancelled before it was paid, which is as good as refunded. What was cancelled
+    after that has a refund of its own."""
+    found = dict(refunded)
+    for c in cancelled:
+        units, amount = found.get(c.line_no, (0, 0))
+        found[c.line_no] = units + (c.units if c.unpaid == c.amount else 0), amount + c.unpaid
+    return found
 
 
 def parts(
@@ -52,8 +80,12 @@ def _line(order_id: int, quote: Quote, refunded: Refunded, number: int, units: i
             f"order {order_id}, line {number}: {line.quantity - done} of {line.quantity} units can "
             f"be refunded, {units} were asked for"
         )
-    share = line.gross * (done + units) // line.quantity
-    return Part(number, units, max(0, share - amount))
+    return Part(number, units, share(line, done + units, amount))
+
+
+def share(line: QuotedLine, units: int, before: int) -> int:
+    """What brings the sum for a line, `before` so far, to that of so many of its units."""
+    return max(0, line.gross * units // line.quantity - before)
 
 
 def _shipping(order_id: int, quote: Quote, refunded: Refunded) -> Part:

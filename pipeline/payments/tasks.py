@@ -17,7 +17,7 @@ from pipeline.order import OVER, Status
 from pipeline.payments.account import Operation, call_of, ended, fold
 from pipeline.payments.callers import Callers
 from pipeline.payments.gateway import Answer, Declined, RequiresAction, Unavailable, Unknown
-from pipeline.storage import orders, payment_tasks, payments
+from pipeline.storage import fulfilment, orders, payment_tasks, payments
 from pipeline.storage.database import Database, Tx
 from pipeline.storage.orders import Note
 from pipeline.storage.payment_tasks import DueTask, Key
@@ -147,10 +147,13 @@ class TaskRunner:
             payments.add(tx, rows)
             conclude(tx, rows)
             payment_tasks.postpone(tx, later)
-            # Nobody looks at an order that is over: money that can't be given back calls a person.
+            # Nobody looks at an order that is over, or is done but for what was cancelled of it: money
+            # that can't be given back calls a person.
             failed = {op.order_id for op in rows if op.state == "failed"}
-            late = {i for i, row in locked.items() if is_too_late(row)}
-            outbox.page(tx, sorted(failed & late), outbox.REFUND_FAILED)
+            unwatched = {i for i, row in locked.items() if is_too_late(row)}
+            if failed - unwatched:
+                unwatched |= fulfilment.cancelled(tx, failed).keys()
+            outbox.page(tx, sorted(failed & unwatched), outbox.REFUND_FAILED)
         by_key = {(op.order_id, op.key): op for op in rows}
         return [by_key.get((a.task.order_id, a.task.key), a.operation) for a in asked]
 

@@ -18,7 +18,8 @@ from pipeline.storage.upsert import InsertNew
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A notification that has yet to be delivered; `attempts` so far."""
+    """A notification that has yet to be delivered; `attempts` so far. `subject` is what of the order
+    it is about ("" the order as a whole)."""
 
     id: str
     order_id: int
@@ -26,9 +27,10 @@ class Pending:
     topic: str
     target: str
     attempts: int
+    subject: str = ""
 
 
-_FIELDS = ["id", "order_id", "channel", "topic", "target"]
+_FIELDS = ["id", "order_id", "channel", "topic", "subject", "target"]
 _given = rows(*(notifications.c[name] for name in _FIELDS))
 _ADD = InsertNew(
     notifications,
@@ -39,7 +41,7 @@ _ADD = InsertNew(
         bindparam("attempts", 0),
         now(bindparam("lead", type_=Float)),
     ),
-    conflict=["order_id", "channel", "topic"],
+    conflict=["order_id", "channel", "topic", "subject"],
 )
 _PENDING = select(*(notifications.c[name] for name in [*_FIELDS, "attempts"])).where(
     notifications.c.state == "pending"
@@ -84,11 +86,11 @@ LEAD = 60.0
 
 
 def add(tx: Tx, new: Sequence[Pending], lead: float = LEAD) -> None:
-    """Write notifications; one order is told of one topic on one channel once. Who doesn't send
+    """Write notifications; of one subject of an order is told, on one channel, once. Who doesn't send
     them himself gives the job no `lead` (seconds)."""
     if not new:
         return
-    packed = pack((n.id, n.order_id, n.channel, n.topic, n.target) for n in new)
+    packed = pack((n.id, n.order_id, n.channel, n.topic, n.subject, n.target) for n in new)
     _ADD(tx, {"rows": packed, "lead": lead})
 
 
@@ -112,4 +114,6 @@ def settle(tx: Tx, results: Sequence[tuple[str, str, float, str | None]]) -> Non
 
 
 def _pending(row: Any) -> Pending:
-    return Pending(row.id, row.order_id, row.channel, row.topic, row.target, row.attempts)
+    return Pending(
+        row.id, row.order_id, row.channel, row.topic, row.target, row.attempts, row.subject
+    )

@@ -129,10 +129,10 @@ _line = rows(*refund_lines.c)
 _LINES = insert(refund_lines).from_select(list(refund_lines.c.keys()), select(*_line.c))
 
 
-def add_lines(tx: Tx, order_id: int, key: str, lines: Sequence[tuple[int, int, int]]) -> None:
-    """What the refund `key` is for: (line number, units, amount)."""
+def add_lines(tx: Tx, lines: Sequence[tuple[int, str, int, int, int]]) -> None:
+    """What refunds are for: (order id, the refund's key, line number, units, amount)."""
     if lines:
-        tx.execute(_LINES, {"rows": pack((order_id, key, *line) for line in lines)})
+        tx.execute(_LINES, {"rows": pack(lines)})
 
 
 def _is(state: str) -> ColumnElement[bool]:

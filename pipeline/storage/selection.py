@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, and_, column, exists, func, select
 
 from pipeline.order import Status
+from pipeline.storage import fulfilment
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import json_items, json_text, now
 from pipeline.storage.tables import order_documents, orders, sources
@@ -21,7 +22,7 @@ class Selection:
     """What orders must have in common; None: anything.
 
     `older_than`: seconds since it was held, or settled. `settled_by`: held or settled no later than
-    at that moment. `sku` and `email` are read from each order's document: no index helps them.
+    at that moment. `fulfilment`: unfulfilled, partial or fulfilled. `sku` and `email` are read from each order's document: no index helps them.
     """
 
     status: str | None = None
@@ -33,6 +34,7 @@ class Selection:
     sku: str | None = None
     email: str | None = None
     settled_by: datetime | None = None
+    fulfilment: str | None = None
 
     @property
     def is_everything(self) -> bool:
@@ -70,6 +72,8 @@ def _conditions(chosen: Selection) -> Iterator[ColumnElement[bool]]:
         yield orders.c.settled_at <= now(-chosen.older_than)
     if chosen.settled_by is not None:
         yield orders.c.settled_at <= chosen.settled_by
+    if chosen.fulfilment is not None:
+        yield fulfilment.STATUS.in_([chosen.fulfilment])
     if chosen.sku is not None:
         yield _document(chosen.sku, _holds_sku(chosen.sku))
     if chosen.email is not None:

@@ -31,29 +31,32 @@ _PROMISED = select(*_units).where(reservations.c.order_id.in_(ids()))
 _RELEASE = delete(reservations).where(reservations.c.order_id.in_(ids())).returning(*_units)
 
 
-def release(tx: Tx, order_ids: Sequence[int]) -> int:
+def release(tx: Tx, order_ids: Sequence[int], *, with_coupons: bool = True) -> int:
     """Give back what is promised to these orders, units and coupons; they wait for nothing any
-    more. Returns the units. Twice is once. Those who wait for what is freed have it at once."""
+    more. Returns the units. Twice is once. Those who wait for what is freed have it at once.
+    What was shipped is promised no more, so it stays; an order that has any keeps its coupons."""
     packed_ids = {"ids": pack(order_ids)}
     skus = set(tx.execute(_LINES, packed_ids).scalars())
     promised = by_level(tuple(r) for r in tx.execute(_PROMISED, packed_ids))
-    keys = coupons.held(tx, order_ids)
+    keys = coupons.held(tx, order_ids) if with_coupons else set()
     turn = backorders.lock(tx, skus=skus, more=promised, coupon_keys=keys, without=order_ids)
     backorders.remove(tx, order_ids)
     freed = by_level(tuple(r) for r in tx.execute(_RELEASE, packed_ids))
     if freed:
         tx.execute(_GIVE, {"rows": packed(freed)})
         turn.free.update(freed)
-    coupons.give_back(tx, order_ids)
+    if with_coupons:
+        coupons.give_back(tx, order_ids)
     backorders.serve(tx, turn)
     return freed.total()
 
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """A change of what is on hand, for the ledger. kind: receipt, adjustment, count, transfer.
+    """A change of what is on hand, for the ledger. kind: receipt, adjustment, count, transfer,
+    shipment, return.
 
-    `at` is for a count: when it was taken; all else happens now."""
+    `at` is for a count: when it was taken; all else happens now. `reference` is what it is for."""
 
     sku: str
     location: str
@@ -61,6 +64,7 @@ class Movement:
     quantity: int
     reason: str | None = None
     at: datetime | None = None
+    reference: str | None = None
 
 
 _ADD = (
@@ -77,10 +81,11 @@ _ENSURE = InsertNew(
 )
 _movement = rows(
     stock_movements.c.sku, stock_movements.c.location, stock_movements.c.kind,
-    stock_movements.c.quantity, stock_movements.c.reason, stock_movements.c.at,
+    stock_movements.c.quantity, stock_movements.c.reason, stock_movements.c.reference,
+    stock_movements.c.at,
 )  # fmt: skip
 _LEDGER = insert(stock_movements).from_select(
-    ["sku", "location", "kind", "quantity", "reason", "actor", "at"],
+    ["sku", "location", "kind", "quantity", "reason", "reference", "actor", "at"],
     select(
         *(c for c in _movement.c if c.name != "at"), bindparam("actor", type_=String),
         func.coalesce(_movement.c.at, now()),
@@ -109,11 +114,18 @@ def post(tx: Tx, movements: Sequence[Movement], actor: str) -> list[Level]:
     won = {(r.sku, r.location) for r in tx.execute(_ADD, {"rows": packed(net)})}
     if len(won) < len(net):
         return sorted(net.keys() - won)
-    ledger = pack((m.sku, m.location, m.kind, m.quantity, m.reason, m.at) for m in movements)
-    tx.execute(_LEDGER, {"rows": ledger, "actor": actor})
+    write(tx, movements, actor)
     turn.free.update(net)
     backorders.serve(tx, turn)
     return []
+
+
+def write(tx: Tx, movements: Sequence[Movement], actor: str) -> None:
+    """Write movements to the ledger. The caller has moved, under lock, the totals."""
+    ledger = pack(
+        (m.sku, m.location, m.kind, m.quantity, m.reason, m.reference, m.at) for m in movements
+    )
+    tx.execute(_LEDGER, {"rows": ledger, "actor": actor})
 
 
 _named = (stock_levels.c.sku == bindparam("of_sku", type_=String)) & (

@@ -93,6 +93,7 @@ def ledger(tx: Tx, sku: str, most: int) -> list[dict[str, Any]]:
             {
                 "at": r.at, "location": r.location, "kind": r.kind, "quantity": r.quantity,
                 "balance": balance[r.location], "actor": r.actor, "reason": r.reason,
+                "reference": r.reference,
             }
         )  # fmt: skip
         balance[r.location] -= r.quantity

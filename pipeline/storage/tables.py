@@ -282,6 +282,7 @@ stock_movements = Table(
     Column("reason", String(255)),
     Column("actor", String(64), nullable=False),
     Column("at", UtcDateTime, nullable=False),
+    Column("reference", String(64)),  # what it is for: "order 17"
     Index("ix_stock_movements_level", "sku", "location"),
 )
 
@@ -294,6 +295,76 @@ reservations = Table(
     Column("sku", String(64), nullable=False),
     Column("quantity", BigInteger, nullable=False),
     CheckConstraint("quantity > 0", name="quantity_positive"),
+)
+
+# What left for a customer, and what came back. `digest` is of what was asked for, so that the same
+# under the same reference is known again. Written under the order's lock, then that of its levels.
+shipments = Table(
+    "shipments",
+    metadata,
+    _id(),
+    _order_id(),
+    Column("reference", String(64), nullable=False),
+    Column("carrier", String(64)),
+    Column("tracking", String(64)),
+    Column("digest", String(64), nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    UniqueConstraint("order_id", "reference"),
+)
+
+shipment_lines = Table(
+    "shipment_lines",
+    metadata,
+    Column("shipment_id", _Id, primary_key=True, autoincrement=False),
+    Column("line_no", Integer, primary_key=True),
+    Column("location", String(32), primary_key=True),
+    _order_id(),
+    Column("sku", String(64), nullable=False),
+    Column("units", BigInteger, nullable=False),
+    CheckConstraint("units > 0", name="units_positive"),
+    Index("ix_shipment_lines_order_id", "order_id"),
+)
+
+returns = Table(
+    "returns",
+    metadata,
+    _id(),
+    _order_id(),
+    Column("reference", String(64), nullable=False),
+    Column("location", String(32)),  # where the units are put back into stock; null: nowhere
+    Column("reason", String(64)),
+    Column("digest", String(64), nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    UniqueConstraint("order_id", "reference"),
+)
+
+return_lines = Table(
+    "return_lines",
+    metadata,
+    Column("return_id", _Id, primary_key=True, autoincrement=False),
+    Column("line_no", Integer, primary_key=True),
+    _order_id(),
+    Column("sku", String(64), nullable=False),
+    Column("units", BigInteger, nullable=False),
+    CheckConstraint("units > 0", name="units_positive"),
+    Index("ix_return_lines_order_id", "order_id"),
+)
+
+# Units of a confirmed order that were cancelled as the rest of it had been shipped. `amount` is their
+# share of the line's gross, `unpaid` what of that had not been captured: it is due no more.
+cancelled_lines = Table(
+    "cancelled_lines",
+    metadata,
+    _order_id(primary_key=True),
+    Column("line_no", Integer, primary_key=True),
+    Column("sku", String(64), nullable=False),
+    Column("units", BigInteger, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("unpaid", BigInteger, nullable=False),
+    CheckConstraint("units > 0", name="units_positive"),
+    CheckConstraint("unpaid >= 0 AND unpaid <= amount", name="unpaid_in_bounds"),
 )
 
 # Who waits for which SKU, and in which dispatch: so that stock that arrives finds them by itself.
@@ -372,7 +443,8 @@ payment_tasks = Table(
     Index("ix_payment_tasks_due", "due_at"),
 )
 
-# What a refund was for: units of lines, or shipping (line 0, one unit).
+# What a refund was for: units of lines, or shipping (line 0, one unit), and what these cost. Of what
+# was refunded by amount before, a part may have been for them too: then they sum to more than it.
 refund_lines = Table(
     "refund_lines",
     metadata,
@@ -422,7 +494,9 @@ notifications = Table(
     Column("attempts", Integer, nullable=False),
     Column("due_at", UtcDateTime, nullable=False),
     Column("error", String(255)),
-    UniqueConstraint("order_id", "channel", "topic"),
+    # What of the order it is about: a shipment's id, a page's own name; "" the order as a whole.
+    Column("subject", String(36), nullable=False, server_default=""),
+    UniqueConstraint("order_id", "channel", "topic", "subject"),
     Index("ix_notifications_pending", "due_at", postgresql_where=text("state = 'pending'"),
           sqlite_where=text("state = 'pending'")),
 )  # fmt: skip

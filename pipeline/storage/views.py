@@ -10,10 +10,11 @@ from sqlalchemy import Table, func, select
 
 from pipeline.errors import UnknownOrder
 from pipeline.payments.account import fold
-from pipeline.storage import payments
+from pipeline.storage import fulfilment, payments
 from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection, where
 from pipeline.storage.tables import (
+    cancelled_lines,
     events,
     notifications,
     order_documents,
@@ -22,6 +23,10 @@ from pipeline.storage.tables import (
     payment_operations,
     quotes,
     reservations,
+    return_lines,
+    returns,
+    shipment_lines,
+    shipments,
     sources,
 )
 
@@ -37,6 +42,7 @@ _ORDERS = (
         orders.c.stage,
         orders.c.currency,
         quotes.c.total,
+        fulfilment.STATUS.label("fulfilment_status"),
         orders.c.accepted_at,
     )
     .join(sources, sources.c.id == orders.c.source_id)
@@ -56,7 +62,8 @@ def page(
 
 
 def one(tx: Tx, order_id: int) -> dict[str, Any]:
-    """Everything about an order: its row, document, quote, lines, money, stock, timeline."""
+    """Everything about an order: its row, document, quote, lines, money, stock, what left and what
+    came back, timeline."""
     found = tx.execute(_ORDERS.where(orders.c.id == order_id)).one_or_none()
     if found is None:
         raise UnknownOrder(order_id)
@@ -70,6 +77,9 @@ def one(tx: Tx, order_id: int) -> dict[str, Any]:
         "payment_status": fold(payments.read(tx, [order_id])[order_id]).status,
         "payments": _of(tx, payment_operations, order_id, "at", "kind", "state"),
         "reservations": _of(tx, reservations, order_id),
+        "shipments": _with_lines(tx, shipments, shipment_lines, order_id),
+        "returns": _with_lines(tx, returns, return_lines, order_id),
+        "cancelled_lines": _of(tx, cancelled_lines, order_id),
         "notifications": _of(tx, notifications, order_id),
         "events": _of(tx, events, order_id),
     }
@@ -94,6 +104,15 @@ def unsettled(tx: Tx) -> int:
     """How many orders the engine still has work with."""
     query = select(func.count()).select_from(orders).where(orders.c.settled_at.is_(None))
     return int(tx.execute(query).scalar_one())
+
+
+def _with_lines(tx: Tx, table: Table, lines: Table, order_id: int) -> list[dict[str, Any]]:
+    """Shipments or returns, each with its lines."""
+    parent = lines.primary_key.columns.values()[0].name
+    found = {row["id"]: {**_plain(row, "digest"), "lines": []} for row in _of(tx, table, order_id)}
+    for line in _of(tx, lines, order_id, parent, "line_no"):
+        found[line[parent]]["lines"].append(_plain(line, parent))
+    return list(found.values())
 
 
 def _of(tx: Tx, table: Table, order_id: int, *by: str) -> list[dict[str, Any]]:

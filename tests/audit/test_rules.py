@@ -12,6 +12,8 @@ from sqlalchemy import text
 from pipeline.audit.audit import Report, audit
 from pipeline.audit.rule import Checked
 from pipeline.audit.rules import RULES
+from pipeline.fulfilment import ship, take_back
+from pipeline.inventory.shipping import Return, Shipment
 from pipeline.operations import cancel
 from pipeline.payments.gateway import BookEntry
 from pipeline.payments.sandbox import SandboxGateway
@@ -19,7 +21,7 @@ from pipeline.source import Policy
 from tests.support import MUG, POSTER, TEE, Mill
 
 MakeMill = Callable[..., Mill]
-CONFIRMED, REJECTED, CANCELLED, ON_HOLD, WAITING, FULL, NEW = range(1, 8)
+CONFIRMED, REJECTED, CANCELLED, ON_HOLD, WAITING, FULL, PART, NEW = range(1, 9)
 
 #: No tax, and nothing but for who asks for it: FULL does.
 PRICING = {
@@ -65,7 +67,8 @@ def shop(mill: MakeMill) -> Mill:
 
 
 def a_shop(mill: MakeMill, chain: str) -> Mill:
-    """One order at each end that an order can come to, one that waits and one that is new."""
+    """One order at each end that an order can come to, one that waits and one that is new. Of PART,
+    three posters, two were shipped, one of them came back, and the third was cancelled."""
     policy = Policy.model_validate({"chain": chain})
     shop = mill(gateway=Gateway(), policy=policy, rules=PRICING).stocked(units=50, backorder=True)
     assert shop.accept(lines=[(MUG, 2), (TEE, 1)]) == CONFIRMED
@@ -74,10 +77,15 @@ def a_shop(mill: MakeMill, chain: str) -> Mill:
     assert shop.accept(method="pm_crash") == ON_HOLD
     assert shop.accept(lines=[(TEE, 1000)]) == WAITING
     assert shop.accept(lines=[(POSTER, 1)], coupons=["ten"], shipping_method="post") == FULL
+    assert shop.accept(lines=[(POSTER, 3)]) == PART
     shop.turn()
     with shop.database.transaction() as tx:
         cancel(tx, CANCELLED, "ada")
+        ship(tx, [Shipment(PART, "P-1", {1: 2})], "ada")
+        take_back(tx, Return(PART, "R-1", {1: 1}, "main"), "ada")
+        cancel(tx, PART, "ada")
     shop.turn()
+    shop.payment_tasks.run()
     shop.gateway_events.poll()
     assert shop.accept() == NEW
     return shop
@@ -143,12 +151,12 @@ DEFECTS: list[tuple[str, list[str], str]] = [
     (
         "accepted_whole",
         [f"DELETE FROM order_documents WHERE order_id = {NEW}"],
-        "order 7 has no document",
+        "order 8 has no document",
     ),
     (
         "accepted_whole",
         [f"UPDATE events SET kind = 'advanced' WHERE order_id = {NEW}"],
-        "order 7 has no receipt",
+        "order 8 has no receipt",
     ),
     (
         "accepted_once",
@@ -166,7 +174,7 @@ DEFECTS: list[tuple[str, list[str], str]] = [
     (
         "in_one_dispatch",
         [f"DELETE FROM dispatches WHERE order_ids = '[{NEW}]'"],
-        "order 7 is received at validate, and in 0 dispatches",
+        "order 8 is received at validate, and in 0 dispatches",
     ),
     (
         "in_one_dispatch",
@@ -237,7 +245,7 @@ DEFECTS: list[tuple[str, list[str], str]] = [
     (
         "settled_at",
         [f"UPDATE orders SET settled_at = accepted_at WHERE id = {NEW}"],
-        "order 7 is received, and was settled at 20",
+        "order 8 is received, and was settled at 20",
     ),
     ("quote_adds_up", [f"DELETE FROM quotes WHERE order_id = {CONFIRMED}"], "order 1 has no quote"),
     (
@@ -323,7 +331,7 @@ DEFECTS: list[tuple[str, list[str], str]] = [
     (
         "captured_once",
         [f"UPDATE payment_operations SET order_id = {NEW} WHERE order_id = {CONFIRMED}"],
-        "order 7 is received: 4000 were captured, 0 are due",
+        "order 8 is received: 4000 were captured, 0 are due",
     ),
     (
         "captured_once",
@@ -498,6 +506,46 @@ DEFECTS: list[tuple[str, list[str], str]] = [
         "order 3 is cancelled and holds 2 units",
     ),
     (
+        "stock_held",
+        [f"DELETE FROM cancelled_lines WHERE order_id = {PART}"],
+        "line 1 of order 7 wants 3 of POSTER-01, and holds 2 (or they were shipped, or cancelled)",
+    ),
+    (
+        "shipped_as_ordered",
+        ["UPDATE shipment_lines SET units = 4"],
+        "of line 1 of order 7, confirmed, 4 of 3 POSTER-01 were shipped: too many",
+    ),
+    (
+        "shipped_as_ordered",
+        [f"UPDATE orders SET status = 'cancelled' WHERE id = {PART}"],
+        "of line 1 of order 7, cancelled, 2 of 3 POSTER-01 were shipped: none may be",
+    ),
+    (
+        "returned_as_shipped",
+        ["UPDATE return_lines SET units = 3"],
+        "of line 1 of order 7, 2 of POSTER-01 were shipped, 3 came back",
+    ),
+    (
+        "goods_in_ledger",
+        ["UPDATE stock_movements SET quantity = -1 WHERE kind = 'shipment'"],
+        "POSTER-01 at main: the orders' lines of kind shipment sum to -2, the ledger's to -1",
+    ),
+    (
+        "goods_in_ledger",
+        ["UPDATE returns SET location = NULL"],
+        "POSTER-01 at main: the orders' lines of kind return sum to 0, the ledger's to 1",
+    ),
+    (
+        "cancelled_refunded",
+        [f"DELETE FROM payment_operations WHERE order_id = {PART} AND kind = 'refund'"],
+        "of order 7 1 units were cancelled, so that it costs 1000: 1500 were kept",
+    ),
+    (
+        "captured_once",
+        [f"UPDATE cancelled_lines SET unpaid = 1 WHERE order_id = {PART}"],
+        "order 7 is confirmed: 1500 were captured, 1499 are due",
+    ),
+    (
         "ledger",
         ["UPDATE stock_movements SET quantity = 49 WHERE sku = 'MUG-01'"],
         "MUG-01 at main: 50 on hand, the movements sum to 49",
@@ -591,7 +639,7 @@ def test_a_second_capture_in_the_book_is_found(shop: Mill) -> None:
 
 def test_a_key_that_was_done_twice_is_found(shop: Mill) -> None:
     """As a gateway does that ignores idempotency keys."""
-    falsify(shop, lambda entry: [entry, entry] if entry.kind == "refund" else [entry])
+    falsify(shop, lambda e: [e, e] if (e.kind, e.amount) == ("refund", 2000) else [e])
 
     (finding,) = verdict(shop, "book_is_ours").findings
 

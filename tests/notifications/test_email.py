@@ -37,6 +37,10 @@ def payload(**changes: Any) -> dict[str, Any]:
         "totals": {
             "net": "50.06", "tax": "9.51", "shipping": "4.90", "discount": "5.00", "gross": "59.57",
         },
+        "shipment": {
+            "reference": "P-1", "carrier": None, "tracking": "JD01",
+            "lines": [{"line": 1, "sku": "MUG-01", "units": 2}],
+        },
     }  # fmt: skip
     return order | changes
 
@@ -180,7 +184,7 @@ def test_what_is_shipped_and_what_was_taken_off_is_told_where_there_is_any(start
         assert "Taken off" not in part(with_neither, kind)
 
 
-@pytest.mark.parametrize("topic", ["order.confirmed", "order.cancelled"])
+@pytest.mark.parametrize("topic", ["order.confirmed", "order.cancelled", "order.shipped"])
 def test_each_topic_has_a_mail_and_does_without_a_name(start: Start, topic: str) -> None:
     """A customer who left no name is greeted without one."""
     server = start()

@@ -24,7 +24,7 @@ from tests.payments.shop import MakeMill
 from tests.support import Inbox, Mill
 
 PAGE = Notification(
-    "n-1", 7, "shop", "page", "order.undo_failed#1a2b3c4d", "operators",
+    "n-1", 7, "shop", "page", "order.undo_failed", "operators",
     {"external_id": "web-7", "customer_name": "Ada Lovelace"},
 )  # fmt: skip
 

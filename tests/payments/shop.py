@@ -144,4 +144,4 @@ def findings(shop: Mill) -> list[str]:
 def pages(shop: Mill) -> Iterator[str]:
     """What persons were called for."""
     for row in shop.query("SELECT topic FROM notifications WHERE channel = 'page' ORDER BY topic"):
-        yield row.topic.partition("#")[0]
+        yield row.topic

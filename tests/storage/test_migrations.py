@@ -258,3 +258,21 @@ def test_the_history_of_jobs_is_kept(old_shop: Database) -> None:
     assert [(run.fire_at.minute, run.state, run.by) for run in runs] == [
         (2, "failed", "host:1"), (1, "failed", "host:1"), (0, "fine", "host:1"),
     ]  # fmt: skip
+
+
+def test_a_pages_own_name_is_no_part_of_its_topic_any_more(old_shop: Database) -> None:
+    for n, (channel, topic) in enumerate(
+        (("page", "order.undo_failed#1a2b3c4d"), ("email", "order.confirmed"))
+    ):
+        insert(
+            old_shop, "notifications", id=f"n-{n}", order_id=1, channel=channel, topic=topic,
+            target="x", state="pending", attempts=0, due_at="2026-11-01 00:00:00.000000",
+        )  # fmt: skip
+
+    old_shop.upgrade()
+
+    with old_shop.snapshot() as tx:
+        found = tx.execute(text("SELECT topic, subject FROM notifications ORDER BY id"))
+        assert [tuple(row) for row in found] == [
+            ("order.undo_failed", "1a2b3c4d"), ("order.confirmed", ""),
+        ]  # fmt: skip

@@ -5,7 +5,7 @@ from sqlalchemy import and_, case, exists, func, or_, select
 from pipeline.audit.parts import accounts, count, open_operations, past
 from pipeline.audit.rule import Rule
 from pipeline.order import Status
-from pipeline.storage.tables import orders, quotes
+from pipeline.storage.tables import cancelled_lines, orders, quotes
 
 # Of those on hold or being cancelled nothing is known but what money_in_bounds asks; those that
 # are over without goods hold nothing, which is a rule of its own.
@@ -14,12 +14,18 @@ _is_on_its_way = orders.c.status.not_in(
 )
 _accounts, _open = accounts(), open_operations()
 _captured = func.coalesce(_accounts.c.captured, 0)
-_due = case((past("pay"), quotes.c.total), else_=0)
+# Lines that were cancelled before they were paid for, as the rest had been shipped.
+_unpaid = (
+    select(func.coalesce(func.sum(cancelled_lines.c.unpaid), 0))
+    .where(cancelled_lines.c.order_id == orders.c.id)
+    .scalar_subquery()
+)
+_due = case((past("pay"), quotes.c.total - _unpaid), else_=0)
 # Where money is taken later (by policy, or by hand), the claim on it stands, and nothing is open
 # that could have taken it: one capture, of all or part, was made or is yet to be asked for.
 _is_taken_later = and_(
     past("pay"),
-    _captured < quotes.c.total,
+    _captured < _due,
     _accounts.c.authorized == quotes.c.total,
     ~exists().where(_open.c.order_id == orders.c.id, _open.c.kind == "capture"),
 )
@@ -28,7 +34,7 @@ _is_being_paid = and_(orders.c.stage == "pay", _captured <= quotes.c.total)
 
 RULE = Rule(
     name="captured_once",
-    sentence="An order's total is captured, once, when it is paid (or authorized, to be captured "
+    sentence="An order's total, less what was cancelled unpaid, is captured, once, when it is paid (or authorized, to be captured "
     "later, in all or part), and nothing before.",
     checked=count(orders, _is_on_its_way),
     broken=(
