@@ -28,6 +28,8 @@ class Books:
         self.moved: list[tuple[float, Level, int]] = []
         self.counted: list[tuple[float, Level]] = []
         self.safety: dict[Level, int] = {}
+        self.shipped = Counter[LineKey]()
+        self.returned = Counter[LineKey]()
         self.marks = 0
 
     @property
@@ -61,6 +63,8 @@ class Seen:
     #: Units by line and location; and what each line was for.
     held: dict[tuple[LineKey, str], int] = field(default_factory=dict)
     held_sku: dict[LineKey, str] = field(default_factory=dict)
+    shipped: Counter[LineKey] = field(default_factory=Counter)
+    cancelled: Counter[LineKey] = field(default_factory=Counter)
     #: Who waits for each SKU, in order of acceptance; and who of them will be looked at anyway.
     queues: dict[str, list[int]] = field(default_factory=dict)
     looked_at: set[int] = field(default_factory=set)
@@ -102,6 +106,8 @@ def breaches(
 ) -> Iterator[str]:
     """All that is wrong, in words. `wanted` is by external id, `limits` by coupon."""
     yield from _of_levels(seen, books)
+    if seen.shipped != books.shipped:
+        yield f"{seen.shipped} were shipped, {books.shipped} by our books"
     yield from _of_orders(seen, wanted)
     yield from _of_queues(seen, before, wanted)
     for code, uses in seen.redeemed.items():
@@ -130,22 +136,28 @@ def _of_levels(seen: Seen, books: Books) -> Iterator[str]:
 
 def _of_orders(seen: Seen, wanted: Mapping[str, Wanted]) -> Iterator[str]:
     """All or none, and what is due to each status."""
-    held: dict[int, Counter[tuple[int, str]]] = defaultdict(Counter)
-    for ((order, line_no), _), units in seen.held.items():
-        held[order][line_no, seen.held_sku[order, line_no]] += units
+    held = seen.holders
+    ours = Counter(seen.shipped) + seen.cancelled
+    for (line, _), units in seen.held.items():
+        ours[line] += units
     waiting = {order for queue in seen.queues.values() for order in queue}
     for order, (external_id, chain, status, reason) in seen.orders.items():
-        lines = enumerate(wanted[external_id].lines, start=1)
-        whole = Counter({(n, sku): units for n, (sku, units) in lines})
-        if held[order] and held[order] != whole:
-            yield f"order {order} holds {dict(held[order])}, a part of {dict(whole)}"
-        if status in PAST_RESERVE[chain] and not held[order]:
+        lines = list(enumerate(wanted[external_id].lines, start=1))
+        whole = {(order, n): units for n, (_, units) in lines}
+        its = {line: ours[line] for line in whole if ours[line]}
+        if its and its != whole:
+            yield f"order {order} holds or had {its}, a part of {whole}"
+        if any(seen.held_sku.get((order, n), sku) != sku for n, (sku, _) in lines):
+            yield f"order {order} holds what it did not want"
+        if status in PAST_RESERVE[chain] and not its:
             yield f"order {order} is {status} and holds nothing"
-        if status in OVER and (held[order] or order in waiting):
+        if status != "confirmed" and any(seen.shipped[line] for line in whole):
+            yield f"order {order} is {status} and was shipped"
+        if status in OVER and (order in held or order in waiting):
             yield f"order {order} is {status} and holds or waits for units"
-        if held[order] and order in waiting:
+        if order in held and order in waiting:
             yield f"order {order} waits for what it has"
-        if status == "backordered" and not held[order] and order not in waiting:
+        if status == "backordered" and order not in held and order not in waiting:
             yield f"order {order} is backordered and waits for nothing"
         if reason == "defect":
             yield f"order {order} met a defect"

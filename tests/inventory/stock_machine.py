@@ -20,10 +20,11 @@ from hypothesis.stateful import (
     rule,
 )
 
-from pipeline import operations, stocktaking
+from pipeline import fulfilment, operations, stocktaking
 from pipeline.assembly import Application
 from pipeline.chain import STEPS
-from pipeline.errors import InvalidInput
+from pipeline.errors import InvalidInput, NotAllowedNow
+from pipeline.inventory.shipping import Refused, Return, Shipment
 from pipeline.stocktaking import Count
 from pipeline.storage import backorders, stock
 from scheduler.table import JOBS
@@ -144,8 +145,14 @@ class StockMachine(RuleBasedStateMachine):
         found = self._that_are(
             "received", "priced", "reserved", "confirmed", "backordered", "on_hold"
         )
-        if found:
-            self._act(operations.cancel, found[pick % len(found)])
+        if not found:
+            return
+        order = found[pick % len(found)]
+        try:
+            self._act(operations.cancel, order)
+        except (InvalidInput, NotAllowedNow):  # all of it has left
+            assert order not in self.seen.holders
+            assert any(its == order for its, _ in self.seen.shipped)
 
     @precondition(lambda self: self._that_are("on_hold"))
     @rule(pick=some)
@@ -175,6 +182,45 @@ class StockMachine(RuleBasedStateMachine):
         except InvalidInput:  # it was given up meanwhile
             return
         self._do(self.mill.gateway_events.poll)
+
+    # --- What leaves and comes back ---------------------------------------------------------------
+
+    @precondition(lambda self: self._that_are("confirmed"))
+    @rule(pick=some, part=st.booleans())
+    def ship(self, pick: int, part: bool) -> None:
+        """All that is left, or a unit of a line."""
+        confirmed = self._that_are("confirmed")
+        order = confirmed[pick % len(confirmed)]
+        held = sorted(item for item in self.seen.held.items() if item[0][0][0] == order)
+        if part and held:
+            held = [(held[0][0], 1)]
+        lines = {held[0][0][0][1]: 1} if part and held else None
+        shipment = Shipment(order, f"s-{len(self.books.moved)}-{pick}", lines)
+
+        def act(tx: Any) -> None:
+            [verdict] = fulfilment.ship(tx, [shipment], "ada")
+            if isinstance(verdict, Refused):
+                raise InvalidInput(str(verdict))
+
+        if self._said(act, is_refused=not held):
+            for (line, location), number in held:
+                self.books.move((self.seen.held_sku[line], location), -number)
+                self.books.shipped[line] += number
+
+    @precondition(lambda self: self.seen.shipped)
+    @rule(pick=some, to=st.sampled_from([*LOCATIONS, None]))
+    def take_back(self, pick: int, to: str | None) -> None:
+        """A unit of a line, into stock or not."""
+        order, line_no = line = sorted(self.seen.shipped)[pick % len(self.seen.shipped)]
+        sku, _ = self.wanted[self.seen.orders[order][0]].lines[line_no - 1]
+        back = Return(
+            order, f"r-{len(self.books.moved)}-{self.books.returned[line]}", {line_no: 1}, to
+        )
+        refused = self.books.returned[line] == self.books.shipped[line]
+        if self._said(lambda tx: fulfilment.take_back(tx, back, "ada"), refused):
+            self.books.returned[line] += 1
+            if to is not None:
+                self.books.move((sku, to), 1)
 
     # --- Stock ------------------------------------------------------------------------------------
 

@@ -183,6 +183,10 @@ class World:
                 seen.held_sku[order, line_no] = sku
             for order, external_id, chain, status, reason in read(_ORDERS):
                 seen.orders[order] = external_id, chain, status, reason
+            for order, line_no, units in read(_SHIPPED):
+                seen.shipped[order, line_no] = int(units)
+            for order, line_no, units in read(_CANCELLED):
+                seen.cancelled[order, line_no] = units
             for code, uses in read(_REDEEMED):
                 seen.redeemed[code] = uses
             queues: dict[str, list[int]] = defaultdict(list)
@@ -204,6 +208,8 @@ _LEVELS = "SELECT sku, location, on_hand, reserved, safety FROM stock_levels"
 _LEDGER = "SELECT sku, location, sum(quantity) FROM stock_movements GROUP BY sku, location"
 _HELD = "SELECT order_id, line_no, location, sku, quantity FROM reservations"
 _ORDERS = "SELECT id, external_id, chain, status, reason FROM orders"
+_SHIPPED = "SELECT order_id, line_no, sum(units) FROM shipment_lines GROUP BY order_id, line_no"
+_CANCELLED = "SELECT order_id, line_no, units FROM cancelled_lines"
 _REDEEMED = "SELECT code, count(*) FROM coupon_redemptions GROUP BY code"
 _QUEUES = "SELECT sku, order_id FROM backorders ORDER BY sku, order_id"
 _is_due = dispatches.c.due_at <= now()
@@ -222,7 +228,7 @@ _DUE_STEPS = (
 _STOCK_RULES = {
     "ledger", "promises", "not_oversold", "stock_held", "stock_returned", "backorders_queued",
     "coupons_counted", "coupons_held", "coupons_in_bounds", "coupons_returned", "in_one_dispatch",
-    "dispatches_name_the_unsettled",
+    "dispatches_name_the_unsettled", "goods_in_ledger", "returned_as_shipped", "shipped_as_ordered",
 }  # fmt: skip
 
 
