@@ -3,8 +3,9 @@
 Two worker processes, as the Procfile would run them on two cores. As for the peers, the gateway
 answers at once from memory and the notification goes to a sink; everything else is real.
 
-`throughput` takes two variations by environment: HISTORY (so many settled orders are in the tables
-beforehand) and HOT=1 (all orders want the same SKU).
+`throughput` takes variations by environment: HISTORY (so many settled orders are in the tables
+beforehand), SKUS (so many products are, and orders are spread over all of them) and HOT=1 (all
+orders want the same SKU).
 """
 
 import os
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from sqlalchemy import text
 
 from benchmarks import contract
+from benchmarks.assortment import sku, stock_up
 from benchmarks.contract import Latency, Result, Setting
 from benchmarks.history import write_history
 from benchmarks.memory import PeakMemory, peak_memory
@@ -25,13 +27,13 @@ from pipeline.assembly import Application, assemble, open_database
 from pipeline.pricing.rules import Rules
 from pipeline.settings import Settings, load_settings
 from pipeline.source import Policy, Source
-from pipeline.storage import catalogue, rules, sources, stock
+from pipeline.storage import rules, sources
 from workers.announcer import BrokerAnnouncer
 from workers.broker import make_broker
 
 NAME = "ordermill"
 WORKERS = 2
-SKUS = 1_000
+SKUS = int(os.environ.get("SKUS", "1000"))
 WARM_UP_ORDERS = 1_000
 LONGEST_WAIT_SECONDS = 300
 REST_SECONDS = (0.2, 0.4)
@@ -91,12 +93,7 @@ class Shop:
             rules.add(tx, "default", Rules.model_validate(RULES), "benchmark")
             sources.put(tx, "shop", Policy(price_policy="as_sold"))
             self.source: Source = sources.by_name(tx, "shop")
-            names = [f"SKU-{n:04}" for n in range(SKUS)]
-            catalogue.put(
-                tx, [catalogue.ProductIn(s, s, True, False, {"EUR": 1250}) for s in names]
-            )
-            receipts = [stock.Movement(s, "main", "receipt", 10**9) for s in names]
-            stock.post(tx, receipts, "benchmark")
+        stock_up(self.app.database, SKUS)
 
     def accept(self, orders: int) -> None:
         while orders > 0:
@@ -128,7 +125,8 @@ class Shop:
         skus = (
             [0, 0, 0]
             if self.hot
-            else [number % SKUS, (number * 7 + 1) % SKUS, (number * 13 + 2) % SKUS]
+            # Scattered, so that many SKUs are many pages.
+            else [number * factor % SKUS for factor in (7_919, 104_729, 1_299_709)]
         )
         return {
             "external_id": f"bench-{number}",
@@ -137,8 +135,8 @@ class Shop:
             "ship_to": {"country": "DE", "postal_code": "10115"},
             # Priced apart, so that three lines of one SKU stay three lines.
             "lines": [
-                {"sku": f"SKU-{sku:04}", "quantity": 2, "unit_price": f"12.5{n}"}
-                for n, sku in enumerate(skus)
+                {"sku": sku(each), "quantity": 2, "unit_price": f"12.5{n}"}
+                for n, each in enumerate(skus)
             ],
             "payment": {"method": "pm_card_visa"},
         }
@@ -174,7 +172,9 @@ def throughput(orders: int) -> Result:
         shop.wait()
         seconds = time.monotonic() - started
     shop.require_confirmed()
-    return _result(orders, seconds, memory, None, {"history": history, "one_sku": shop.hot})
+    return _result(
+        orders, seconds, memory, None, {"history": history, "skus": SKUS, "one_sku": shop.hot}
+    )
 
 
 def latency(orders: int) -> Result:

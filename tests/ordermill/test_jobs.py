@@ -1,4 +1,4 @@
-"""The commands for jobs, as a person, cron or Airflow gives them."""
+"""The commands for jobs, as a person gives them; as processes: tests/scheduler/test_by_hand.py."""
 
 from __future__ import annotations
 
@@ -57,18 +57,6 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def fail(_: Any) -> dict[str, Any]:
     raise ValueError("the shelf is gone")
-
-
-@pytest.mark.parametrize("name", JOBS)
-def test_every_job_can_be_run_by_hand(command: Command, name: str) -> None:
-    code, printed, _ = command(f"jobs run {name} --wait --json")
-
-    told = json.loads(printed)
-    assert code == 0
-    assert (told["job"], told["state"], told["attempt"], told["error"]) == (name, "fine", 1, None)
-    assert isinstance(told["result"], dict)
-    assert told["seconds"] >= 0
-    assert told["asked_by"].startswith("cli:")
 
 
 def test_without_json_it_says_what_the_job_did(command: Command) -> None:

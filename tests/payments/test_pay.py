@@ -99,34 +99,22 @@ def test_a_source_s_orders_are_paid_at_its_gateway(mill: MakeMill) -> None:
     assert [shop.status(order) for order in (retail, invoiced)] == ["confirmed"] * 2
 
 
-def test_an_order_stays_with_the_gateway_it_was_begun_at(mill: MakeMill) -> None:
+@pytest.mark.parametrize("by_now", [Policy(gateway="manual"), Policy(capture="later")])
+def test_a_payment_that_was_begun_is_ended_where_it_was_whatever_the_policy_says_by_now(
+    mill: MakeMill, by_now: Policy
+) -> None:
     gateway = Gateway()
     gateway.refuses["capture"] = Unknown("time-out")
     shop = mill(gateway=gateway).stocked()
     order = shop.accept()
     shop.turn(impatient=False)
-    shop.another_source("shop", Policy(gateway="manual"))
+    shop.another_source("shop", by_now)
     gateway.refuses.clear()
 
     shop.turn()
 
     assert where(shop, order) == ("confirmed", None)
     assert {op.gateway for op in written(shop, order)} == {"sandbox"}
-    assert (status(shop, order), findings(shop)) == ("captured", [])
-
-
-def test_a_capture_that_was_begun_is_ended_whatever_the_policy_says_by_now(mill: MakeMill) -> None:
-    gateway = Gateway()
-    gateway.refuses["capture"] = Unknown("time-out")
-    shop = mill(gateway=gateway).stocked()
-    order = shop.accept()
-    shop.turn(impatient=False)
-    shop.another_source("shop", Policy(capture="later"))
-    gateway.refuses.clear()
-
-    shop.turn()
-
-    assert where(shop, order) == ("confirmed", None)
     assert (status(shop, order), findings(shop)) == ("captured", [])
 
 

@@ -1,5 +1,5 @@
-"""A scheduler as `ordermill scheduler` runs it, on a clock of the database that runs fast, and on a
-host whose own clock is off. Its jobs write down each time they are run, and by whom."""
+"""A scheduler as `ordermill scheduler` runs it, on a clock of the database that a test moves by hand,
+and on a host whose own clock is off. Its jobs write down each time they are run, and by whom."""
 
 from __future__ import annotations
 
@@ -20,32 +20,30 @@ from ordermill.processes import run_until_signalled
 from pipeline.assembly import Application
 from pipeline.settings import Settings
 from pipeline.source import Policy
-from pipeline.storage import sources
+from pipeline.storage import clock, sources
 from pipeline.storage.sql import now
 from scheduler.job import Cron, Every, Job
 from scheduler.process import SchedulerProcess
 from scheduler.runner import Pace
 
-#: Seconds of the database's clock in one of ours.
-SPEED = 20
+#: Seconds of the database's clock that `slow` takes; and that a silent runner keeps its run.
+SLOW, LEASE = 15, 30
 
 
-def hasten_the_databases_clock(since: float) -> None:
-    """From `since` (seconds since the epoch) on, the clock of every statement runs fast."""
+def read_the_clock_from_a_table() -> None:
+    """The clock of every statement is what stands in `simulated_clock`."""
 
     @compiles(now, "postgresql")
     def _postgres(element: now, compiler: SQLCompiler, **kw: Any) -> str:
         offset = compiler.process(element.clauses, **kw)
-        real = "extract(epoch FROM clock_timestamp())"
-        fast = f"to_timestamp({since} + ({real} - {since}) * {SPEED})"
-        return f"({fast} + make_interval(secs => CAST({offset} AS double precision)))"
+        at = "(SELECT at FROM simulated_clock)"
+        return f"({at} + make_interval(secs => CAST({offset} AS double precision)))"
 
     @compiles(now, "sqlite")
     def _sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:
         offset = compiler.process(element.clauses, **kw)
-        real = "((julianday('now') - 2440587.5) * 86400.0)"
-        fast = f"{since} + ({real} - {since}) * {SPEED}"
-        return f"strftime('%Y-%m-%d %H:%M:%f000', {fast}, 'unixepoch', CAST({offset} AS TEXT) || ' seconds')"
+        at = "(SELECT at FROM simulated_clock)"
+        return f"strftime('%Y-%m-%d %H:%M:%f000', {at}, CAST({offset} AS TEXT) || ' seconds')"
 
 
 def set_the_hosts_clock_off(hours: float) -> None:
@@ -64,8 +62,8 @@ def set_the_hosts_clock_off(hours: float) -> None:
 
 
 def jobs(ran: Path) -> list[Job]:
-    """Each run is a line of the file `ran` when it begins; `slow` then takes a simulated 15 s, and
-    leaves a source of its runner's name as what it wrote."""
+    """Each run is a line of the file `ran` when it begins; `slow` then takes its time, and leaves a
+    source of its runner's name as what it wrote."""
 
     def note(name: str) -> None:
         with ran.open("a") as file:
@@ -78,9 +76,15 @@ def jobs(ran: Path) -> list[Job]:
 
         return run
 
+    def told(app: Application) -> datetime.datetime:
+        with app.database.snapshot() as tx:
+            return clock.read(tx)
+
     def slow(app: Application) -> dict[str, int]:
-        note("slow")
-        time.sleep(15 / SPEED)
+        over = told(app) + datetime.timedelta(seconds=SLOW)
+        note("slow")  # the clock may go on from here
+        while told(app) < over:
+            time.sleep(0.02)
         with app.database.transaction() as tx:
             sources.put(tx, f"slow-{os.getpid()}", Policy())
         return {"pid": os.getpid()}
@@ -92,13 +96,13 @@ def jobs(ran: Path) -> list[Job]:
     ]
 
 
-def main(url: str, home: str, since: float, hours: float, tick: float) -> None:
-    hasten_the_databases_clock(since)
+def main(url: str, home: str, hours: float, tick: float) -> None:
+    read_the_clock_from_a_table()
     set_the_hosts_clock_off(hours)
     settings = Settings(_env_file=None, home=Path(home), database_url=url, sandbox_book="memory")
-    pace = Pace(tick=tick, lease=30.0, renew=10.0 / SPEED)
+    pace = Pace(tick=tick, lease=LEASE, renew=1.0)
     run_until_signalled(SchedulerProcess(settings, jobs=jobs(Path(home) / "ran"), pace=pace))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3], *map(float, sys.argv[3:6]))
+    main(*sys.argv[1:3], *map(float, sys.argv[3:5]))
