@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,30 +36,30 @@ class Servers:
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
-    """Yield the URL of an empty database on a server of its own."""
-    with postgres_server() as server:
+def postgres(**settings: str) -> Iterator[str]:
+    """Yield the URL of an empty database on a server of its own, with `settings` of another kind."""
+    with postgres_server(**settings) as server:
         yield server.get_uri()
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
+def postgres_server(**settings: str) -> Iterator[PostgresServer]:
     """Yield a server of its own, for those who do more to it than connect."""
     data = Path(tempfile.mkdtemp(prefix="bench-pg-"))
     try:
         # The library can only start a cluster as it creates it: stop it, configure it, start it.
         with get_server(data, cleanup_mode="stop"):
             pass
-        _configure(data)
+        _configure(data, POSTGRES_SETTINGS | settings)
         with get_server(data, cleanup_mode="stop") as server:
             yield server
     finally:
         shutil.rmtree(data)
 
 
-def _configure(data: Path) -> None:
+def _configure(data: Path, settings: Mapping[str, str]) -> None:
     with (data / "postgresql.auto.conf").open("a") as conf:
-        conf.writelines(f"{name} = {value}\n" for name, value in POSTGRES_SETTINGS.items())
+        conf.writelines(f"{name} = {value}\n" for name, value in settings.items())
 
 
 def restart_immediately(server: PostgresServer) -> None:
