@@ -1,15 +1,16 @@
 """python -m benchmarks.retention: a shop's past goes into the archive while orders come in.
 
-Seeds settled, shipped orders of long ago; measures what the two workers do with orders alone; then
-the same while `archive-orders` moves the past, until all of it is moved. Tells the ratio of the two
-throughputs, the pace of the move, and the most memory that it had used at 10,000 orders and at the
-end.
+Seeds settled, shipped orders of long ago, and lets two workers do orders while `archive-orders` moves
+the past, until all of it is moved. In the first rounds the job is stopped every other time, so that
+both throughputs are of the same minutes and the same tables. Tells their ratio, the pace of the move,
+and the most memory that it had used at 10,000 orders and at the end.
 """
 
 import argparse
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -59,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.retention", description=__doc__)
     parser.add_argument("--orders", type=int, default=1_000_000, help="that are long over")
     parser.add_argument("--round", type=int, default=20_000, help="orders of a round of traffic")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds without the job")
+    parser.add_argument("--rounds", type=int, default=8, help="of each kind, to compare")
     parser.add_argument("move", nargs="?", choices=["move"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.move:
@@ -71,22 +72,26 @@ def main() -> None:
 
 
 def measure(orders: int, size: int, rounds: int) -> dict[str, object]:
-    """Alone and beside, in one run, on the same data."""
+    """Alone and beside, turn by turn, on the same data; then beside it until the end."""
     shop = Shop()
     _seed(shop.app.database, orders)
     with warm_workers(shop):
-        alone = [_round(shop, size) for _ in range(rounds)]
         began = time.monotonic()
         job = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.retention", "move"],
             stdout=subprocess.PIPE,
             text=True,
         )
+        alone: list[float] = []
         beside: list[float] = []
+        for _ in range(rounds):
+            job.send_signal(signal.SIGSTOP)
+            alone.append(_round(shop, size))
+            job.send_signal(signal.SIGCONT)
+            beside.append(_round(shop, size))
+        later: list[float] = []
         while job.poll() is None:
-            seconds = _round(shop, size)
-            if job.poll() is None or not beside:  # what the job was only half there for says little
-                beside.append(seconds)
+            later.append(_round(shop, size))
         told = job.communicate()[0]
         lasted = time.monotonic() - began
     moved = json.loads(told.splitlines()[-1])
@@ -103,7 +108,8 @@ def measure(orders: int, size: int, rounds: int) -> dict[str, object]:
         "rss_mb_at_end": moved["rss_mb"],
         "orders_per_second_alone": round(without),
         "orders_per_second_beside": round(with_it),
-        "rounds_beside": len(beside),
+        "orders_per_second_later": round(size * len(later) / sum(later)) if later else None,
+        "rounds_later": len(later),
         "ratio": round(with_it / without, 3),
         "enough": with_it / without >= LEAST_RATIO,
     }
