@@ -13,6 +13,7 @@ from ordermill import demo as demonstration
 from ordermill.database import db
 from ordermill.imports import import_orders
 from ordermill.jobs import jobs
+from ordermill.keys import keys
 from ordermill.orders import orders
 from ordermill.output import AsJson, console, errors, one_of, show, show_json
 from ordermill.payments import payments
@@ -44,6 +45,7 @@ for group, name in (
     (queues, "queues"),
     (jobs, "jobs"),
     (sources, "sources"),
+    (keys, "keys"),
     (products, "products"),
     (pricing, "pricing"),
     (stock, "stock"),
