@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, String, and_, column, exists, func, select
 from pipeline.order import Status
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import json_items, json_text, now
-from pipeline.storage.tables import order_documents, orders, sources
+from pipeline.storage.tables import events, order_documents, orders, sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Selection:
     """What orders must have in common; None: anything.
 
     `older_than`: seconds since it was held, or settled. `settled_by`: held or settled no later than
-    at that moment. `sku` and `email` are read from each order's document: no index helps them.
+    at that moment. `accepted_since`, `updated_since`: at that moment or later. `sku` and `email` are read from each order's document: no index helps them.
     """
 
     status: str | None = None
@@ -33,6 +33,8 @@ class Selection:
     sku: str | None = None
     email: str | None = None
     settled_by: datetime | None = None
+    accepted_since: datetime | None = None
+    updated_since: datetime | None = None
 
     @property
     def is_everything(self) -> bool:
@@ -70,6 +72,14 @@ def _conditions(chosen: Selection) -> Iterator[ColumnElement[bool]]:
         yield orders.c.settled_at <= now(-chosen.older_than)
     if chosen.settled_by is not None:
         yield orders.c.settled_at <= chosen.settled_by
+    if chosen.accepted_since is not None:
+        yield orders.c.accepted_at >= chosen.accepted_since
+    if chosen.updated_since is not None:
+        yield exists().where(
+            events.c.order_id == orders.c.id,
+            events.c.seq == orders.c.version,
+            events.c.at >= chosen.updated_since,
+        )
     if chosen.sku is not None:
         yield _document(chosen.sku, _holds_sku(chosen.sku))
     if chosen.email is not None:

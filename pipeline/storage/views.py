@@ -55,6 +55,49 @@ def page(
     return [_plain(r._mapping) for r in tx.execute(query)]
 
 
+_UPDATED = select(events.c.at).where(
+    events.c.order_id == orders.c.id, events.c.seq == orders.c.version
+)
+_DATED = _ORDERS.add_columns(
+    orders.c.version, _UPDATED.scalar_subquery().label("updated_at"), orders.c.settled_at
+)
+
+
+def dated_page(
+    tx: Tx, selection: Selection, *, before: int | None, most: int
+) -> list[dict[str, Any]]:
+    """As `page`, with version, updated_at (of the last event) and settled_at."""
+    query = _DATED.where(where(selection)).limit(most)
+    if before is not None:
+        query = query.where(orders.c.id < before)
+    return [_plain(r._mapping) for r in tx.execute(query)]
+
+
+def told(tx: Tx, order_id: int) -> dict[str, Any]:
+    """An order as its source is told of it: its row, its document, what it costs, how it is paid.
+    All of it changes with the row's version, and only so."""
+    found = tx.execute(_DATED.where(orders.c.id == order_id)).one_or_none()
+    if found is None:
+        raise UnknownOrder(order_id)
+    body = select(order_documents.c.body).where(order_documents.c.order_id == order_id)
+    quote = _of(tx, quotes, order_id)
+    return {
+        **_plain(found._mapping),
+        "document": json.loads(tx.execute(body).scalar_one()),
+        "quote": quote[0] if quote else None,
+        "lines": _of(tx, order_lines, order_id),
+        "payment_status": fold(payments.read(tx, [order_id])[order_id]).status,
+    }
+
+
+def timeline(tx: Tx, order_id: int) -> list[dict[str, Any]]:
+    """The events of an order, the oldest first; none if there is no such order."""
+    return [
+        {**event, "detail": None if event["detail"] is None else json.loads(event["detail"])}
+        for event in _of(tx, events, order_id)
+    ]
+
+
 def one(tx: Tx, order_id: int) -> dict[str, Any]:
     """Everything about an order: its row, document, quote, lines, money, stock, timeline."""
     found = tx.execute(_ORDERS.where(orders.c.id == order_id)).one_or_none()
