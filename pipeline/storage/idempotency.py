@@ -15,9 +15,9 @@ from pipeline.storage.sql import now
 from pipeline.storage.tables import idempotency
 from pipeline.storage.upsert import InsertNew
 
-_is_it = (idempotency.c.owner == bindparam("owner")) & (idempotency.c.key == bindparam("key"))
+_is_it = (idempotency.c.owner == bindparam("whose")) & (idempotency.c.key == bindparam("under"))
 _new: Any = select(
-    bindparam("owner", type_=String), bindparam("key", type_=String),
+    bindparam("whose", type_=String), bindparam("under", type_=String),
     bindparam("digest", type_=String), bindparam("answer", type_=Text), now(),
 )  # fmt: skip
 _CLAIM = InsertNew(
@@ -41,7 +41,7 @@ def once(
     """What `act` returns, as JSON; or what it returned when it was done under this key of `owner`.
     `digest` names the request. Two at once: the second waits for the first one's transaction.
     KeyReused if the key was another request's."""
-    names = {"owner": owner, "key": key}
+    names = {"whose": owner, "under": key}
     if _CLAIM(tx, {**names, "digest": digest, "answer": ""}).one_or_none() is not None:
         told = json.dumps(dict(act()), default=str)
         tx.execute(_KEEP, {**names, "told": told})

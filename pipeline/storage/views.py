@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, bindparam, func, select
 
 from pipeline.errors import UnknownOrder
 from pipeline.payments.account import fold
@@ -88,6 +88,24 @@ def told(tx: Tx, order_id: int) -> dict[str, Any]:
         "lines": _of(tx, order_lines, order_id),
         "payment_status": fold(payments.read(tx, [order_id])[order_id]).status,
     }
+
+
+_SOURCE = select(orders.c.source_id).where(orders.c.id == bindparam("wanted"))
+_STATUS = select(orders.c.status).where(orders.c.id == bindparam("wanted"))
+
+
+def source_of(tx: Tx, order_id: int) -> int | None:
+    """Whose order it is; None if there is no such order."""
+    found: int | None = tx.execute(_SOURCE, {"wanted": order_id}).scalar_one_or_none()
+    return found
+
+
+def status(tx: Tx, order_id: int) -> str:
+    """Where an order is; UnknownOrder if there is none."""
+    found: str | None = tx.execute(_STATUS, {"wanted": order_id}).scalar_one_or_none()
+    if found is None:
+        raise UnknownOrder(order_id)
+    return found
 
 
 def timeline(tx: Tx, order_id: int) -> list[dict[str, Any]]:
