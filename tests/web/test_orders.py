@@ -328,11 +328,9 @@ def test_what_the_status_forbids_is_refused(client: TestClient, shop: Mill) -> N
     problem(client.post(f"/v1/orders/{order_id}/requeue"), 409, "not-allowed-now")
 
 
-def test_an_order_on_hold_is_put_back_to_work(
-    as_: As, shop: Mill, client: TestClient
-) -> None:
+def test_an_order_on_hold_is_put_back_to_work(as_: As, shop: Mill, client: TestClient) -> None:
     with shop.database.transaction() as tx:
-        tx.execute(text("UPDATE sources SET policy = '{\"hold_countries\": [\"DE\"]}'"))
+        tx.execute(text('UPDATE sources SET policy = \'{"hold_countries": ["DE"]}\''))
     order_id = shop.accept()
     shop.turn()
     assert client.get(f"/v1/orders/{order_id}").json()["reason"] == "country_held"
