@@ -69,7 +69,7 @@ def calls(app: FastAPI) -> Iterator[str]:
     """Every call that the app answers, as METHOD /path."""
     for route in iter_route_contexts(app.routes):
         for method in (route.methods or set()) - {"HEAD", "OPTIONS"}:
-            yield f"{method} {route.path}"
+            yield f"{method} {route.path_format}"
 
 
 def call(client: TestClient, name: str, order_id: int = 1) -> Response:

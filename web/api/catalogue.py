@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path
-from pydantic import AfterValidator, ValidationError
+from pydantic import ValidationError
 
 from pipeline.intake.files.products import ProductRow
 from pipeline.intake.schema import Problem, Sku
@@ -22,8 +22,7 @@ from web.cursors import cursor, position
 from web.problems import Refusal, invalid
 from web.routing import WITH_BODY, problems, router, takes
 
-#: A path's part with a slash in it is written %2F, and must be a SKU as orders name it.
-SkuPath = Annotated[Sku, Path(description="A SKU."), AfterValidator(lambda sku: sku)]
+SkuPath = Annotated[Sku, Path(description="A SKU.")]
 
 
 def routes(database: Database) -> APIRouter:
@@ -42,7 +41,7 @@ def routes(database: Database) -> APIRouter:
         return models.Page[models.Product](items=items, next=more)
 
     @api.get(
-        "/products/{sku}",
+        "/products/{sku:path}",
         operation_id="getProduct",
         response_model=models.Product,
         responses=problems(404),
@@ -56,7 +55,7 @@ def routes(database: Database) -> APIRouter:
         return models.Product(**found)
 
     @api.put(
-        "/products/{sku}",
+        "/products/{sku:path}",
         operation_id="putProduct",
         response_model=models.Product,
         responses=WITH_BODY,
@@ -82,7 +81,8 @@ def _products(sku: str, given: models.ProductIn) -> list[ProductIn]:
     shared = given.model_dump(exclude={"prices"}, exclude_none=True)
     rows: list[ProductIn] = []
     wrong: list[Problem] = []
-    for n, price in enumerate(given.prices or [{}]):
+    prices = [price.model_dump(exclude_none=True) for price in given.prices]
+    for n, price in enumerate(prices or [{}]):
         try:
             rows.append(ProductRow.model_validate({**price, **shared, "sku": sku}).product())
         except ValidationError as error:

@@ -12,7 +12,7 @@ from fastapi import Header, Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pipeline.cards import holds_card_number
-from pipeline.intake.schema import MOST_QUANTITY, Price, Sku, Text
+from pipeline.intake.schema import MOST_QUANTITY, CurrencyCode, Price, Sku, Text
 from pipeline.order import Status
 from pipeline.storage.job_runs import State as RunState
 
@@ -247,8 +247,19 @@ class Product(Out):
     prices: list[ListPrice]
 
 
+class PriceIn(In):
+    """For a `customer_group`, from a quantity on, or within a time (RFC 3339), where it says so."""
+
+    currency: CurrencyCode
+    price: Price
+    customer_group: str | None = None
+    from_quantity: int | None = None
+    valid_from: str | None = None
+    valid_until: str | None = None
+
+
 class ProductIn(In):
-    """`prices` have the fields of docs/intake.md; each replaces the one of the same currency, group,
+    """Each of the `prices` replaces the one of the same currency, group,
     quantity and beginning. What is left out stays as it is."""
 
     name: Text
@@ -257,7 +268,7 @@ class ProductIn(In):
     categories: Annotated[list[str], Field(max_length=100)] | None = None
     tax_class: str | None = None
     weight: int | None = None
-    prices: Annotated[list[dict[str, Any]], Field(max_length=500)] = []
+    prices: Annotated[list[PriceIn], Field(max_length=500)] = []
 
 
 class Level(Out):
