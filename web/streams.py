@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from fastapi import HTTPException
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
@@ -61,7 +62,7 @@ async def chunks(
     stream: AsyncIterator[bytes], pause: float, patience: float
 ) -> AsyncGenerator[bytes | None, None]:
     """The chunks of a body; None where none has come for `pause` seconds: a time to do what was put
-    off. TimeoutError if none comes for `patience` seconds."""
+    off. 408 if none comes for `patience` seconds."""
     coming: asyncio.Future[bytes] | None = None
     try:
         while True:
@@ -71,7 +72,7 @@ async def chunks(
                 yield None
                 done, _ = await asyncio.wait({coming}, timeout=patience)
             if not done:
-                raise TimeoutError
+                raise HTTPException(408, f"nothing came for {patience:g} seconds")
             try:
                 chunk = coming.result()
             except StopAsyncIteration:

@@ -22,6 +22,7 @@ from starlette.testclient import TestClient
 from pipeline.assembly import Application
 from tests.support import Mill, an_order
 from tests.web.conftest import MakeKey
+from web.api import batch
 from web.streams import Lines
 
 HEADERS = {"Content-Type": "application/x-ndjson"}
@@ -216,12 +217,40 @@ def test_when_the_client_hangs_up_what_was_told_stays(
     assert shop.query("SELECT count(*) FROM orders") == [(20,)]
 
 
+def test_when_the_database_goes_away_the_answer_is_cut_without_an_end(
+    port: int, make_key: MakeKey, application: Application, shop: Mill
+) -> None:
+    sender = Sender(port, make_key())
+    sender.send(lines_of(an_order()))
+    sender.read_until(lambda read: b'"accepted"' in read)
+
+    def refuse(_: Any) -> None:
+        raise OperationalError("SELECT", {}, OSError("gone"))
+
+    event.listen(application.database.engine, "begin", refuse)
+    sender.send(lines_of(an_order()))
+    rest = sender.socket.recv(65_536)
+    event.remove(application.database.engine, "begin", refuse)
+
+    assert rest == b""
+    assert shop.query("SELECT count(*) FROM orders") == [(1,)]
+
+
+def test_who_sends_nothing_is_not_waited_for(
+    port: int, make_key: MakeKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "PATIENCE", 0.05)
+    sender = Sender(port, make_key())
+
+    assert sender.read_until(lambda read: b"nothing came" in read).startswith(b"HTTP/1.1 408 ")
+
+
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_who_does_not_read_is_not_read_from(port: int, make_key: MakeKey, shop: Mill) -> None:
     sender = Sender(port, make_key())
     sender.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sender.socket.settimeout(2)
-    bad = b'{"external_id": "' + b"x" * 100 + b'"}\n'
+    bad = b"[]\n"  # cheap to refuse, and the verdict is longer
 
     sent = sender.send_until_it_stalls(bad * 1000, 1000)
 

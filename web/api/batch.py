@@ -45,7 +45,7 @@ def routes(intake: Intake) -> APIRouter:
         responses={
             200: {"description": "A verdict a line", "content": {
                 MEDIA_TYPE: {"schema": {"type": "string"}, "example": VERDICTS}}},
-            **problems(415),
+            **problems(408, 415),
         },
         openapi_extra=takes("text", NDJSON, MEDIA_TYPE),
     )  # fmt: skip

@@ -58,7 +58,7 @@ def routes(database: Database) -> APIRouter:
         "/products/{sku:path}",
         operation_id="putProduct",
         response_model=models.Product,
-        responses=WITH_BODY,
+        responses={**WITH_BODY, **problems(404)},
         openapi_extra=takes(models.ProductIn, PRODUCT),
     )
     def put(
