@@ -67,6 +67,12 @@ async def read_json(request: Request, most: int) -> Any:
         raise Refusal(HTTPStatus.BAD_REQUEST, "malformed", str(error)) from None
 
 
+def is_long(request: Request) -> bool:
+    """Whether its body takes so long to read, or to check, that others would wait for it."""
+    length = request.headers.get("content-length", "")
+    return not length.isdecimal() or int(length) >= LONG
+
+
 def reads(model: type[Model], most: int = SMALL) -> Callable[[Request], Awaitable[Model]]:
     """A dependency: the body as `model`. Put it after the caller's: who may not ask is not heard."""
 

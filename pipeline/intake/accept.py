@@ -60,8 +60,14 @@ class Intake:
 
     def offer(self, source: Source, data: Any) -> Future[Receipt]:
         """Take one order in; its receipt comes, or what went wrong, once it is durable. Orders share
-        commits: what is offered while one is under way goes with the next. No caller's thread waits."""
-        return self._group.submit((source, data))
+        commits: what is offered while one is under way goes with the next. The caller's thread reads
+        the order, as that can be done during a commit; it doesn't wait."""
+        read = _read(source, data)
+        if isinstance(read, Document):
+            return self._group.submit((source, read))
+        refused: Future[Receipt] = Future()
+        refused.set_result(read)
+        return refused
 
     def accept_all(self, source: Source, batch: Sequence[Any]) -> list[Receipt]:
         """Take many in with one commit; one receipt each, in the order given."""

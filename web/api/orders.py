@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import AwareDatetime
+from starlette.concurrency import run_in_threadpool
 
 from pipeline import operations
 from pipeline.assembly import Application
@@ -29,7 +30,7 @@ from web.api import models
 from web.api.examples import ORDER, REFUND
 from web.api.models import IdempotencyKey, IfMatch, IfNoneMatch, Most, Next, OrderId, Word
 from web.api.orders_told import etag_of, matches, order_of, row_of
-from web.bodies import read_json, reads
+from web.bodies import is_long, read_json, reads
 from web.callers import Caller, Reader, Seller, Steerer
 from web.cursors import cursor, position
 from web.problems import Refusal, invalid
@@ -60,11 +61,16 @@ def routes(application: Application) -> APIRouter:
         same external_id with another content 409. An Idempotency-Key is not needed: external_id is
         one."""
         data = await read_json(request, MOST_BYTES)
-        receipt = await asyncio.wrap_future(intake.offer(source, data))
+        offered = (
+            await run_in_threadpool(intake.offer, source, data)
+            if is_long(request)
+            else intake.offer(source, data)
+        )
+        receipt = await asyncio.wrap_future(offered)
         if receipt.verdict is Verdict.ACCEPTED:
             return _accepted(receipt, Status.RECEIVED, 202)
         if receipt.verdict is Verdict.DUPLICATE:
-            return _accepted(receipt, await asyncio.to_thread(status_of, receipt), 200)
+            return _accepted(receipt, await run_in_threadpool(status_of, receipt), 200)
         raise _refused(receipt)
 
     def status_of(receipt: Receipt) -> Status:
