@@ -96,10 +96,12 @@ def web(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The port to listen on.")] = 8000,
 ) -> None:
-    """Run the HTTP server. Start any number; gateways send their events to it."""
+    """Run the HTTP API (docs/api.md). Start any number; gateways send their events to it, too."""
     settings = load_settings()
     configure_logging(settings)
-    run_until_signalled(WebProcess(settings, host, port))
+    process = WebProcess(settings, host, port)
+    console.print(f"The API is at http://{host}:{port}. Ctrl-C stops it.")
+    run_until_signalled(process)
 
 
 @app.command()
