@@ -18,10 +18,10 @@ from web.api import (
     catalogue,
     events,
     gateway_events,
-    models,
     operating,
     orders,
     quotes,
+    shop_models,
     stock,
 )
 from web.callers import Keys
@@ -73,15 +73,15 @@ def create_app(application: Application, jobs: operating.Jobs | None = None) -> 
         "/readyz",
         operation_id="isReady",
         tags=["process"],
-        response_model=models.Ready,
+        response_model=shop_models.Ready,
         responses=answered(503),
     )
-    async def readyz() -> Response | models.Ready:
+    async def readyz() -> Response | shop_models.Ready:
         """Whether it can serve: the database is there, in the schema that this version needs."""
         try:
             await run_in_threadpool(application.database.require_schema)
         except SchemaOutdated as error:
             return problems.problem(503, str(error), kind="unavailable")
-        return models.Ready(status="ready")
+        return shop_models.Ready(status="ready")
 
     return app

@@ -1,8 +1,9 @@
 """Every table, once. `migrations/` brings a database here; a test compares the two.
 
-Lock order, for everyone: dispatches, then orders by id, then payment tasks, then stock levels by
-(sku, location), then coupon uses by (rules, code, customer), then backorders. Dispatches that wait
-for stock, and that nobody works on, come last, by id: whoever works on one waits for no level.
+Lock order, for everyone: the row of an Idempotency-Key, dispatches, then orders by id, then payment
+tasks, then stock levels by (sku, location), then coupon uses by (rules, code, customer), then
+backorders. Dispatches that wait for stock, and that nobody works on, come last, by id: whoever works
+on one waits for no level.
 """
 
 from __future__ import annotations

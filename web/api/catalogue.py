@@ -13,9 +13,9 @@ from pipeline.intake.schema import problems as problems_of
 from pipeline.storage import catalogue
 from pipeline.storage.catalogue import ProductIn
 from pipeline.storage.database import Database
-from web.api import models
+from web.api import shop_models as models
 from web.api.examples import PRODUCT
-from web.api.models import Most, Next
+from web.api.models import Most, Next, Page
 from web.bodies import reads
 from web.callers import CatalogueReader, CatalogueWriter
 from web.cursors import cursor, position
@@ -28,17 +28,15 @@ SkuPath = Annotated[Sku, Path(description="A SKU.")]
 def routes(database: Database) -> APIRouter:
     api = router("catalogue")
 
-    @api.get("/products", operation_id="listProducts", response_model=models.Page[models.Product])
-    def ls(
-        caller: CatalogueReader, limit: Most = 50, after: Next = None
-    ) -> models.Page[models.Product]:
+    @api.get("/products", operation_id="listProducts", response_model=Page[models.Product])
+    def ls(caller: CatalogueReader, limit: Most = 50, after: Next = None) -> Page[models.Product]:
         """List products with their prices, by SKU."""
         last = position(after, str)[0] if after else None
         with database.snapshot() as tx:
             found = catalogue.page(tx, after=last, most=limit)
         items = [models.Product(**product) for product in found]
         more = cursor(items[-1].sku) if len(items) == limit else None
-        return models.Page[models.Product](items=items, next=more)
+        return Page[models.Product](items=items, next=more)
 
     @api.get(
         "/products/{sku:path}",

@@ -13,7 +13,7 @@ from pipeline import overview
 from pipeline.chain import STEPS
 from pipeline.storage import clock, job_runs, queues
 from pipeline.storage.database import Database
-from web.api import models
+from web.api import shop_models as models
 from web.api.models import LARGEST
 from web.callers import Operator
 from web.problems import Refusal

@@ -14,9 +14,9 @@ from pipeline.payments.window import moment
 from pipeline.stocktaking import Count
 from pipeline.storage import idempotency, stock
 from pipeline.storage.database import Database, Tx
-from web.api import models
+from web.api import shop_models as models
 from web.api.examples import ADJUSTMENT, COUNT
-from web.api.models import IdempotencyKey, Most, Next, Word
+from web.api.models import IdempotencyKey, Most, Next, Page, Word
 from web.bodies import reads
 from web.callers import StockReader, StockWriter
 from web.cursors import cursor, position
@@ -26,20 +26,20 @@ from web.routing import WITH_BODY, router, takes
 def routes(database: Database) -> APIRouter:
     api = router("stock")
 
-    @api.get("/stock", operation_id="listStock", response_model=models.Page[models.Level])
+    @api.get("/stock", operation_id="listStock", response_model=Page[models.Level])
     def ls(
         caller: StockReader,
         sku: Annotated[Word | None, Query(description="Only this SKU.")] = None,
         limit: Most = 50,
         after: Next = None,
-    ) -> models.Page[models.Level]:
+    ) -> Page[models.Level]:
         """List units on hand, reserved and available, by SKU and location."""
         last = tuple(position(after, str, str)) if after else None
         with database.snapshot() as tx:
             found = stock.levels(tx, sku, after=last, most=limit)
         items = [models.Level.model_validate(level) for level in found]
         more = cursor(items[-1].sku, items[-1].location) if len(items) == limit else None
-        return models.Page[models.Level](items=items, next=more)
+        return Page[models.Level](items=items, next=more)
 
     @api.post(
         "/stock/adjustments",
