@@ -81,7 +81,9 @@ def create_app(application: Application, jobs: operating.Jobs | None = None) -> 
         try:
             await run_in_threadpool(application.database.require_schema)
         except SchemaOutdated as error:
-            return problems.problem(503, str(error), kind="unavailable")
+            return problems.problem(
+                503, str(error), {"Retry-After": str(problems.AWAY_SECONDS)}, kind="unavailable"
+            )
         return shop_models.Ready(status="ready")
 
     return app

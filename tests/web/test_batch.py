@@ -236,6 +236,30 @@ def test_when_the_database_goes_away_the_answer_is_cut_without_an_end(
     assert shop.query("SELECT count(*) FROM orders") == [(1,)]
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_source_sends_a_few_batches_at_once_and_no_more(
+    port: int, make_key: MakeKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "MOST_STREAMS", 2)
+    first, second = (Sender(port, make_key()) for _ in range(2))
+    for sender in (first, second):
+        sender.send(lines_of(an_order()))
+        sender.read_until(lambda read: b'"accepted"' in read)
+
+    third, rival = Sender(port, make_key()), Sender(port, make_key("rival"))
+    third.read_until(lambda read: read.startswith(b"HTTP/1.1 429 "))
+    rival.send(lines_of(an_order()))
+    rival.read_until(lambda read: b'"accepted"' in read)
+    first.end()
+    first.read_until(lambda read: read.endswith(b"0\r\n\r\n"))
+    fourth = Sender(port, make_key())
+    fourth.send(lines_of(an_order()))
+
+    assert fourth.read_until(lambda read: b'"accepted"' in read)
+    for sender in (second, rival, fourth):
+        sender.socket.close()
+
+
 def test_who_sends_nothing_is_not_waited_for(
     port: int, make_key: MakeKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,7 +274,7 @@ def test_who_does_not_read_is_not_read_from(port: int, make_key: MakeKey, shop: 
     sender = Sender(port, make_key())
     sender.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sender.socket.settimeout(2)
-    bad = b"[]\n"  # cheap to refuse, and the verdict is longer
+    bad = b"[" + b" " * 100 + b"]\n"  # cheap to refuse
 
     sent = sender.send_until_it_stalls(bad * 1000, 1000)
 

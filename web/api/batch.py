@@ -6,7 +6,9 @@ verdicts are sent.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
@@ -32,11 +34,24 @@ PATIENCE = 60.0
 #: Bytes in hand at once, so that long lines don't add up.
 MOST_IN_HAND = 4 * MOST_BYTES
 
+#: Of one source at once, in this process: each has megabytes in hand.
+MOST_STREAMS = 8
+
 Numbered = tuple[int, bytes | None]
 
 
 def routes(intake: Intake) -> APIRouter:
     api = router("orders")
+    going = Counter[int]()
+
+    async def counted(source: Source, request: Request) -> AsyncGenerator[bytes, None]:
+        going[source.id] += 1
+        try:
+            async with aclosing(_verdicts(intake, source, request)) as verdicts:
+                async for some in verdicts:
+                    yield some
+        finally:
+            going[source.id] -= 1
 
     @api.post(
         "/orders/batch",
@@ -56,7 +71,12 @@ def routes(intake: Intake) -> APIRouter:
         media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media not in (MEDIA_TYPE, "application/ndjson", "application/jsonl"):
             raise Refusal(415, "", f"expected Content-Type: {MEDIA_TYPE}")
-        return Stream(_verdicts(intake, source.in_lane("bulk"), request), MEDIA_TYPE)
+        if going[source.id] >= MOST_STREAMS:
+            raise Refusal(
+                429, "rate-limited", f"{MOST_STREAMS} batches of {source.name} are being sent",
+                headers={"Retry-After": "5"},
+            )  # fmt: skip
+        return Stream(counted(source.in_lane("bulk"), request), MEDIA_TYPE)
 
     return api
 

@@ -14,7 +14,7 @@ from pipeline.chain import STEPS
 from pipeline.storage import clock, job_runs, queues
 from pipeline.storage.database import Database
 from web.api import shop_models as models
-from web.api.models import LARGEST
+from web.api.models import LARGEST, Word
 from web.callers import Operator
 from web.problems import Refusal
 from web.routing import answers, problems, router
@@ -36,7 +36,7 @@ class Job(Protocol):
 
 
 Jobs = Mapping[str, Job]
-Name = Annotated[str, Path(max_length=64)]
+Name = Annotated[Word, Path(max_length=64)]
 
 
 def routes(database: Database, jobs: Jobs) -> APIRouter:
