@@ -1,4 +1,4 @@
-# Everything here needs Python 3.11 or later, make, and a package registry; nothing else.
+# Everything here needs Python 3.11 or later, make, and a package registry; the tests curl, too.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

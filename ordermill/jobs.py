@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json as json_module
 import logging
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -61,7 +60,7 @@ def history(
     """List past runs, newest first: who ran each, how long it took, its result or error."""
     with application() as app, app.database.snapshot() as tx:
         runs = job_runs.history(tx, limit, name)
-    show([_told(run) for run in runs], json, empty="No job has run yet.")
+    show([job_runs.told(run) for run in runs], json, empty="No job has run yet.")
 
 
 @jobs.command("log")
@@ -112,7 +111,7 @@ def run(
             ended = job_runs.one(tx, number)
             helped = any(p.alive and p.role == "scheduler" for p in processes.all_processes(tx))
     if json:
-        show_json(_told(ended))
+        show_json(job_runs.told(ended))
     elif ended.state in job_runs.OPEN:
         console.print(
             f"{name}: run {number} is left to a scheduler; `ordermill jobs history {name}`."
@@ -130,20 +129,3 @@ def _code(state: str, *, wait: bool) -> int:
     if state in job_runs.OPEN:
         return STILL_RUNNING if wait else 0
     return 0 if state == "fine" else 1
-
-
-def _told(run: Any) -> dict[str, Any]:
-    took = run.finished_at - run.started_at if run.finished_at and run.started_at else None
-    return {
-        "run": run.id,
-        "job": run.job,
-        "due": run.fire_at,
-        "state": run.state,
-        "attempt": run.attempt,
-        "asked_by": run.asked_by,
-        "by": run.by,
-        "started": run.started_at,
-        "seconds": None if took is None else round(took.total_seconds(), 3),
-        "result": None if run.result is None else json_module.loads(run.result),
-        "error": run.error,
-    }

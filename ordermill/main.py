@@ -13,6 +13,7 @@ from ordermill import demo as demonstration
 from ordermill.database import db
 from ordermill.imports import import_orders
 from ordermill.jobs import jobs
+from ordermill.keys import keys
 from ordermill.orders import orders
 from ordermill.output import AsJson, console, errors, one_of, show, show_json
 from ordermill.payments import payments
@@ -44,6 +45,7 @@ for group, name in (
     (queues, "queues"),
     (jobs, "jobs"),
     (sources, "sources"),
+    (keys, "keys"),
     (products, "products"),
     (pricing, "pricing"),
     (stock, "stock"),
@@ -94,10 +96,12 @@ def web(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The port to listen on.")] = 8000,
 ) -> None:
-    """Run the HTTP server. Start any number; gateways send their events to it."""
+    """Run the HTTP API (docs/api.md). Start any number; gateways send their events to it, too."""
     settings = load_settings()
     configure_logging(settings)
-    run_until_signalled(WebProcess(settings, host, port))
+    process = WebProcess(settings, host, port)
+    console.print(f"The API is at http://{host}:{port}. Ctrl-C stops it.")
+    run_until_signalled(process)
 
 
 @app.command()

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from ordermill.after_sale import capture, refund
-from ordermill.explanation import explain, named
 from ordermill.fulfilment import fulfil, return_units, told_lines
 from ordermill.held import cancel, requeue
 from ordermill.output import AsJson, console, one_of, show, show_json
@@ -28,6 +27,7 @@ from pipeline.errors import InvalidInput, UnknownOrder
 from pipeline.hold_reasons import hold_of
 from pipeline.money import to_text
 from pipeline.order import Status
+from pipeline.pricing.explanation import explain, named
 from pipeline.storage import views
 from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ordermill.explanation import explain, named
 from ordermill.output import AsJson, console, show, show_json
 from ordermill.session import actor, application
+from pipeline import quoting
 from pipeline.errors import InvalidInput
-from pipeline.intake.accept import foreign_prices
 from pipeline.intake.files.rules import read_rules, write_rules
-from pipeline.intake.schema import InvalidOrder, Problem, read_order
+from pipeline.intake.schema import InvalidOrder
 from pipeline.money import to_text
-from pipeline.order import Lane, Order, Status
 from pipeline.outcome import Advance
-from pipeline.pricing.quote import NotPriced, Quote
+from pipeline.pricing.explanation import explain, named
+from pipeline.pricing.quote import NotPriced
 from pipeline.pricing.rules import Rules
 from pipeline.pricing.ruleset import RuleSet
+from pipeline.quoting import Quoted
 from pipeline.source import Source
-from pipeline.stages import price
-from pipeline.storage import clock, sources
 from pipeline.storage import rules as storage
+from pipeline.storage import sources
 from pipeline.storage.database import Tx
 from pipeline.storage.rules import Version
 
@@ -37,8 +35,6 @@ pricing = typer.Typer(
 File = Annotated[
     Path, typer.Argument(exists=True, dir_okay=False, help="Rules in YAML; see docs/pricing.md.")
 ]
-#: The id of an order that isn't placed: every other came before it.
-_AFTER_ALL = 2**63 - 1
 Name = Annotated[str, typer.Option(help="The rule set; a source's policy names it as `rules`.")]
 
 
@@ -118,12 +114,14 @@ def quote(
     """Say what an order would cost now, and why, without placing it. Exit code 1: it has no price."""
     given = None if rules is None else Version(str(rules), None, RuleSet(read_rules(rules)))
     with application() as app, app.database.snapshot() as tx:
-        order = _order(tx, file, _source(tx, source))
-        facts = price.look_up(tx, [order], given)
-    found = price.quote(order, facts)
-    version = facts.rules[order.source.policy.rules]
-    (_as_json if json else _tell)(order, version, found)
-    raise typer.Exit(1 if isinstance(found, NotPriced) else 0)
+        whose = _source(tx, source)
+        try:
+            quoted = quoting.quote(tx, whose, _read(file), given)
+        except InvalidOrder as error:
+            wrong = "\n".join([f"{file}:", *(f"  {problem}" for problem in error.problems)])
+            raise InvalidInput(wrong) from None
+    (_as_json if json else _tell)(quoted)
+    raise typer.Exit(1 if isinstance(quoted.found, NotPriced) else 0)
 
 
 def _source(tx: Tx, name: str | None) -> Source:
@@ -136,33 +134,20 @@ def _source(tx: Tx, name: str | None) -> Source:
     return known[0]
 
 
-def _order(tx: Tx, file: Path, source: Source) -> Order:
-    """The order in the file as if it were accepted just now."""
+def _read(file: Path) -> Any:
     try:
-        document = read_order(jsonlib.loads(file.read_text("utf-8")))
-    except InvalidOrder as error:
-        raise InvalidInput(_listed(file, error.problems)) from None
+        return jsonlib.loads(file.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{file} is not JSON: {error}") from None
-    if refused := foreign_prices(source, document):
-        raise InvalidInput(_listed(file, refused))
-    policy = source.policy
-    return Order(
-        _AFTER_ALL, document.external_id, source, policy.chain, Lane(policy.lane), Status.VALIDATED,
-        "price", None, document.currency, False, 1, clock.read(tx), jsonlib.loads(document.body),
-    )  # fmt: skip
 
 
-def _listed(file: Path, problems: Iterable[Problem]) -> str:
-    return "\n".join([f"{file}:", *(f"  {problem}" for problem in problems)])
-
-
-def _tell(order: Order, version: Version, found: Quote | NotPriced) -> None:
+def _tell(quoted: Quoted) -> None:
+    version, found, outcome = quoted.rules, quoted.found, quoted.outcome
     if isinstance(found, NotPriced):
         detail = jsonlib.dumps(dict(found.detail), default=str)
         console.print(f"It has no price: {found.reason} {detail}", markup=False)
         return
-    currency = order.currency
+    currency = quoted.order.currency
 
     def text(minor: int) -> str:
         return to_text(minor, currency)
@@ -185,19 +170,19 @@ def _tell(order: Order, version: Version, found: Quote | NotPriced) -> None:
     console.print(
         f"\n{text(found.total)} {currency} by {by}; tax in it: {text(found.tax)}", markup=False
     )
-    outcome = price.decide(order, found)
     if not isinstance(outcome, Advance):
         console.print(f"It would be held: {outcome.reason}", markup=False)
     console.print()
     show(explain(found.steps, currency), False, empty="")
 
 
-def _as_json(order: Order, version: Version, found: Quote | NotPriced) -> None:
-    told: dict[str, Any] = {"rules": version.name, "version": version.number}
+def _as_json(quoted: Quoted) -> None:
+    found = quoted.found
+    told: dict[str, Any] = {"rules": quoted.rules.name, "version": quoted.rules.number}
     if isinstance(found, NotPriced):
         told |= {"reason": found.reason, "detail": found.detail}
     else:
-        told |= {"currency": order.currency, **asdict(found)}
+        told |= {"currency": quoted.order.currency, **asdict(found)}
     show_json(told)
 
 

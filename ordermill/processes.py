@@ -16,6 +16,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.presence import Presence
 from pipeline.settings import Settings
 from scheduler.process import SchedulerProcess
+from scheduler.table import JOBS
 from web.app import create_app
 from workers.announcer import BrokerAnnouncer
 from workers.broker import make_broker
@@ -81,7 +82,7 @@ class WebProcess:
         listening = _listen(host, port)
         self.app = assemble(settings, announcer, patience=DATABASE_PATIENCE)
         config = uvicorn.Config(
-            create_app(self.app),
+            create_app(self.app, JOBS),
             log_config=None,  # ours stands, and redacts
             access_log=False,
             server_header=False,

@@ -8,8 +8,8 @@ import typer
 
 from ordermill.output import AsJson, console, one_of, show
 from ordermill.session import actor, application
+from pipeline import overview
 from pipeline.chain import STEPS
-from pipeline.storage import counters, dispatches
 from pipeline.storage import queues as storage
 
 queues = typer.Typer(help="See what waits where; stop and start it.", no_args_is_help=True)
@@ -21,22 +21,8 @@ Step = Annotated[str, typer.Argument(parser=one_of(STEPS), metavar="NAME", help=
 def ls(json: AsJson = False) -> None:
     """For each queue: orders in it, due now, being worked on; what the last hour brought."""
     with application() as app, app.database.snapshot() as tx:
-        stats, paused, hour = dispatches.stats(tx), storage.paused(tx), counters.since(tx, 3600)
-    rows = []
-    for step in STEPS:
-        found = stats.get(step)
-        rows.append(
-            {
-                "queue": step,
-                "orders": int(found.orders) if found else 0,
-                "due": int(found.due) if found else 0,
-                "running": int(found.running) if found else 0,
-                "oldest": found.oldest if found else None,
-                **{k: hour.get((step, k), 0) for k in ("advanced", "retried", "held", "rejected")},
-                "paused": f"by {paused[step].paused_by}" if step in paused else None,
-            }
-        )
-    show(rows, json, empty="")
+        found = overview.queues(tx)
+    show([{**q, "paused": q["paused"] and f"by {q['paused']}"} for q in found], json, empty="")
 
 
 @queues.command("pause")

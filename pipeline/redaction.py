@@ -20,6 +20,8 @@ from pipeline.cards import mask_card_numbers
 HIDDEN = "(hidden)"
 
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # Our own keys: which one it was may be read, its secret not
+    (re.compile(r"\b(om_live_[0-9a-f]{12})_\w+"), rf"\1_{HIDDEN}"),
     # Stripe: API keys, and what signs its webhooks (as does ours: the same form)
     (re.compile(r"\b(sk|rk|pk)_(live|test)_\w+"), rf"\1_\2_{HIDDEN}"),
     (re.compile(r"\bwhsec_[\w+/=-]+"), f"whsec_{HIDDEN}"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -79,3 +79,8 @@ class Source(BaseModel):
     id: int
     name: str
     policy: Policy
+
+    def in_lane(self, lane: Literal["interactive", "bulk"]) -> Self:
+        """The same source, whose orders go in another lane."""
+        policy = self.policy.model_copy(update={"lane": lane})
+        return self.model_copy(update={"policy": policy})

@@ -2,24 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
+from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
 
 from pipeline.assembly import Application
-from web.api import gateway_events
-from web.problems import answer_with_problems
+from pipeline.errors import SchemaOutdated
+from web import problems
+from web.api import (
+    batch,
+    catalogue,
+    events,
+    gateway_events,
+    operating,
+    orders,
+    quotes,
+    shop_models,
+    stock,
+)
+from web.callers import Keys
+from web.description import describe
+from web.envelope import Envelope, headers_of
+from web.routing import problems as answered
+
+#: Requests that wait for the database at once; so many connections it has for them. Orders that are
+#: placed one by one wait without a thread.
+THREADS = 16
 
 
-def create_app(application: Application) -> FastAPI:
-    """`application` stays the caller's to close."""
-    app = FastAPI(title="Ordermill", docs_url=None, redoc_url=None)
-    answer_with_problems(app)
-    app.include_router(gateway_events.routes(application.gateway_events))
+def create_app(application: Application, jobs: operating.Jobs | None = None) -> FastAPI:
+    """`application` stays the caller's to close; `jobs` are those that may be run by name."""
 
-    @app.get("/healthz")
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncGenerator[None, None]:
+        current_default_thread_limiter().total_tokens = THREADS
+        yield
+
+    app = FastAPI(
+        title="Ordermill", docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=life
+    )
+    app.state.keys = Keys(application.database)
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    app.add_middleware(Envelope)
+    problems.answer_with_problems(app, application.database, headers_of)
+    known: Mapping[str, operating.Job] = jobs or {}
+    for router in (
+        batch.routes(application.intake),
+        orders.routes(application),
+        events.routes(application.database),
+        quotes.routes(application.database),
+        catalogue.routes(application.database),
+        stock.routes(application.database),
+        operating.routes(application.database, known),
+        gateway_events.routes(application.gateway_events),
+    ):
+        app.include_router(router)
+
+    @app.get("/healthz", operation_id="isAlive", tags=["process"])
     async def healthz() -> dict[str, str]:
         """This process is alive and answers; whether all is well is `ordermill check`.
 
         It waits for no thread: those may all be busy while the process is alive."""
         return {"status": "ok"}
+
+    @app.get(
+        "/readyz",
+        operation_id="isReady",
+        tags=["process"],
+        response_model=shop_models.Ready,
+        responses=answered(503),
+    )
+    async def readyz() -> Response | shop_models.Ready:
+        """Whether it can serve: the database is there, in the schema that this version needs."""
+        try:
+            await run_in_threadpool(application.database.require_schema)
+        except SchemaOutdated as error:
+            return problems.problem(
+                503, str(error), {"Retry-After": str(problems.AWAY_SECONDS)}, kind="unavailable"
+            )
+        return shop_models.Ready(status="ready")
 
     return app

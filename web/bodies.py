@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import Any, TypeVar
 
 from fastapi import HTTPException, Request
+from pydantic import BaseModel, ValidationError
+from starlette.concurrency import run_in_threadpool
+
+from pipeline.intake.schema import problems
+from web.problems import Refusal, invalid
+from web.strict_json import NotJson, parse
+
+Model = TypeVar("Model", bound=BaseModel)
+#: Bytes of a body that is no order.
+SMALL = 100_000
+#: Bytes of JSON that take milliseconds to read.
+LONG = 65_536
 
 #: Seconds that a body has to come in: a client that is slower holds up whoever waits for it to end.
 PATIENCE = 10.0
@@ -36,4 +50,45 @@ async def read_body(request: Request, most: int) -> bytes:
 def _too_long(most: int) -> HTTPException:
     return HTTPException(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is longer than {most:,} bytes"
+    )
+
+
+async def read_json(request: Request, most: int) -> Any:
+    """The body as JSON, of at most `most` bytes. Refusal 413, 415, or 400 says what is wrong."""
+    if not _is_json(request.headers.get("content-type", "")):
+        raise Refusal(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "", "expected Content-Type: application/json"
+        )
+    raw = await read_body(request, most)
+    try:
+        # What takes long is read beside the loop that serves everyone.
+        return parse(raw) if len(raw) < LONG else await run_in_threadpool(parse, raw)
+    except NotJson as error:
+        raise Refusal(HTTPStatus.BAD_REQUEST, "malformed", str(error)) from None
+
+
+def is_long(request: Request) -> bool:
+    """Whether its body takes so long to read, or to check, that others would wait for it."""
+    length = request.headers.get("content-length", "")
+    return not length.isdecimal() or int(length) >= LONG
+
+
+def reads(model: type[Model], most: int = SMALL) -> Callable[[Request], Awaitable[Model]]:
+    """A dependency: the body as `model`. Put it after the caller's: who may not ask is not heard."""
+
+    async def read(request: Request) -> Model:
+        data = await read_json(request, most)
+        try:
+            return model.model_validate(data)
+        except ValidationError as error:
+            raise invalid(problems(error)) from None
+
+    return read
+
+
+def _is_json(content_type: str) -> bool:
+    media, _, parameters = content_type.partition(";")
+    charset = parameters.strip().lower()
+    return media.strip().lower() == "application/json" and (
+        not charset.startswith("charset=") or charset[8:].strip('"') == "utf-8"
     )

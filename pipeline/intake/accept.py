@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import itemgetter
@@ -55,9 +55,19 @@ class Intake:
         self._group = _GroupCommit(self._commit)
 
     def accept(self, source: Source, data: Any) -> Receipt:
-        """Take one order in. Concurrent callers share a commit: whoever comes while one is under
-        way goes with the next."""
-        return self._group.submit((source, data))
+        """Take one order in, and wait for it."""
+        return self.offer(source, data).result()
+
+    def offer(self, source: Source, data: Any) -> Future[Receipt]:
+        """Take one order in; its receipt comes, or what went wrong, once it is durable. Orders share
+        commits: what is offered while one is under way goes with the next. The caller's thread reads
+        the order, as that can be done during a commit; it doesn't wait."""
+        read = _read(source, data)
+        if isinstance(read, Document):
+            return self._group.submit((source, read))
+        refused: Future[Receipt] = Future()
+        refused.set_result(read)
+        return refused
 
     def accept_all(self, source: Source, batch: Sequence[Any]) -> list[Receipt]:
         """Take many in with one commit; one receipt each, in the order given."""
@@ -179,31 +189,38 @@ def _receipt(
 
 
 class _GroupCommit:
-    """Calls one function with all that arrived while its last call ran."""
+    """Calls one function, in one thread, with all that arrived while its last call ran."""
 
     def __init__(self, commit: Callable[[Sequence[Any]], list[Receipt]]) -> None:
         self._commit = commit
         self._waiting: list[tuple[Any, Future[Receipt]]] = []
         self._lock = threading.Lock()
-        self._leader = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, "group-commit")
+        self._is_going = False
 
-    def submit(self, item: Any) -> Receipt:
+    def submit(self, item: Any) -> Future[Receipt]:
         mine: Future[Receipt] = Future()
+        mine.set_running_or_notify_cancel()  # who goes away takes no order back
         with self._lock:
             self._waiting.append((item, mine))
-        with self._leader:  # whoever gets here first commits for all who wait behind
-            while not mine.done():
-                self._commit_waiting()
-        return mine.result()
+            if not self._is_going:
+                self._thread.submit(self._commit_all)
+                self._is_going = True
+        return mine
 
-    def _commit_waiting(self) -> None:
+    def _commit_all(self) -> None:
+        while group := self._next():
+            try:
+                receipts = self._commit([item for item, _ in group])
+            except BaseException as error:
+                for _, future in group:
+                    future.set_exception(error)
+                continue
+            for (_, future), receipt in zip(group, receipts, strict=True):
+                future.set_result(receipt)
+
+    def _next(self) -> list[tuple[Any, Future[Receipt]]]:
         with self._lock:
             group, self._waiting = self._waiting[:DISPATCH_SIZE], self._waiting[DISPATCH_SIZE:]
-        try:
-            receipts = self._commit([item for item, _ in group])
-        except BaseException as error:
-            for _, future in group:
-                future.set_exception(error)
-            return
-        for (_, future), receipt in zip(group, receipts, strict=True):
-            future.set_result(receipt)
+            self._is_going = bool(group)
+        return group

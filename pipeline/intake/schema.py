@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import pycountry
 import stdnum.eu.vat
@@ -228,13 +228,19 @@ def _external_id(data: Any) -> str | None:
 _PYDANTIC = re.compile(r"^(Value error, |Input should be |\w+ should have )")
 
 
-def problems(error: ValidationError) -> list[Problem]:
-    """What a model refused, in our words."""
-    return [_problem(e) for e in error.errors()]
+class Refused(Protocol):
+    """A ValidationError of pydantic, or what stands for one."""
+
+    def errors(self) -> Sequence[Any]: ...
 
 
-def _problem(error: Any) -> Problem:
-    field = fit_to_show(mask_card_numbers(".".join(str(part) for part in error["loc"])))
+def problems(error: Refused, skip: int = 0) -> list[Problem]:
+    """What a model refused, in our words; `skip` so many parts of each path."""
+    return [_problem(e, e["loc"][skip:]) for e in error.errors()]
+
+
+def _problem(error: Any, path: Sequence[Any]) -> Problem:
+    field = fit_to_show(mask_card_numbers(".".join(str(part) for part in path)))
     message = _PYDANTIC.sub("", error["msg"])
     value = error["input"]
     if error["type"] == "missing":

@@ -31,6 +31,7 @@ from sqlalchemy import (
     select,
 )
 
+from pipeline.errors import UnknownOrder
 from pipeline.notifications.message import CONFIRMED
 from pipeline.order import ENDED, Status
 from pipeline.storage import clock
@@ -295,8 +296,12 @@ _BODY = select(archived_orders.c.body).where(archived_orders.c.id == bindparam("
 
 
 def contents(tx: Tx, order_id: int) -> dict[str, list[dict[str, Any]]]:
-    """The rows of an archived order by table, as the tables had them, in the order of their keys."""
-    body: Contents = json.loads(tx.execute(_BODY, {"order_id": order_id}).scalar_one())
+    """The rows of an archived order by table, as the tables had them, in the order of their keys;
+    UnknownOrder if there is none."""
+    found = tx.execute(_BODY, {"order_id": order_id}).scalar_one_or_none()
+    if found is None:
+        raise UnknownOrder(order_id)
+    body: Contents = json.loads(found)
     return {
         table.name: sorted(
             (as_row(table, row) for row in body.get(table.name) or ()),

@@ -8,9 +8,11 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 
 from sqlalchemy import bindparam, case, func, select, update
 
+from pipeline.money import to_text
 from pipeline.pricing.carts import Goods
 from pipeline.pricing.prices import ListPrice
 from pipeline.storage.database import Tx
@@ -164,3 +166,46 @@ def set_reorder_point(tx: Tx, sku: str, units: int | None) -> bool:
     """At how many units that are available, and fewer, it is low; None: never. Whether there is such
     a product."""
     return bool(tx.execute(_REORDER, {"of_sku": sku, "units": units}).rowcount)
+
+
+_PRODUCTS = select(products).order_by(products.c.sku).limit(bindparam("most"))
+_AFTER = _PRODUCTS.where(products.c.sku > bindparam("after"))
+_NAMED = select(products).where(products.c.sku == bindparam("wanted"))
+_PRICES_OF = (
+    select(prices)
+    .where(prices.c.sku.in_(texts("skus")))
+    .order_by(
+        prices.c.sku, prices.c.currency, prices.c.customer_group, prices.c.from_quantity,
+        prices.c.valid_from,
+    )
+)  # fmt: skip
+
+
+def page(tx: Tx, *, after: str | None, most: int) -> list[dict[str, Any]]:
+    """Products with their prices, in order of SKU."""
+    if after is None:
+        return _told(tx, tx.execute(_PRODUCTS, {"most": most}).all())
+    return _told(tx, tx.execute(_AFTER, {"most": most, "after": after}).all())
+
+
+def one(tx: Tx, sku: str) -> dict[str, Any] | None:
+    """A product with its prices, or None."""
+    found = _told(tx, tx.execute(_NAMED, {"wanted": sku}).all())
+    return found[0] if found else None
+
+
+def _told(tx: Tx, found: Sequence[Any]) -> list[dict[str, Any]]:
+    costs: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for r in tx.execute(_PRICES_OF, {"skus": pack((p.sku,) for p in found)}) if found else ():
+        costs[r.sku].append(
+            {
+                "currency": r.currency, "price": to_text(r.amount, r.currency),
+                "customer_group": r.customer_group or None, "from_quantity": r.from_quantity,
+                "valid_from": None if r.valid_from == ALWAYS else r.valid_from,
+                "valid_until": r.valid_until,
+            }
+        )  # fmt: skip
+    return [
+        {**p._mapping, "categories": json.loads(p.categories), "prices": costs[p.sku]}
+        for p in found
+    ]

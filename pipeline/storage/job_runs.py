@@ -6,6 +6,7 @@ first holder would still write is refused, as the lease is another's by then.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Literal
@@ -266,6 +267,24 @@ def last(tx: Tx, jobs: Collection[str]) -> dict[str, Any]:
     """The newest run of each of these jobs that has one."""
     found = tx.execute(_LAST, {"jobs": pack((job,) for job in jobs)})
     return {r.job: r for r in found}
+
+
+def told(run: Any) -> dict[str, Any]:
+    """A run as people and programs are told of it."""
+    took = run.finished_at - run.started_at if run.finished_at and run.started_at else None
+    return {
+        "run": run.id,
+        "job": run.job,
+        "due": run.fire_at,
+        "state": run.state,
+        "attempt": run.attempt,
+        "asked_by": run.asked_by,
+        "by": run.by,
+        "started": run.started_at,
+        "seconds": None if took is None else round(took.total_seconds(), 3),
+        "result": None if run.result is None else json.loads(run.result),
+        "error": run.error,
+    }
 
 
 def forget(tx: Tx, seconds: float) -> int:

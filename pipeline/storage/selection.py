@@ -14,7 +14,13 @@ from pipeline.order import Status
 from pipeline.storage import fulfilment
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import json_items, json_text, now
-from pipeline.storage.tables import archived_orders, order_documents, orders, sources
+from pipeline.storage.tables import (
+    archived_orders,
+    events,
+    order_documents,
+    orders,
+    sources,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +28,9 @@ class Selection:
     """What orders must have in common; None: anything.
 
     `older_than`: seconds since it was held, or settled. `settled_by`: held or settled no later than
-    at that moment. `fulfilment`: unfulfilled, partial or fulfilled. `sku` and `email` are read from each order's document: no index helps them.
+    at that moment. `accepted_since`, `updated_since`: at that moment or later. `fulfilment`:
+    unfulfilled, partial or fulfilled. `sku` and `email` are read from each order's document: no index
+    helps them.
     """
 
     status: str | None = None
@@ -35,6 +43,8 @@ class Selection:
     email: str | None = None
     settled_by: datetime | None = None
     fulfilment: str | None = None
+    accepted_since: datetime | None = None
+    updated_since: datetime | None = None
 
     @property
     def is_everything(self) -> bool:
@@ -74,6 +84,14 @@ def _conditions(chosen: Selection, of: Table) -> Iterator[ColumnElement[bool]]:
         yield of.c.settled_at <= chosen.settled_by
     if chosen.fulfilment is not None:
         yield fulfilment.status_of(of) == chosen.fulfilment
+    if chosen.accepted_since is not None:
+        yield of.c.accepted_at >= chosen.accepted_since
+    if chosen.updated_since is not None:
+        yield exists().where(
+            events.c.order_id == orders.c.id,
+            events.c.seq == orders.c.version,
+            events.c.at >= chosen.updated_since,
+        )
     if chosen.sku is not None:
         yield _document(of, chosen.sku, _holds_sku)
     if chosen.email is not None:

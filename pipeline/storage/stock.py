@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import String, bindparam, delete, func, insert, select, update
+from sqlalchemy import String, bindparam, delete, func, insert, literal, select, tuple_, update
 
 from pipeline.inventory.allocation import Level
 from pipeline.storage import backorders, coupons
@@ -171,9 +171,16 @@ _LEVELS = (
 )
 
 
-def levels(tx: Tx, sku: str | None = None) -> list[dict[str, object]]:
-    """Levels with product names, of one SKU or all."""
+def levels(
+    tx: Tx, sku: str | None = None, *, after: Level | None = None, most: int | None = None
+) -> list[dict[str, object]]:
+    """Levels with product names, of one SKU or all, in order of SKU and location; from the first
+    that comes `after` one, and up to so many."""
     statement = _LEVELS if sku is None else _LEVELS.where(stock_levels.c.sku == sku)
+    if after is not None:
+        in_order = tuple_(stock_levels.c.sku, stock_levels.c.location)
+        statement = statement.where(in_order > tuple_(*map(literal, after)))
+    statement = statement.limit(most)
     return [
         {
             "sku": r.sku, "name": r.name, "location": r.location, "on_hand": r.on_hand,

@@ -1,9 +1,9 @@
 """Every table, once. `migrations/` brings a database here; a test compares the two.
 
-Lock order, for everyone: dispatches, then orders by id, then archived orders by id, then payment
-tasks, then stock levels by (sku, location), then coupon uses by (rules, code, customer), then
-backorders. Dispatches that wait for stock, and that nobody works on, come last, by id: whoever works
-on one waits for no level.
+Lock order, for everyone: the row of an Idempotency-Key, dispatches, then orders by id, then archived
+orders by id, then payment tasks, then stock levels by (sku, location), then coupon uses by (rules,
+code, customer), then backorders. Dispatches that wait for stock, and that nobody works on, come last,
+by id: whoever works on one waits for no level.
 """
 
 from __future__ import annotations
@@ -159,6 +159,8 @@ events = Table(
     Column("reason", String(64)),
     Column("actor", String(64), nullable=False),
     Column("detail", Text),
+    # For the feed, which is read in order of time.
+    Index("ix_events_at", "at"),
 )
 
 # Few and short-lived rows, each with many orders. See engine/.
@@ -655,4 +657,34 @@ stock_imports = Table(
     metadata,
     Column("digest", String(64), primary_key=True),
     Column("line", Integer, primary_key=True),
+)
+
+# Keys of the HTTP API; what is kept of the secret is its SHA-256.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(12), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("source_id", _Id, ForeignKey("sources.id")),  # null: an operator's
+    Column("scopes", Text, nullable=False),  # JSON array of pipeline.access.Scope
+    Column("rate", Integer, nullable=False),  # requests a second
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", String(64), nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Column("last_used_at", UtcDateTime),
+    CheckConstraint("rate > 0", name="rate_positive"),
+)
+
+# What was answered under an Idempotency-Key, written in the transaction of what was done.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("owner", String(64), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("digest", String(64), nullable=False),  # SHA-256 of the request
+    Column("answer", Text, nullable=False),  # JSON
+    Column("at", UtcDateTime, nullable=False),
+    Index("ix_idempotency_at", "at"),
 )

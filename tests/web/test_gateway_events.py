@@ -214,9 +214,3 @@ def test_a_client_that_hangs_up_is_no_defect(
 
 def test_it_says_that_it_is_alive(client: httpx.Client) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
-
-
-def test_it_describes_itself(client: httpx.Client) -> None:
-    paths = client.get("/openapi.json").json()["paths"]
-
-    assert set(paths) == {"/v1/gateways/{name}/events", "/healthz"}

@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from pipeline.payments.events import GatewayEvents
 from web.bodies import read_body
+from web.routing import problems
 
 LONGEST = 1_000_000
 
@@ -18,8 +19,10 @@ def routes(events: GatewayEvents) -> APIRouter:
 
     @router.post(
         "/{name}/events",
+        operation_id="receiveGatewayEvent",
+        tags=["gateways"],
         status_code=HTTPStatus.NO_CONTENT,
-        responses={400: {"description": "forged, too old, or no event"}, 404: {}, 413: {}},
+        responses=problems(400, 404, 408, 413, 422, 503),
     )
     async def receive(name: str, request: Request) -> None:
         """Take in an event as the gateway signed it."""

@@ -1,0 +1,149 @@
+"""The feed: the events of all orders in an order that never skips what commits late.
+
+Events bear the time of their writing, not of their commit: one that is older than what was read
+already may become visible later. So the feed ends at a horizon, behind which nobody is still
+writing. On Postgres that is the beginning of the oldest transaction that has written anything: an
+event is written after its transaction's first change (of the order's row), so whoever has changed
+nothing yet will write events later than our look. On SQLite, where one writes at a time, it is the
+time at which nobody does.
+
+Postgres shows the transactions of other roles only to who may see them: processes that write must
+connect as the same role as those that serve the feed, or that one needs pg_read_all_stats.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Integer, and_, bindparam, func, or_, select, text
+
+from pipeline.storage import clock
+from pipeline.storage.database import Database, Tx
+from pipeline.storage.sql import UtcDateTime
+from pipeline.storage.tables import events, orders, sources
+
+#: Events that are looked at for one page, whosever they are: a page costs the same for a source
+#: with few orders among millions. It may then be empty, and not the last.
+MOST_LOOKED_AT = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where one has read to: the event with this key, and all before it."""
+
+    at: datetime
+    order_id: int = 0
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`end` is where to go on; `more`: there was more to be had already."""
+
+    events: list[dict[str, Any]]
+    end: Position
+    more: bool
+
+
+_OLDEST_WRITER = text("""
+    SELECT least(min(xact_start), statement_timestamp())
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()
+""").columns(at=UtcDateTime)
+
+
+def horizon(database: Database) -> datetime:
+    """The time before which every event is visible to a snapshot that is taken *after* this."""
+    if database.is_sqlite:
+        with database.transaction() as tx:  # holds the one lock of writers
+            return clock.read(tx)
+    with database.snapshot() as tx:
+        found: datetime = tx.execute(_OLDEST_WRITER).scalar_one()
+        return found
+
+
+_e = events.c
+
+
+def _after(at: Any, order_id: Any, seq: Any) -> Any:
+    # The first condition is the others' too: it is the one that the index on time can use.
+    return and_(
+        _e.at >= at,
+        or_(
+            _e.at > at,
+            _e.order_id > order_id,
+            and_(_e.order_id == order_id, _e.seq > seq),
+        ),
+    )
+
+
+_in_order = (_e.at, _e.order_id, _e.seq)
+_LOOKED_AT = (
+    select(events)
+    .where(
+        _after(
+            bindparam("at", type_=UtcDateTime),
+            bindparam("after_order", type_=BigInteger),
+            bindparam("after_seq", type_=Integer),
+        ),
+        _e.at < bindparam("horizon", type_=UtcDateTime),
+    )
+    .order_by(*_in_order)
+    .limit(bindparam("looked_at"))
+    .subquery("looked_at")
+)
+_l = _LOOKED_AT.c
+_PAGE = (
+    select(
+        _LOOKED_AT, sources.c.name.label("source"), orders.c.external_id,
+    )
+    .join(orders, orders.c.id == _l.order_id)
+    .join(sources, sources.c.id == orders.c.source_id)
+    .order_by(_l.at, _l.order_id, _l.seq)
+    .limit(bindparam("most"))
+)  # fmt: skip
+_OF_SOURCE = _PAGE.where(orders.c.source_id == bindparam("source_id"))
+_LAST = (
+    select(_l.at, _l.order_id, _l.seq, func.count().over().label("looked_at"))
+    .order_by(_l.at.desc(), _l.order_id.desc(), _l.seq.desc())
+    .limit(1)
+)
+
+
+def read(database: Database, after: Position, source_id: int | None, most: int) -> Page:
+    """Up to `most` events after a position, of one source's orders or (None) all, oldest first."""
+    until = horizon(database)  # before the snapshot: what commits in between is in both
+    with database.snapshot() as tx:
+        return _read(tx, after, until, source_id, most)
+
+
+def _read(tx: Tx, after: Position, until: datetime, source_id: int | None, most: int) -> Page:
+    values = {
+        "at": after.at, "after_order": after.order_id, "after_seq": after.seq, "horizon": until,
+        "looked_at": MOST_LOOKED_AT,
+    }  # fmt: skip
+    if source_id is None:
+        found = tx.execute(_PAGE, {**values, "most": most}).all()
+    else:
+        found = tx.execute(_OF_SOURCE, {**values, "most": most, "source_id": source_id}).all()
+    told = [_told(row) for row in found]
+    if len(found) == most:
+        last = found[-1]
+        return Page(told, Position(last.at, last.order_id, last.seq), more=True)
+    end = tx.execute(_LAST, values).one_or_none()
+    if end is None:
+        return Page(told, after, more=False)
+    more = end.looked_at == MOST_LOOKED_AT
+    return Page(told, Position(end.at, end.order_id, end.seq), more)
+
+
+def _told(row: Any) -> dict[str, Any]:
+    return {
+        "order_id": row.order_id, "source": row.source, "external_id": row.external_id,
+        "seq": row.seq, "at": row.at, "kind": row.kind, "from_status": row.from_status,
+        "to_status": row.to_status, "stage": row.stage, "reason": row.reason, "actor": row.actor,
+        "detail": None if row.detail is None else json.loads(row.detail),
+    }  # fmt: skip

@@ -1,0 +1,61 @@
+"""The feed: everything that happens to a source's orders, in one order, from wherever one was."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
+
+from pipeline.storage import feed
+from pipeline.storage.database import Database
+from pipeline.storage.feed import Position
+from web.api.models import LARGEST, Feed, FeedEvent, Most, Next
+from web.callers import Reader
+from web.cursors import cursor, foreign, position
+from web.routing import router
+
+_FIRST = Position(datetime(1970, 1, 1, tzinfo=UTC))
+
+
+def routes(database: Database) -> APIRouter:
+    api = router("events")
+
+    @api.get("/events", operation_id="listEvents", response_model=Feed)
+    def ls(
+        caller: Reader,
+        after: Next = None,
+        since: Annotated[
+            AwareDatetime | None, Query(description="Where to begin, without a cursor.")
+        ] = None,
+        limit: Most = 100,
+    ) -> Feed:
+        """Read on from a cursor, the oldest first. Nothing is skipped, however late it was
+        committed; what is being written may hold the newest back for a moment. A page may be empty
+        while there is `more`."""
+        begin = _FIRST if since is None else Position(_utc(since))
+        page = feed.read(database, _position(after) if after else begin, caller.source_id, limit)
+        end = page.end
+        return Feed(
+            items=[FeedEvent(**event) for event in page.events],
+            next=cursor(end.at.isoformat(), end.order_id, end.seq),
+            more=page.more,
+        )
+
+    return api
+
+
+def _position(given: str) -> Position:
+    at, order_id, seq = position(given, str, int, int)
+    try:
+        moment = datetime.fromisoformat(at)
+        if moment.tzinfo is None or not (0 <= order_id <= LARGEST and 0 <= seq < 2**31):
+            raise ValueError
+        return Position(_utc(moment), order_id, seq)
+    except (ValueError, OverflowError):
+        raise foreign(given) from None
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)

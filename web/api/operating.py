@@ -1,0 +1,134 @@
+"""Queues and jobs: seen and steered with an operator's key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Protocol
+
+from fastapi import APIRouter, Path
+from fastapi.responses import Response
+
+from pipeline import overview
+from pipeline.chain import STEPS
+from pipeline.storage import clock, job_runs, queues
+from pipeline.storage.database import Database
+from web.api import shop_models as models
+from web.api.models import LARGEST, Word
+from web.callers import Operator
+from web.problems import Refusal
+from web.routing import answers, problems, router
+
+
+class Schedule(Protocol):
+    def following(self, at: datetime) -> datetime: ...
+
+
+class Job(Protocol):
+    """What is told of a scheduled job; who runs it hands them to us."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def schedule(self) -> Schedule: ...
+    @property
+    def description(self) -> str: ...
+
+
+Jobs = Mapping[str, Job]
+Name = Annotated[Word, Path(max_length=64)]
+
+
+def routes(database: Database, jobs: Jobs) -> APIRouter:
+    api = router("operating")
+
+    @api.get("/queues", operation_id="listQueues", response_model=list[models.Queue])
+    def list_queues(caller: Operator) -> list[models.Queue]:
+        """For each queue: orders in it, due now, in hand; what the last hour brought."""
+        with database.snapshot() as tx:
+            return [models.Queue(**queue) for queue in overview.queues(tx)]
+
+    @api.post(
+        "/queues/{name}/pause",
+        operation_id="pauseQueue",
+        response_model=models.Queue,
+        responses=problems(404),
+    )
+    def pause(caller: Operator, name: Name) -> models.Queue:
+        """Let nothing more be taken from a queue; what is in hand is finished. Twice is once."""
+        _known(name, STEPS, "queue")
+        with database.transaction() as tx:
+            queues.pause(tx, name, caller.actor)
+            return _queue(tx, name)
+
+    @api.post(
+        "/queues/{name}/resume",
+        operation_id="resumeQueue",
+        response_model=models.Queue,
+        responses=problems(404),
+    )
+    def resume(caller: Operator, name: Name) -> models.Queue:
+        """Go on with a paused queue. Twice is once."""
+        _known(name, STEPS, "queue")
+        with database.transaction() as tx:
+            queues.resume(tx, name)
+            return _queue(tx, name)
+
+    @api.get("/jobs", operation_id="listJobs", response_model=list[models.JobOut])
+    def list_jobs(caller: Operator) -> list[models.JobOut]:
+        """The scheduled jobs: when each is next due, and how its last run went."""
+        with database.snapshot() as tx:
+            now, last = clock.read(tx), job_runs.last(tx, jobs)
+        return [
+            models.JobOut(
+                job=job.name, schedule=str(job.schedule), next=job.schedule.following(now),
+                does=job.description,
+                last=last[job.name].fire_at if job.name in last else None,
+                state=last[job.name].state if job.name in last else None,
+            )
+            for job in jobs.values()
+        ]  # fmt: skip
+
+    @api.post(
+        "/jobs/{name}/run",
+        operation_id="runJob",
+        status_code=202,
+        response_model=models.Run,
+        responses={
+            **answers(202, "A scheduler will run it", models.Run, Location="the run"),
+            **problems(404),
+        },
+    )
+    def run(caller: Operator, name: Name, response: Response) -> models.Run:
+        """Let a job run now, beside its schedule: as soon as a scheduler takes it."""
+        _known(name, jobs, "job")
+        with database.transaction() as tx:
+            number = job_runs.ask(tx, name, caller.actor)
+            asked = job_runs.one(tx, number)
+        response.headers["Location"] = f"/v1/jobs/runs/{number}"
+        return models.Run(**job_runs.told(asked))
+
+    @api.get(
+        "/jobs/runs/{run}",
+        operation_id="getJobRun",
+        response_model=models.Run,
+        responses=problems(404),
+    )
+    def show_run(caller: Operator, run: Annotated[int, Path(ge=1, le=LARGEST)]) -> models.Run:
+        """How a run goes, or went."""
+        with database.snapshot() as tx:
+            found = job_runs.one(tx, run)
+        if found is None:
+            raise Refusal(404, "", f"there is no run {run}")
+        return models.Run(**job_runs.told(found))
+
+    return api
+
+
+def _queue(tx: Any, name: str) -> models.Queue:
+    return next(models.Queue(**q) for q in overview.queues(tx) if q["queue"] == name)
+
+
+def _known(name: str, known: Any, what: str) -> None:
+    if name not in known:
+        raise Refusal(404, "", f"there is no {what} {name!r}; there are {', '.join(known)}")

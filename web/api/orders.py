@@ -1,0 +1,273 @@
+"""Orders: placed one by one, looked at, cancelled, put back to work, refunded."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import AwareDatetime
+from starlette.concurrency import run_in_threadpool
+
+from pipeline import operations
+from pipeline.assembly import Application
+from pipeline.errors import InvalidInput, UnknownOrder
+from pipeline.intake.accept import Receipt, Verdict
+from pipeline.intake.schema import MOST_BYTES, OrderIn
+from pipeline.money import to_minor, to_text
+from pipeline.operations import Announcements
+from pipeline.order import Status
+from pipeline.storage import idempotency, upstream
+from pipeline.storage import orders as order_store
+from pipeline.storage.database import Tx
+from pipeline.storage.selection import Selection
+from web.api import models
+from web.api.examples import ORDER, REFUND
+from web.api.models import IdempotencyKey, IfMatch, IfNoneMatch, Most, Next, OrderId, Word
+from web.api.orders_told import etag_of, matches, order_of, row_of
+from web.bodies import is_long, read_json, reads
+from web.callers import Caller, Reader, Seller, Steerer
+from web.cursors import cursor, position
+from web.problems import Refusal, invalid
+from web.routing import WITH_BODY, answers, problems, router, takes
+
+Since = Annotated[AwareDatetime | None, Query(description="At that moment or later.")]
+
+
+def routes(application: Application) -> APIRouter:
+    api = router("orders")
+    database, intake = application.database, application.intake
+
+    @api.post(
+        "/orders",
+        operation_id="placeOrder",
+        status_code=202,
+        response_model=models.Accepted,
+        responses={
+            **answers(202, "It is durable", models.Accepted, Location="the order"),
+            **answers(200, "It was sent before", models.Accepted, Location="the order"),
+            **WITH_BODY,
+            **problems(409),
+        },
+        openapi_extra=takes(OrderIn, ORDER),
+    )
+    async def place(source: Seller, request: Request) -> Response:
+        """Place an order. 202 says that it is durable; the same again is 200 and the same id, the
+        same external_id with another content 409. An Idempotency-Key is not needed: external_id is
+        one."""
+        data = await read_json(request, MOST_BYTES)
+        offered = (
+            await run_in_threadpool(intake.offer, source, data)
+            if is_long(request)
+            else intake.offer(source, data)
+        )
+        receipt = await asyncio.wrap_future(offered)
+        if receipt.verdict is Verdict.ACCEPTED:
+            return _accepted(receipt, Status.RECEIVED, 202)
+        if receipt.verdict is Verdict.DUPLICATE:
+            return _accepted(receipt, await run_in_threadpool(status_of, receipt), 200)
+        raise _refused(receipt)
+
+    def status_of(receipt: Receipt) -> Status:
+        with database.snapshot() as tx:
+            return Status(upstream.status(tx, receipt.order_id or 0))
+
+    @api.get("/orders", operation_id="listOrders", response_model=models.Page[models.OrderRow])
+    def ls(
+        caller: Reader,
+        status: Status | None = None,
+        reason: Word | None = None,
+        external_id: Word | None = None,
+        accepted_since: Since = None,
+        updated_since: Since = None,
+        limit: Most = 50,
+        after: Next = None,
+    ) -> models.Page[models.OrderRow]:
+        """List orders, newest first. The ids are walked down until the page is full: for all that
+        happens, read /v1/events instead."""
+        selection = Selection(
+            status=status, reason=reason, external_id=external_id, source=caller.source_name,
+            accepted_since=_utc(accepted_since), updated_since=_utc(updated_since),
+        )  # fmt: skip
+        before = position(after, int)[0] if after else None
+        with database.snapshot() as tx:
+            found = upstream.page(tx, selection, before=before, most=limit)
+        rows = [models.OrderRow(**row_of(row)) for row in found]
+        last = cursor(rows[-1].id) if len(rows) == limit else None
+        return models.Page[models.OrderRow](items=rows, next=last)
+
+    @api.get(
+        "/orders/{order_id}",
+        operation_id="getOrder",
+        response_model=models.Order,
+        responses={
+            **answers(200, "The order", models.Order, ETag="its version, for If-Match"),
+            304: {"description": "It is as it was"},
+            **problems(404),
+        },
+    )
+    def show(caller: Reader, order_id: OrderId, if_none_match: IfNoneMatch = None) -> Response:
+        """Show an order. Its ETag changes when it does."""
+        with database.snapshot() as tx:
+            visible(tx, caller, order_id)
+            told = upstream.one(tx, order_id)
+        if if_none_match is not None and matches(if_none_match, told["version"]):
+            return Response(status_code=304, headers=_tagged(told["version"]))
+        return _shown(told)
+
+    @api.get(
+        "/orders/{order_id}/events",
+        operation_id="listOrderEvents",
+        response_model=models.Page[models.Event],
+        responses=problems(404),
+    )
+    def timeline(caller: Reader, order_id: OrderId) -> models.Page[models.Event]:
+        """Show all that happened to an order, the oldest first."""
+        with database.snapshot() as tx:
+            visible(tx, caller, order_id)
+            found = upstream.timeline(tx, order_id)
+        return models.Page[models.Event](items=[models.Event(**event) for event in found])
+
+    def visible(tx: Tx, caller: Caller, order_id: int) -> None:
+        source_id = upstream.source_of(tx, order_id)
+        if source_id is None:
+            raise UnknownOrder(order_id)
+        caller.require(order_id, source_id)
+
+    def act(
+        caller: Caller,
+        order_id: int,
+        if_match: str | None,
+        do: Callable[[Tx], Announcements],
+    ) -> Response:
+        """Do something to an order, and show what became of it."""
+        with database.transaction() as tx:
+            _lock(tx, caller, order_id, if_match)
+            announcements = do(tx)
+            told = upstream.one(tx, order_id)
+        application.engine.announce(announcements)
+        return _shown(told, 202)
+
+    acted = {**answers(202, "It is begun", models.Order, ETag="its version"), **problems(404, 409, 412)}  # fmt: skip
+
+    @api.post(
+        "/orders/{order_id}/cancel",
+        operation_id="cancelOrder",
+        status_code=202,
+        response_model=models.Order,
+        responses=acted,
+    )
+    def cancel(caller: Steerer, order_id: OrderId, if_match: IfMatch = None) -> Response:
+        """Cancel an order wherever it is; what was done for it is undone. Twice is once."""
+        return act(
+            caller, order_id, if_match,
+            lambda tx: operations.cancel(tx, order_id, caller.actor),
+        )  # fmt: skip
+
+    @api.post(
+        "/orders/{order_id}/requeue",
+        operation_id="requeueOrder",
+        status_code=202,
+        response_model=models.Order,
+        responses=acted,
+    )
+    def requeue(caller: Steerer, order_id: OrderId, if_match: IfMatch = None) -> Response:
+        """Put an order on hold back to work, where it was held."""
+        return act(
+            caller, order_id, if_match,
+            lambda tx: operations.requeue(tx, [order_id], caller.actor),
+        )  # fmt: skip
+
+    @api.post(
+        "/orders/{order_id}/refunds",
+        operation_id="refundOrder",
+        status_code=202,
+        response_model=models.Refund,
+        responses={**WITH_BODY, **problems(404, 409, 412)},
+        openapi_extra=takes(models.RefundIn, REFUND),
+    )
+    def refund(
+        caller: Steerer,
+        order_id: OrderId,
+        idempotency_key: IdempotencyKey,
+        asked: Annotated[models.RefundIn, Depends(reads(models.RefundIn))],
+        if_match: IfMatch = None,
+    ) -> models.Refund:
+        """Refund a confirmed order: an amount, lines, shipping, or all that is left. 202: it is
+        asked for, and will be done; the timeline tells."""
+        digest = hashlib.sha256(f"refund {order_id} {asked.model_dump_json()}".encode()).hexdigest()
+        with database.transaction() as tx:
+            visible(tx, caller, order_id)
+            told = idempotency.once(
+                tx, caller.owner, idempotency_key, digest,
+                lambda: _refund(tx, caller, order_id, if_match, asked),
+            )  # fmt: skip
+        return models.Refund(**told)
+
+    return api
+
+
+def _accepted(receipt: Receipt, status: Status, code: int) -> Response:
+    body = {"id": receipt.order_id, "external_id": receipt.external_id,
+            "verdict": receipt.verdict, "status": status}  # fmt: skip
+    return JSONResponse(body, code, {"Location": f"/v1/orders/{receipt.order_id}"})
+
+
+def _refused(receipt: Receipt) -> Refusal:
+    if receipt.verdict is Verdict.REJECTED:
+        return invalid(receipt.problems)
+    return Refusal(
+        HTTPStatus.CONFLICT, "conflict",
+        f"external_id {receipt.external_id} is order {receipt.order_id}, with another content",
+        wrong=receipt.problems, order_id=receipt.order_id,
+    )  # fmt: skip
+
+
+def _lock(tx: Tx, caller: Caller, order_id: int, if_match: str | None) -> Any:
+    """The order's row, locked, if the caller may see it and it is as he saw it."""
+    row = order_store.lock(tx, order_id)
+    caller.require(order_id, row.source_id)
+    if if_match is not None and not matches(if_match, row.version):
+        raise Refusal(
+            HTTPStatus.PRECONDITION_FAILED, "version-passed",
+            f"order {order_id} has the ETag {etag_of(row.version)} by now",
+        )  # fmt: skip
+    return row
+
+
+def _refund(
+    tx: Tx, caller: Caller, order_id: int, if_match: str | None, asked: models.RefundIn
+) -> dict[str, Any]:
+    row = _lock(tx, caller, order_id, if_match)
+    try:
+        amount = None if asked.amount is None else to_minor(asked.amount, row.currency)
+    except InvalidInput as error:
+        raise InvalidInput(f"amount: {error}") from None
+    lines = {int(number): units for number, units in asked.lines.items()}
+    operation = operations.refund(
+        tx, order_id, caller.actor,
+        amount=amount, lines=lines, shipping=asked.shipping, reason=asked.reason,
+    )  # fmt: skip
+    return {
+        "id": operation.key, "order_id": order_id, "currency": operation.currency,
+        "amount": to_text(operation.amount, operation.currency), "state": operation.state,
+    }  # fmt: skip
+
+
+def _shown(told: dict[str, Any], status: int = 200) -> Response:
+    body = models.Order(**order_of(told)).model_dump_json()
+    headers = _tagged(told["version"])
+    return Response(body, status, headers, media_type="application/json")
+
+
+def _tagged(version: int) -> dict[str, str]:
+    return {"ETag": etag_of(version), "Cache-Control": "private, no-cache"}
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone(UTC)

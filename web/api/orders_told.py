@@ -1,0 +1,58 @@
+"""An order as the API tells it: amounts as decimal strings, and its ETag."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from pipeline.money import to_text
+
+_AMOUNTS = ("unit_price", "discount", "net", "tax", "gross")
+_DOCUMENT = ("customer", "ship_to", "bill_to", "coupons", "shipping_method", "metadata")
+
+
+def row_of(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a list."""
+    return {**row, "total": amount(row["total"], row["currency"])}
+
+
+def order_of(told: dict[str, Any]) -> dict[str, Any]:
+    """All of an order, from `upstream.one`."""
+    document, quote, currency = told["document"], told["quote"], told["currency"]
+    shipping = None if quote is None else quote["shipping_net"] + quote["shipping_tax"]
+    return {
+        **row_of(told),
+        "net": quote and amount(quote["net"], currency),
+        "tax": quote and amount(quote["tax"], currency),
+        "shipping": amount(shipping, currency),
+        "lines": lines_of(told["lines"], currency) if quote else _asked(document["lines"]),
+        **{name: document[name] for name in _DOCUMENT if name in document},
+    }
+
+
+def lines_of(lines: Iterable[dict[str, Any]], currency: str) -> list[dict[str, Any]]:
+    """Lines as priced."""
+    return [{**line, **{name: amount(line[name], currency) for name in _AMOUNTS}} for line in lines]
+
+
+def _asked(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    units: Counter[str] = Counter()
+    for line in lines:
+        units[line["sku"]] += line["quantity"]
+    return [{"sku": sku, "quantity": quantity} for sku, quantity in units.items()]
+
+
+def amount(minor: int | None, currency: str) -> str | None:
+    return None if minor is None else to_text(minor, currency)
+
+
+def etag_of(version: int) -> str:
+    """What is told of an order changes with its version, and only so."""
+    return f'"{version}"'
+
+
+def matches(given: str, version: int) -> bool:
+    """Whether an If-Match, or If-None-Match, names this version."""
+    tags = [tag.strip() for tag in given.split(",")]
+    return "*" in tags or etag_of(version) in tags

@@ -1,0 +1,77 @@
+"""What an order would cost, without placing it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from http import HTTPStatus
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+
+from pipeline import quoting
+from pipeline.intake.schema import MOST_BYTES, OrderIn
+from pipeline.money import to_text
+from pipeline.outcome import Advance
+from pipeline.pricing.explanation import explain
+from pipeline.pricing.quote import NotPriced, Quote
+from pipeline.quoting import Quoted
+from pipeline.source import Source
+from pipeline.storage.database import Database
+from web.api import models
+from web.api.examples import ORDER
+from web.api.orders_told import lines_of
+from web.bodies import read_json
+from web.callers import Quoter
+from web.problems import Refusal
+from web.routing import WITH_BODY, problems, router, takes
+
+
+def routes(database: Database) -> APIRouter:
+    api = router("quotes")
+
+    @api.post(
+        "/quotes",
+        operation_id="quoteOrder",
+        response_model=models.Quote,
+        responses={**WITH_BODY, **problems(409)},
+        openapi_extra=takes(OrderIn, ORDER),
+    )
+    async def quote(source: Quoter, request: Request) -> models.Quote:
+        """Price an order as it would be priced now, and say why. Nothing is placed, promised or
+        kept. 409: it has no price, and the problem's `reason` is what the order would be rejected or
+        held for."""
+        data = await read_json(request, MOST_BYTES)
+        quoted = await run_in_threadpool(_quote, source, data)
+        if isinstance(quoted.found, NotPriced):
+            found = quoted.found
+            raise Refusal(
+                HTTPStatus.CONFLICT, "", f"it has no price: {found.reason}",
+                reason=found.reason, why=dict(found.detail),
+            )  # fmt: skip
+        return _told(quoted, quoted.found)
+
+    def _quote(source: Source, data: object) -> Quoted:
+        with database.snapshot() as tx:
+            return quoting.quote(tx, source, data)
+
+    return api
+
+
+def _told(quoted: Quoted, found: Quote) -> models.Quote:
+    currency, shipping = quoted.order.currency, found.shipping
+    lines = lines_of([asdict(line) for line in found.lines], currency)
+    return models.Quote(
+        currency=currency,
+        net=to_text(found.net, currency),
+        tax=to_text(found.tax, currency),
+        total=to_text(found.total, currency),
+        includes_tax=found.includes_tax,
+        lines=[models.Line(**line) for line in lines],
+        shipping=None if shipping is None else to_text(shipping.gross, currency),
+        shipping_method=None if shipping is None else shipping.method,
+        coupons=list(found.coupons),
+        rules=quoted.rules.name,
+        rules_version=quoted.rules.number,
+        holds=None if isinstance(quoted.outcome, Advance) else quoted.outcome.reason,
+        explanation=explain(found.steps, currency),
+    )

@@ -1,0 +1,71 @@
+"""What every answer bears: the request's id, headers of safety, how much more may be asked; and the
+line that the log has of it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger("web.access")
+
+#: What is taken over of a client's own id; it stands in our log.
+_ID = re.compile(r"[\w.:/+=-]{1,64}", re.ASCII)
+
+_ALWAYS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def headers_of(scope: Scope) -> Mapping[str, str]:
+    """The headers that an answer to this request bears, whatever it is."""
+    state: dict[str, Any] = scope["state"]
+    return {**_ALWAYS, "X-Request-Id": state["request_id"], **state.get("rate", {})}
+
+
+class Envelope:
+    """ASGI middleware. Passes on what is sent and received as it is: bodies may be endless."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        began = time.perf_counter()
+
+        async def send_in_envelope(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in headers_of(scope).items():
+                    headers.setdefault(name, value)
+                _tell(scope, message["status"], time.perf_counter() - began)
+            await send(message)
+
+        await self._app(scope, receive, send_in_envelope)
+
+
+def _tell(scope: Scope, status: int, seconds: float) -> None:
+    # What went well is told for who looks closely: a line an order would cost more than the order.
+    level = logging.DEBUG if status < 400 else logging.INFO
+    if log.isEnabledFor(level):
+        state = scope["state"]
+        log.log(
+            level,
+            "%s %s %d in %.1f ms, request %s, key %s",
+            scope["method"], scope["path"].encode("unicode_escape").decode()[:200], status,
+            seconds * 1000, state["request_id"], state.get("key", "none"),
+        )  # fmt: skip
