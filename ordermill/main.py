@@ -13,6 +13,7 @@ from ordermill import demo as demonstration
 from ordermill.database import db
 from ordermill.imports import import_orders
 from ordermill.jobs import jobs
+from ordermill.operators import operators
 from ordermill.orders import orders
 from ordermill.output import AsJson, console, errors, one_of, show, show_json
 from ordermill.payments import payments
@@ -49,6 +50,7 @@ for group, name in (
     (stock, "stock"),
     (payments, "payments"),
     (refusals, "refusals"),
+    (operators, "operators"),
     (db, "db"),
 ):
     app.add_typer(group, name=name)

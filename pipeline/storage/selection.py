@@ -63,6 +63,8 @@ def _conditions(chosen: Selection) -> Iterator[ColumnElement[bool]]:
     for name in ("status", "reason", "stage", "external_id"):
         if (value := getattr(chosen, name)) is not None:
             yield orders.c[name] == value
+    if chosen.status == Status.ON_HOLD:
+        yield orders.c.held_at.is_not(None)  # says the same, and has an index
     if chosen.source is not None:
         named = select(sources.c.id).where(sources.c.name == chosen.source)
         yield orders.c.source_id == named.scalar_subquery()
