@@ -18,7 +18,13 @@ from ordermill.orders import orders
 from ordermill.output import AsJson, console, errors, one_of, show, show_json
 from ordermill.payments import payments
 from ordermill.pricing import pricing
-from ordermill.processes import Everything, WebProcess, run_until_signalled, upgrade_embedded
+from ordermill.processes import (
+    Everything,
+    PortTaken,
+    WebProcess,
+    run_until_signalled,
+    upgrade_embedded,
+)
 from ordermill.products import products
 from ordermill.queues import queues
 from ordermill.refusals import refusals
@@ -59,13 +65,23 @@ app.command("demo")(demonstration.demo)
 
 
 @app.command()
-def up() -> None:
+def up(
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="The port of HTTP and console, on 127.0.0.1.")
+    ] = 8000,
+) -> None:
     """Run everything in one process, on the embedded home. Ctrl-C stops it in good order."""
     settings = load_settings()
     configure_logging(settings)
     upgrade_embedded(settings)
+    try:
+        everything, at = Everything(settings, port), f"http://127.0.0.1:{port}/console"
+    except PortTaken as error:  # orders must flow all the same
+        everything, at = Everything(settings), "not served"
+        errors.print(f"No console: {error}.", markup=False)
     console.print(f"Ordermill is up; its home is {settings.home.resolve()}. Ctrl-C stops it.")
-    run_until_signalled(Everything(settings))
+    console.print(f"Its console: {at}", markup=False)
+    run_until_signalled(everything)
 
 
 @app.command()

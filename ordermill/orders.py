@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from ordermill.after_sale import OrderId, capture, refund
-from ordermill.explanation import explain, named
 from ordermill.held import cancel, requeue
 from ordermill.output import AsJson, console, show, show_json
 from ordermill.selecting import (
@@ -24,6 +23,7 @@ from ordermill.session import application
 from pipeline.hold_reasons import hold_of
 from pipeline.money import to_text
 from pipeline.order import Status
+from pipeline.pricing.explanation import explain, named
 from pipeline.storage import views
 from pipeline.storage.selection import Selection
 

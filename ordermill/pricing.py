@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ordermill.explanation import explain, named
 from ordermill.output import AsJson, console, show, show_json
 from ordermill.session import actor, application
 from pipeline.errors import InvalidInput
@@ -20,6 +19,7 @@ from pipeline.intake.schema import InvalidOrder, Problem, read_order
 from pipeline.money import to_text
 from pipeline.order import Lane, Order, Status
 from pipeline.outcome import Advance
+from pipeline.pricing.explanation import explain, named
 from pipeline.pricing.quote import NotPriced, Quote
 from pipeline.pricing.rules import Rules
 from pipeline.pricing.ruleset import RuleSet

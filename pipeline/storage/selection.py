@@ -112,10 +112,28 @@ _EXAMPLES = (
 )
 
 
+_HELD = (
+    select(
+        orders.c.reason, func.count().label("orders"), func.min(orders.c.held_at).label("oldest")
+    )
+    .where(orders.c.held_at.is_not(None))
+    .group_by(orders.c.reason)
+    .order_by(func.count().desc(), orders.c.reason)
+)
+
+
+def held_by_reason(tx: Tx) -> list[dict[str, Any]]:
+    """All orders on hold: `reason`, how many `orders`, since when the `oldest`. Reads their index
+    alone, none of the orders that go their way."""
+    return [dict(r._mapping) for r in tx.execute(_HELD)]
+
+
 def find(tx: Tx, selection: Selection, examples: int = 5) -> Found:
-    """How many orders on hold match, by reason, stage and source. Reads them all, once."""
+    """How many orders on hold match, by reason, stage and source. Reads them all, once. A selection
+    that is bound to a moment already stays so."""
     held = _held(selection)
-    held = replace(held, settled_by=tx.execute(select(now())).scalar_one())
+    if held.settled_by is None:
+        held = replace(held, settled_by=tx.execute(select(now())).scalar_one())
     groups = [dict(r._mapping) for r in tx.execute(_GROUPS.where(where(held)))]
     first = tx.execute(_EXAMPLES.where(where(held)).limit(examples))
     return Found(held, groups, [dict(r._mapping) for r in first])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import String, bindparam, delete, func, insert, select, update
+from sqlalchemy import String, bindparam, delete, func, insert, or_, select, update
 
 from pipeline.inventory.allocation import Level
 from pipeline.storage import backorders, coupons
@@ -145,11 +146,46 @@ _LEVELS = (
 def levels(tx: Tx, sku: str | None = None) -> list[dict[str, object]]:
     """Levels with product names, of one SKU or all."""
     statement = _LEVELS if sku is None else _LEVELS.where(stock_levels.c.sku == sku)
+    return _told(tx.execute(statement))
+
+
+_PRODUCTS = (
+    select(
+        products.c.sku, products.c.name, stock_levels.c.location,
+        *(
+            func.coalesce(stock_levels.c[units], 0).label(units)
+            for units in ("on_hand", "reserved", "safety")
+        ),
+    )
+    .outerjoin(stock_levels, stock_levels.c.sku == products.c.sku)
+    .order_by(products.c.sku, stock_levels.c.location)
+)  # fmt: skip
+
+
+def search(tx: Tx, text: str, after: str, most: int) -> list[dict[str, object]]:
+    """Levels as `levels`, of up to `most` products that come after the SKU `after` and whose SKU or
+    name holds `text` (in any case); one that was never in stock has a level without a location."""
+    wanted = (
+        select(products.c.sku)
+        .where(
+            products.c.sku > after,
+            or_(
+                func.lower(products.c.sku).contains(text.lower(), autoescape=True),
+                func.lower(products.c.name).contains(text.lower(), autoescape=True),
+            ),
+        )
+        .order_by(products.c.sku)
+        .limit(most)
+    )
+    return _told(tx.execute(_PRODUCTS.where(products.c.sku.in_(wanted))))
+
+
+def _told(found: Iterable[Any]) -> list[dict[str, object]]:
     return [
         {
             "sku": r.sku, "name": r.name, "location": r.location, "on_hand": r.on_hand,
             "reserved": r.reserved, "safety": r.safety,
             "available": r.on_hand - r.reserved - r.safety,
         }
-        for r in tx.execute(statement)
+        for r in found
     ]  # fmt: skip

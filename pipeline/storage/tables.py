@@ -470,7 +470,7 @@ processes = Table(
     Column("pid", Integer, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
-    Column("doing", Text, nullable=False),  # JSON array of {step, orders, since}
+    Column("doing", Text, nullable=False),  # JSON: {step, orders, seconds}; {gateway, breaker}
 )
 
 # A row for each moment when a job was due, and each time a person asked for it. Who inserts the

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from ordermill.explanation import explain
+from pipeline.pricing.explanation import explain
 from pipeline.operations import cancel, requeue
 from pipeline.pricing.prices import ListPrice
 from pipeline.source import Policy
