@@ -29,7 +29,7 @@ def create(name: Name, role: ItsRole = Role.VIEWER) -> None:
     with application() as app, app.database.transaction() as tx:
         storage.create(tx, name, wanted, password)
         operators_log.add(tx, _who(), "operator.create", name, {"role": wanted})
-    console.print(f"Operator {name} is made, a {wanted}.")
+    console.print(f"Operator {name} is made: {wanted}.")
 
 
 @operators.command("ls")
@@ -49,7 +49,7 @@ def set_role(name: Name, role: ItsRole) -> None:
     with application() as app, app.database.transaction() as tx:
         storage.change(tx, name, role=wanted)
         operators_log.add(tx, _who(), "operator.set-role", name, {"role": wanted})
-    console.print(f"Operator {name} is a {wanted} now, and signed out.", markup=False)
+    console.print(f"Operator {name} is {wanted} now, and signed out.", markup=False)
 
 
 @operators.command("disable")

@@ -53,7 +53,7 @@ def hash_password(password: str) -> str:
     """As it is kept; InvalidInput if it is too short or too long. It is never repeated."""
     if not SHORTEST <= len(password) <= LONGEST:
         raise InvalidInput(
-            f"password: got {len(password)} characters, expected {SHORTEST} to {LONGEST}"
+            f"the password has {len(password)} characters, expected {SHORTEST} to {LONGEST}"
         )
     with _hashing:
         return _hasher().hash(password)

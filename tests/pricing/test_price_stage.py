@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from pipeline.pricing.explanation import explain
 from pipeline.operations import cancel, requeue
+from pipeline.pricing.explanation import explain
 from pipeline.pricing.prices import ListPrice
 from pipeline.source import Policy
 from pipeline.storage import catalogue, quotes, sources, views

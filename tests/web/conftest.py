@@ -16,11 +16,13 @@ from pipeline import operators as people
 from pipeline.assembly import Application, assemble
 from pipeline.payments.sandbox import SandboxGateway
 from pipeline.settings import Settings
-from pipeline.storage import operators
+from pipeline.source import Policy
+from pipeline.storage import operators, sources
 from pipeline.storage.database import Database
 from scheduler.table import JOBS
 from tests.support import Mill
 from web.app import create_app
+from web.console import pulse
 
 PASSWORD = "correct horse battery"
 
@@ -42,18 +44,30 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(people, "_hasher", lambda: hasher)
 
 
+@pytest.fixture(autouse=True)
+def fresh_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests don't wait for a second to be over."""
+    monkeypatch.setattr(pulse, "FRESH", 0.0)
+    monkeypatch.setattr(pulse, "WORTH", 0.0)
+
+
 @pytest.fixture
 def gateway() -> SandboxGateway:
     return SandboxGateway(None)
 
 
 @pytest.fixture
+def announced() -> Announced:
+    return Announced()
+
+
+@pytest.fixture
 def application(
-    database: Database, gateway: SandboxGateway, tmp_path: Path
+    database: Database, gateway: SandboxGateway, announced: Announced, tmp_path: Path
 ) -> Iterator[Application]:
     url = database.url.render_as_string(hide_password=False)
     settings = Settings(_env_file=None, home=tmp_path / "home", database_url=url)
-    made = assemble(settings, Announced(), gateways={"sandbox": gateway})
+    made = assemble(settings, announced, gateways={"sandbox": gateway})
     yield made
     made.close()
 
@@ -128,9 +142,6 @@ def browser(application: Application) -> Iterator[Callable[..., Browser]]:
 
 def held(shop: Mill, orders: int, country: str = "FR", **changes: Any) -> list[int]:
     """So many orders on hold, as their source holds orders to that country."""
-    from pipeline.source import Policy
-    from pipeline.storage import sources
-
     policy = shop.source.policy.model_copy(update={"hold_countries": frozenset({country})})
     with shop.database.transaction() as tx:
         sources.put(tx, "shop", Policy.model_validate(policy.model_dump()))

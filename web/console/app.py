@@ -35,7 +35,7 @@ from web.console import (
     sources,
     stock,
 )
-from web.console.guard import Console, SignInFirst
+from web.console.guard import Changed, Console, SignInFirst
 from web.console.headers import SecurityHeaders
 from web.console.jobs import Job
 from web.console.render import STATIC, problem
@@ -70,7 +70,7 @@ def _answer(app: FastAPI) -> None:
         status = HTTPStatus.UNPROCESSABLE_ENTITY
         if isinstance(error, UnknownOrder | UnknownSource):
             status = HTTPStatus.NOT_FOUND
-        elif isinstance(error, NotAllowedNow):
+        elif isinstance(error, NotAllowedNow | Changed):
             status = HTTPStatus.CONFLICT
         return problem(status, str(error))
 

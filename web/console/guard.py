@@ -43,6 +43,16 @@ class SignInFirst(Exception):
         self.then = then
 
 
+class Changed(InvalidInput):
+    """Somebody, or the engine, was there in between; or the same form was sent before."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} has changed since the page was made; nothing was done. "
+            "Look at it again, and repeat it if it is still right"
+        )
+
+
 class _OnlyLooked(Exception):
     """Rolls back what was tried to see what it would do."""
 

@@ -14,7 +14,7 @@ from pipeline.money import to_minor, to_text
 from pipeline.payments.account import Operation, fold
 from pipeline.storage import orders, payments, views
 from pipeline.storage.database import Tx
-from web.console.guard import Act, Caller, Operator
+from web.console.guard import Act, Caller, Changed, Operator
 from web.console.signing import confirm, is_confirmed
 
 router = APIRouter(prefix="/orders/{order_id}")
@@ -24,16 +24,6 @@ APPROVES = "A hold rule held it: from now on hold rules don't apply to it."
 CANCEL = (
     "Its cancellation is asked for, wherever it is. What was done for it is undone, in reverse."
 )
-
-
-class Changed(InvalidInput):
-    """Somebody, or the engine, was there in between."""
-
-    def __init__(self, order_id: int) -> None:
-        super().__init__(
-            f"order {order_id} has changed since the page was made; nothing was done. "
-            "Look at it again, and repeat it if it is still right"
-        )
 
 
 def _ask(
@@ -52,7 +42,7 @@ def _seen(tx: Tx, caller: Caller, order_id: int) -> Any:
     """Its row, locked, if it is as the page had it: so that a form sent twice does it once."""
     row = orders.lock(tx, order_id)
     if str(row.version) != caller.form.get("version"):
-        raise Changed(order_id)
+        raise Changed(f"order {order_id}")
     return row
 
 

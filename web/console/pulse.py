@@ -23,7 +23,7 @@ FRESH = 0.9
 class Kept(Generic[T]):
     """A figure that is read again when it is old, by one thread at a time."""
 
-    def __init__(self, read: Callable[[Tx], T], fresh: float = FRESH) -> None:
+    def __init__(self, read: Callable[[Tx], T], fresh: float | None = None) -> None:
         self._read = read
         self._fresh = fresh
         self._good_until = 0.0
@@ -35,8 +35,11 @@ class Kept(Generic[T]):
             began = time.monotonic()
             value = self._value = self._read(tx)
             took = time.monotonic() - began
-            self._good_until = began + took + max(self._fresh, took * WORTH)
+            self._good_until = began + took + max(self._least(), took * WORTH)
         return value
+
+    def _least(self) -> float:
+        return FRESH if self._fresh is None else self._fresh
 
     @property
     def known(self) -> T | None:

@@ -16,7 +16,7 @@ from pipeline.stocktaking import Count
 from pipeline.storage import catalogue, clock, stock_ledger
 from pipeline.storage import stock as storage
 from pipeline.storage.database import Tx
-from web.console.guard import Caller, Operator, Viewer
+from web.console.guard import Caller, Changed, Operator, Viewer
 from web.console.render import query
 
 router = APIRouter(prefix="/stock")
@@ -120,10 +120,7 @@ def _do(caller: Caller, kind: str) -> Response:
         storage.open_levels(act.tx, [(sku, location)]) if _is_known(act.tx, sku) else None
         on_hand = _on_hand(storage.levels(act.tx, sku), location)
         if str(on_hand) != form.get("expected"):
-            raise InvalidInput(
-                f"{sku} at {location} has changed since the page was made: {on_hand:,} are on hand. "
-                "Nothing was done; look at it again"
-            )
+            raise Changed(f"{sku} at {location}")
         change = act.detail["change"] = _DO[kind](act.tx, form, caller.actor)
     says = f"{sku} at {location}: {change:+,} written." if change else "No difference."
     return caller.done(_address(sku), says)
