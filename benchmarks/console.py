@@ -119,7 +119,9 @@ def index(url: str, orders: int = 4_000, runs: int = 4) -> None:
     for there, measured in found.items():
         rates = ", ".join(f"{rate:,.0f}" for rate, _ in measured)
         hot = statistics.mean(h for _, h in measured)
-        print(f"index {'there' if there else 'not there':9}: {rates} orders/s, {hot:.1%} of updates HOT")
+        print(
+            f"index {'there' if there else 'not there':9}: {rates} orders/s, {hot:.1%} of updates HOT"
+        )
     database.close()
 
 

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.chain import STEPS
@@ -154,11 +154,16 @@ class Series:
     failed: list[int]
 
 
+def begin(at: datetime, unit: timedelta) -> datetime:
+    """When the whole minute or hour began that `at` lies in."""
+    seconds = int(unit.total_seconds())
+    return datetime.fromtimestamp(int(at.timestamp()) // seconds * seconds, UTC)
+
+
 def series(history: History, now: datetime, count: int, unit: timedelta, step: str) -> Series:
     """The last `count` units of a queue, the one that is going on among them."""
-    seconds = int(unit.total_seconds())
-    end = int(now.timestamp()) // seconds * seconds
-    times = [datetime.fromtimestamp(end - seconds * i, now.tzinfo) for i in range(count)][::-1]
+    last = begin(now, unit)
+    times = [last - unit * i for i in range(count)][::-1]
     through, failed = Counter[datetime](), Counter[datetime]()
     for (at, of_step, outcome), orders in history.items():
         if of_step != step:

@@ -6,11 +6,14 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from pipeline import overview
+from sqlalchemy import text
+
+from pipeline import operations, overview
 from pipeline.overview import series
 from pipeline.source import Policy
 from pipeline.storage import counters, processes
 from pipeline.storage.database import Database
+from pipeline.storage.selection import _HELD
 from tests.support import Mill
 
 FRANCE = {"country": "FR", "postal_code": "75001"}
@@ -26,8 +29,6 @@ def test_what_is_on_hold_is_told_by_reason_and_gone_once_it_is_requeued(
 
     with shop.database.transaction() as tx:
         before = overview.held(tx)
-        from pipeline import operations
-
         operations.requeue(tx, ids[:2], "operator:ada")
         after = overview.held(tx)
 
@@ -37,10 +38,6 @@ def test_what_is_on_hold_is_told_by_reason_and_gone_once_it_is_requeued(
 
 
 def test_on_hold_is_read_from_its_index_alone(postgres_database: Database) -> None:
-    from sqlalchemy import text
-
-    from pipeline.storage.selection import _HELD
-
     query = str(_HELD.compile(postgres_database.engine))
     with postgres_database.transaction() as tx:
         tx.execute(text("SET LOCAL enable_seqscan = off"))
@@ -68,8 +65,10 @@ def test_counters_are_told_by_the_minute_and_by_the_hour(database: Database) -> 
     with database.transaction() as tx:
         counters.add(tx, "pay", {"advanced": 5, "held": 2, "retried": 9})
         counters.add(tx, "pay", {"advanced": 1})
-        minute, hour = counters.by_minute(tx, 59), counters.by_hour(tx, 23)
         now = overview.look(tx).at
+        yesterday = now - timedelta(days=1)
+        minute = counters.history(tx, "minute", yesterday)
+        hour = counters.history(tx, "hour", yesterday)
 
     for history, count, unit in (
         (minute, 60, timedelta(minutes=1)),

@@ -41,27 +41,18 @@ def _by(unit: Literal["minute", "hour"]) -> Any:
     at = whole(unit, counters.c.at).label("whole")
     return (
         select(at, counters.c.step, counters.c.outcome, func.sum(counters.c.orders).label("orders"))
-        .where(counters.c.at >= whole(unit, now(bindparam("offset"))))
+        .where(counters.c.at >= bindparam("since", type_=UtcDateTime))
         .group_by(at, counters.c.step, counters.c.outcome)
     )
 
 
-_BY_MINUTE, _BY_HOUR = _by("minute"), _by("hour")
+_BY = {"minute": _by("minute"), "hour": _by("hour")}
 History = dict[tuple[datetime, str, str], int]
 
 
-def by_minute(tx: Tx, minutes: int) -> History:
-    """Orders by (minute, step, outcome), over the last whole `minutes` and this one."""
-    return _history(tx, _BY_MINUTE, minutes * 60)
-
-
-def by_hour(tx: Tx, hours: int) -> History:
-    """Orders by (hour, step, outcome), over the last whole `hours` and this one."""
-    return _history(tx, _BY_HOUR, hours * 3600)
-
-
-def _history(tx: Tx, query: Any, seconds: float) -> History:
-    found = tx.execute(query, {"offset": -seconds})
+def history(tx: Tx, unit: Literal["minute", "hour"], since: datetime) -> History:
+    """Orders by (the beginning of each minute or hour, step, outcome), since a time."""
+    found = tx.execute(_BY[unit], {"since": since})
     return {(r.whole, r.step, r.outcome): int(r.orders) for r in found}
 
 

@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Generic, TypeVar
+from datetime import datetime, timedelta
+from typing import Generic, Literal, TypeVar
 
-from pipeline.overview import HOURS, MINUTES, Overview, Series, look, series
-from pipeline.storage import counters
+from pipeline.overview import HOURS, MINUTES, Overview, Series, begin, look, series
+from pipeline.storage import clock, counters
+from pipeline.storage.counters import History
 from pipeline.storage.database import Database, Tx
 
 T = TypeVar("T")
@@ -23,9 +24,8 @@ FRESH = 0.9
 class Kept(Generic[T]):
     """A figure that is read again when it is old, by one thread at a time."""
 
-    def __init__(self, read: Callable[[Tx], T], fresh: float | None = None) -> None:
+    def __init__(self, read: Callable[[Tx], T]) -> None:
         self._read = read
-        self._fresh = fresh
         self._good_until = 0.0
         self._value: T | None = None
 
@@ -35,11 +35,8 @@ class Kept(Generic[T]):
             began = time.monotonic()
             value = self._value = self._read(tx)
             took = time.monotonic() - began
-            self._good_until = began + took + max(self._least(), took * WORTH)
+            self._good_until = began + took + max(FRESH, took * WORTH)
         return value
-
-    def _least(self) -> float:
-        return FRESH if self._fresh is None else self._fresh
 
     @property
     def known(self) -> T | None:
@@ -48,6 +45,30 @@ class Kept(Generic[T]):
 
     def forget(self) -> None:
         self._good_until = 0.0
+
+
+class Past:
+    """The counters of the last `count` units. What is over is read once: each reading but the first
+    looks only at what may have changed since the one before."""
+
+    def __init__(self, unit: Literal["minute", "hour"], length: timedelta, count: int) -> None:
+        self._unit = unit
+        self._length = length
+        self._count = count
+        self._known: History = {}
+        self._read_at: datetime | None = None
+
+    def read(self, tx: Tx) -> History:
+        now = clock.read(tx)
+        oldest = begin(now, self._length) - self._length * (self._count - 1)
+        # The unit before, too: what was counted at its very end may have been committed since.
+        since = oldest
+        if self._read_at is not None:
+            since = max(oldest, begin(self._read_at, self._length) - self._length)
+        fresh = counters.history(tx, self._unit, since)
+        kept = {key: n for key, n in self._known.items() if oldest <= key[0] < since}
+        self._known, self._read_at = kept | fresh, now
+        return self._known
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +91,8 @@ class Pulse:
         self._database = database
         self._lock = threading.Lock()
         self._now = Kept(lambda tx: look(tx, jobs))
-        self._hour = Kept(lambda tx: counters.by_minute(tx, MINUTES - 1))
-        self._day = Kept(lambda tx: counters.by_hour(tx, HOURS - 1), fresh=10.0)
+        self._hour = Kept(Past("minute", timedelta(minutes=1), MINUTES).read)
+        self._day = Kept(Past("hour", timedelta(hours=1), HOURS).read)
 
     def beat(self) -> Beat:
         with self._lock, self._database.snapshot() as tx:
