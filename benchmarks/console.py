@@ -1,4 +1,4 @@
-"""`python -m benchmarks.console`: the console on a million orders, and what its index costs the engine.
+"""`python -m benchmarks.console [pages] [index]`: the console on a million orders, and what its index costs the engine.
 
 Both on a Postgres of our own. The orders are written by statements, not by the engine: the console
 is asked how long its pages take, not how they came about.
@@ -7,6 +7,7 @@ is asked how long its pages take, not how they came about.
 from __future__ import annotations
 
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -132,16 +133,13 @@ def _updates(tx) -> tuple[int, int]:  # type: ignore[no-untyped-def]
 
 
 def main() -> None:
-    with postgres() as url:
-        database = Database(url)
-        database.upgrade()
-        database.close()
-        index(url)
-    with postgres() as url:
-        database = Database(url)
-        database.upgrade()
-        database.close()
-        pages(url)
+    measures = {"pages": pages, "index": index}
+    for name in sys.argv[1:] or measures:
+        with postgres() as url:
+            database = Database(url)
+            database.upgrade()
+            database.close()
+            measures[name](url)
 
 
 if __name__ == "__main__":

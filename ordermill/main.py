@@ -75,12 +75,12 @@ def up(
     configure_logging(settings)
     upgrade_embedded(settings)
     try:
-        everything, at = Everything(settings, port), f"http://127.0.0.1:{port}/console"
+        everything = Everything(settings, port)
+        served = f"Its console is at http://127.0.0.1:{port}/console"
     except PortTaken as error:  # orders must flow all the same
-        everything, at = Everything(settings), "not served"
-        errors.print(f"No console: {error}.", markup=False)
+        everything, served = Everything(settings), f"No console is served: {error}"
     console.print(f"Ordermill is up; its home is {settings.home.resolve()}. Ctrl-C stops it.")
-    console.print(f"Its console: {at}", markup=False)
+    console.print(f"{served}.", markup=False)
     run_until_signalled(everything)
 
 
