@@ -8,8 +8,9 @@ import typer
 
 from ordermill.output import AsJson, console, one_of, show
 from ordermill.session import actor, application
+from pipeline import overview
 from pipeline.chain import STEPS
-from pipeline.storage import counters, dispatches
+from pipeline.storage import counters
 from pipeline.storage import queues as storage
 
 queues = typer.Typer(help="See what waits where; stop and start it.", no_args_is_help=True)
@@ -21,21 +22,22 @@ Step = Annotated[str, typer.Argument(parser=one_of(STEPS), metavar="NAME", help=
 def ls(json: AsJson = False) -> None:
     """For each queue: orders in it, due now, being worked on; what the last hour brought."""
     with application() as app, app.database.snapshot() as tx:
-        stats, paused, hour = dispatches.stats(tx), storage.paused(tx), counters.since(tx, 3600)
-    rows = []
-    for step in STEPS:
-        found = stats.get(step)
-        rows.append(
-            {
-                "queue": step,
-                "orders": int(found.orders) if found else 0,
-                "due": int(found.due) if found else 0,
-                "running": int(found.running) if found else 0,
-                "oldest": found.oldest if found else None,
-                **{k: hour.get((step, k), 0) for k in ("advanced", "retried", "held", "rejected")},
-                "paused": f"by {paused[step].paused_by}" if step in paused else None,
-            }
-        )
+        found, hour = overview.all_queues(tx), counters.since(tx, 3600)
+    rows = [
+        {
+            "queue": queue.step,
+            "orders": queue.waiting,
+            "due": queue.due,
+            "running": queue.running,
+            "oldest": queue.oldest,
+            **{
+                kind: hour.get((queue.step, kind), 0)
+                for kind in ("advanced", "retried", "held", "rejected")
+            },
+            "paused": f"by {queue.paused.paused_by}" if queue.paused else None,
+        }
+        for queue in found
+    ]
     show(rows, json, empty="")
 
 

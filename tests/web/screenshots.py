@@ -25,6 +25,7 @@ from pipeline.payments.sandbox import SandboxGateway
 from pipeline.settings import Settings
 from pipeline.source import Policy
 from pipeline.storage import operators, processes, queues, sources
+from pipeline.storage.database import Database
 from pipeline.storage.tables import counters
 from scheduler.table import JOBS
 from scheduler.tick import ask, run_until_ended
@@ -60,8 +61,6 @@ def make_shop(home: Path) -> tuple[Application, dict[str, int]]:
     settings = Settings(_env_file=None, home=home)
     home.mkdir(parents=True, exist_ok=True)
     gateway = SandboxGateway(None)
-    from pipeline.storage.database import Database
-
     database = Database(settings.database)
     database.upgrade()
     app = assemble(settings, _Nobody(), gateways={"sandbox": gateway})
@@ -80,16 +79,21 @@ def make_shop(home: Path) -> tuple[Application, dict[str, int]]:
         sources.put(tx, "market", Policy(price_policy="as_sold", lane="bulk"))
         queues.pause(tx, "pay", "operator:ada")
         _history(tx)
-        doing = [{"step": "reserve", "orders": 412, "seconds": 0.4}]
-        for role, what in (("worker", doing), ("worker", []), ("scheduler", []), ("web", [])):
-            name = f"{role}-{random.Random(len(what)).random()}-{id(what)}"[:36]
-            processes.seen(tx, name, role, "mill-1", 4_000 + len(name), json.dumps(what))
         for name, role in (("ada", "admin"), ("grace", "operator")):
             operators.create(tx, name, role, hash_password(PASSWORD))
     for job in ("audit", "settle-payments", "roll-up-counters"):
         run_until_ended(app, JOBS[job], ask(app, JOBS[job], "operator:ada"))
     database.close()
     return app, {"held": held[0], "confirmed": confirmed[0]}
+
+
+def _breathe(app: Application) -> None:
+    """Processes that nobody has started give a sign of life."""
+    doing = [{"step": "reserve", "orders": 412, "seconds": 0.4}]
+    crew = (("worker", doing), ("worker", []), ("scheduler", []), ("web", []))
+    with app.database.transaction() as tx:
+        for pid, (role, what) in enumerate(crew, 4_101):
+            processes.seen(tx, str(pid), role, f"mill-{1 + pid % 2}", pid, json.dumps(what))
 
 
 def _history(tx: object) -> None:
@@ -100,7 +104,8 @@ def _history(tx: object) -> None:
         at = now - timedelta(minutes=minute, seconds=5)
         trade = 40 * (1.2 + math.sin((at.hour * 60 + at.minute) / 1440 * 6.28 - 2))
         for step in STAGES:
-            rows.append((at, step, "advanced", int(trade * dice.uniform(0.7, 1.3))))
+            if minute:
+                rows.append((at, step, "advanced", int(trade * dice.uniform(0.7, 1.3))))
             if dice.random() < 0.08:
                 rows.append(
                     (at, step, "held" if step == "price" else "rejected", dice.randint(1, 6))
@@ -120,8 +125,10 @@ def main() -> None:
             raise SystemExit("there is no Chromium: playwright install chromium")
         with serving(app) as address:
             for scheme in ("light", "dark"):
+                _breathe(app)
                 _take(opened, address, scheme, ids, 1280, 800, PAGES, "")
                 phone = {name: PAGES[name] for name in PHONE}
+                _breathe(app)
                 _take(opened, address, scheme, ids, 390, 844, phone, "-phone")
         opened.close()
         app.close()

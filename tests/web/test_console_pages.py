@@ -237,6 +237,18 @@ def test_what_there_is_not_is_a_page_that_says_so(browser: Open, path: str) -> N
     assert "To the overview" in answer.text
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/orders/99999999999999999999", 422), ("/orders/0", 422), ("/orders?before=-1", 422),
+     ("/orders?external_id=%00", 400), ("/search?q=99999999999999999999", 200),
+     ("/search?q=%F0%28", 200), ("/orders/one", 422)],
+)  # fmt: skip
+def test_what_no_database_can_read_is_refused_before_it_is_asked(
+    browser: Open, path: str, status: int
+) -> None:
+    assert browser("viewer").get(path).status_code == status
+
+
 def test_stock_is_found_by_sku_or_name_and_shows_its_ledger(browser: Open, shop: Mill) -> None:
     order_id = shop.accept()
     shop.turn()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -11,9 +10,7 @@ from fastapi import Depends
 
 from pipeline.errors import InvalidInput
 from pipeline.storage.selection import Selection
-
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_LENGTH = re.compile(r"(\d{1,6})([smhd])")
+from pipeline.typed import seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +31,7 @@ class Filter:
         """InvalidInput if it is older than something that is no time."""
         return Selection(
             self.status or None, self.reason or None, self.stage or None, self.source or None,
-            self.external_id or None, _seconds(self.older_than), self.sku or None,
+            self.external_id or None, seconds("older_than", self.older_than), self.sku or None,
             self.email or None,
         )  # fmt: skip
 
@@ -51,15 +48,6 @@ class Filter:
     def reads_documents(self) -> bool:
         """Whether each order must be read for it: no index helps."""
         return bool(self.sku or self.email)
-
-
-def _seconds(written: str) -> float | None:
-    if not written:
-        return None
-    read = _LENGTH.fullmatch(written)
-    if read is None:
-        raise InvalidInput(f"older_than: got {written!r}, expected a time such as 30m, 1h or 2d")
-    return float(read[1]) * _UNITS[read[2]]
 
 
 def _filter(

@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, HTTPException, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
@@ -147,11 +147,18 @@ class Caller:
         return RedirectResponse(where, HTTPStatus.SEE_OTHER)
 
 
+#: What numbers of orders, runs and entries can be.
+Number = Annotated[int, Path(ge=1, lt=2**63)]
+Before = Annotated[int | None, Query(ge=1, lt=2**63)]
+
+
 def needs(role: Role) -> Callable[[Request], Any]:
     """A dependency: the caller, if he is signed in and his role will do."""
 
     async def caller(request: Request) -> Caller:
         console: Console = request.app.state.console
+        if "%00" in request.url.query or "\0" in request.url.path:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, "An address has no NUL in it.")
         session_id = request.cookies.get(cookie_name(request), "")
         if request.method == "POST":
             form = await read_form(request)
@@ -221,6 +228,8 @@ async def read_form(request: Request) -> dict[str, str]:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1_000)
     except ValueError:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "The form can't be read.") from None
+    if any("\0" in value for _, value in pairs):
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "A field has a NUL in it.")
     return dict(pairs)
 
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, HTTPException
 from fastapi.responses import Response
 
 from pipeline.storage import clock, job_runs
-from web.console.guard import Caller, Operator, Viewer
+from web.console.guard import Caller, Number, Operator, Viewer
 
 router = APIRouter(prefix="/jobs")
 SHOWN = 50
@@ -56,7 +56,7 @@ def one(caller: Viewer, name: str) -> Response:
 
 
 @router.get("/{name}/runs/{run_id}")
-def run(caller: Viewer, name: str, run_id: int) -> Response:
+def run(caller: Viewer, name: str, run_id: Number) -> Response:
     job = _known(caller, name)
     with caller.read() as tx:
         found = job_runs.one(tx, run_id)

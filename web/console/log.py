@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException
 from fastapi.responses import Response
 
 from pipeline.storage import operators_log
-from web.console.guard import Admin, Operator
+from web.console.guard import Admin, Before, Number, Operator
 
 router = APIRouter(prefix="/log")
 A_PAGE = 50
@@ -20,7 +20,7 @@ def log(
     operator: str = "",
     action: str = "",
     target: str = "",
-    before: int | None = None,
+    before: Before = None,
 ) -> Response:
     asked = {"operator": operator.strip(), "action": action.strip(), "target": target.strip()}
     with caller.read() as tx:
@@ -30,7 +30,7 @@ def log(
 
 
 @router.get("/{entry}")
-def one(caller: Operator, entry: int) -> Response:
+def one(caller: Operator, entry: Number) -> Response:
     """An entry: an operator's own, or an admin's to read. It tells how far its action is."""
     with caller.read() as tx:
         found = operators_log.one(tx, entry)

@@ -14,7 +14,7 @@ from pipeline.money import to_minor, to_text
 from pipeline.payments.account import Operation, fold
 from pipeline.storage import orders, payments, views
 from pipeline.storage.database import Tx
-from web.console.guard import Act, Caller, Changed, Operator
+from web.console.guard import Act, Caller, Changed, Number, Operator
 from web.console.signing import confirm, is_confirmed
 
 router = APIRouter(prefix="/orders/{order_id}")
@@ -53,7 +53,7 @@ def _locked(caller: Caller, order_id: int) -> tuple[dict[str, Any], int]:
 
 
 @router.get("/requeue")
-def ask_requeue(caller: Operator, order_id: int) -> Response:
+def ask_requeue(caller: Operator, order_id: Number) -> Response:
     found, version = _locked(caller, order_id)
     rules = found["reason"] in operations.HOLD_RULES
     says = [f"Order {order_id} is {found['status']}, {found['reason'] or 'for no reason'}."]
@@ -62,7 +62,7 @@ def ask_requeue(caller: Operator, order_id: int) -> Response:
 
 
 @router.post("/requeue")
-def requeue(caller: Operator, order_id: int) -> Response:
+def requeue(caller: Operator, order_id: Number) -> Response:
     with caller.act("requeue", order_id) as act:
         _seen(act.tx, caller, order_id)
         announcements = operations.requeue(act.tx, [order_id], caller.actor)
@@ -71,7 +71,7 @@ def requeue(caller: Operator, order_id: int) -> Response:
 
 
 @router.get("/cancel")
-def ask_cancel(caller: Operator, order_id: int) -> Response:
+def ask_cancel(caller: Operator, order_id: Number) -> Response:
     found, version = _locked(caller, order_id)
     with caller.read() as tx:
         account = fold(payments.read(tx, [order_id])[order_id])
@@ -89,7 +89,7 @@ def ask_cancel(caller: Operator, order_id: int) -> Response:
 
 
 @router.post("/cancel")
-def cancel(caller: Operator, order_id: int) -> Response:
+def cancel(caller: Operator, order_id: Number) -> Response:
     with caller.act("cancel", order_id) as act:
         _seen(act.tx, caller, order_id)
         announcements = operations.cancel(act.tx, order_id, caller.actor)
@@ -131,7 +131,7 @@ def _amount(tx: Tx, order_id: int, form: dict[str, str]) -> int | None:
 
 
 @router.get("/refund")
-def ask_refund(caller: Operator, order_id: int, request: Request) -> Response:
+def ask_refund(caller: Operator, order_id: Number, request: Request) -> Response:
     """Without a choice, a form to make one; with one, what it comes to."""
     form = dict(request.query_params)
     if "choose" not in form:
@@ -148,7 +148,7 @@ def _choose(caller: Caller, order_id: int, form: dict[str, str], wrong: str = ""
 
 
 @router.post("/refund")
-def refund(caller: Operator, order_id: int) -> Response:
+def refund(caller: Operator, order_id: Number) -> Response:
     form = dict(caller.form)
     if wrong := confirm(caller):
         return _ask_money(caller, order_id, "refund", form, wrong)
@@ -156,12 +156,12 @@ def refund(caller: Operator, order_id: int) -> Response:
 
 
 @router.get("/capture")
-def ask_capture(caller: Operator, order_id: int, request: Request) -> Response:
+def ask_capture(caller: Operator, order_id: Number, request: Request) -> Response:
     return _ask_money(caller, order_id, "capture", dict(request.query_params))
 
 
 @router.post("/capture")
-def capture(caller: Operator, order_id: int) -> Response:
+def capture(caller: Operator, order_id: Number) -> Response:
     return _do_money(caller, order_id, "capture", dict(caller.form), "captured")
 
 

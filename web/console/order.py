@@ -12,13 +12,13 @@ from pipeline.order import SETTLED, Status
 from pipeline.payments.account import fold
 from pipeline.pricing.explanation import explain, named
 from pipeline.storage import dispatches, payments, views
-from web.console.guard import Viewer
+from web.console.guard import Number, Viewer
 
 router = APIRouter()
 
 
 @router.get("/orders/{order_id}")
-def order(caller: Viewer, order_id: int) -> Response:
+def order(caller: Viewer, order_id: Number) -> Response:
     with caller.read() as tx:
         found = views.one(tx, order_id)
         account = fold(payments.read(tx, [order_id])[order_id])

@@ -15,14 +15,14 @@ from pipeline.storage import catalogue, sources, views
 from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection, find
 from web.console.filters import Asked
-from web.console.guard import Viewer
+from web.console.guard import Before, Viewer
 
 router = APIRouter()
 A_PAGE = 50
 
 
 @router.get("/orders")
-def orders(caller: Viewer, asked: Asked, before: int | None = None) -> Response:
+def orders(caller: Viewer, asked: Asked, before: Before = None) -> Response:
     with caller.read() as tx:
         found = views.page(tx, asked.selection, before=before, most=A_PAGE + 1)
         names = [source.name for source in sources.all_sources(tx).values()]
