@@ -145,10 +145,23 @@ def _take(opened, address, scheme, ids, width, height, pages, suffix) -> None:  
     page.fill("[name=name]", "ada")
     page.fill("[name=password]", PASSWORD)
     page.click("button")
+    if scheme == "light" and not suffix:
+        _act(page, address, ids)
     for name, path in pages.items():
         page.goto(f"{address}/console{path.format(**ids)}", wait_until="load")
         _keep(page, f"{name}{suffix}-{scheme}")
     context.close()
+
+
+def _act(page, address, ids) -> None:  # type: ignore[no-untyped-def]
+    """A little work, for the log."""
+    for path in (
+        "/queues/notify/pause", "/queues/notify/resume", "/jobs/settle-payments/run",
+        f"/orders/{ids['held'] + 1}/requeue", "/stock/adjust?sku=TEE-01&units=-2&reason=torn",
+        f"/orders/{ids['confirmed'] + 1}/refund?choose=yes&line_1=1&reason=chipped",
+    ):  # fmt: skip
+        page.goto(f"{address}/console{path}")
+        page.click("main form[method=post] button")
 
 
 def _keep(page, name: str) -> None:  # type: ignore[no-untyped-def]

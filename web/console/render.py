@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.money import to_text
+from pipeline.redaction import redact
 from web.console import charts
 
 STATIC = Path(__file__).parent / "static"
@@ -44,7 +45,7 @@ def _environment() -> Environment:
     )
     made.filters |= {
         "n": number, "ago": ago, "at": at, "clock": clock, "money": money, "words": words,
-        "query": query, "told": told,
+        "query": query, "told": told, "json": _plain, "redact": redact,
     }  # fmt: skip
     made.globals |= {"static": static, "bars": charts.bars, "spark": charts.spark}
     return made
@@ -123,4 +124,4 @@ def told(detail: object) -> str:
 
 
 def _plain(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
