@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from pipeline.assembly import Application
 from web.api import gateway_events
-from web.console.app import create_console
+from web.console.app import serve_console
 from web.console.jobs import Job
 from web.problems import answer_with_problems
 
@@ -27,7 +27,5 @@ def create_app(application: Application, jobs: Mapping[str, Job] = MappingProxyT
         It waits for no thread: those may all be busy while the process is alive."""
         return {"status": "ok"}
 
-    console = create_console(application, jobs)
-    app.mount("/console", console)
-    app.state.live = console.state.console.live
+    serve_console(app, application, jobs)
     return app

@@ -46,9 +46,19 @@ PAGES = (
 )  # fmt: skip
 
 
-def create_console(application: Application, known_jobs: Mapping[str, Job]) -> FastAPI:
-    """To be mounted at /console. `known_jobs` by name; the scheduler's, handed in as the web knows
-    no scheduler."""
+def serve_console(app: FastAPI, application: Application, known_jobs: Mapping[str, Job]) -> None:
+    """Under /console. `known_jobs` by name; the scheduler's, handed in as the web knows no
+    scheduler. `app.state.live` is to be stopped before the process is: streams have no end."""
+    console = _console(application, known_jobs)
+    app.state.live = console.state.console.live
+    app.mount("/console", console)
+
+    @app.get("/console", include_in_schema=False)
+    async def with_slash() -> Response:
+        return RedirectResponse("/console/", HTTPStatus.TEMPORARY_REDIRECT)
+
+
+def _console(application: Application, known_jobs: Mapping[str, Job]) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.state.console = Console(application, known_jobs)
     for each in PAGES:

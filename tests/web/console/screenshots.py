@@ -1,4 +1,4 @@
-"""`python -m tests.web.screenshots`: each page of the console, in both schemes, into docs/console/.
+"""`python -m tests.web.console.screenshots`: each page of the console, in both schemes, into docs/console/.
 
 The shop is made up, and small; what its pages show is what the code made of it.
 """
@@ -30,9 +30,9 @@ from pipeline.storage.tables import counters
 from scheduler.table import JOBS
 from scheduler.tick import ask, run_until_ended
 from tests.support import MUG, TEE, Mill
-from tests.web.serving import chromium, serving
+from tests.web.console.serving import chromium, serving
 
-FOLDER = Path(__file__).parents[2] / "docs" / "console"
+FOLDER = Path(__file__).parents[3] / "docs" / "console"
 PASSWORD = "correct horse battery"
 PAGES = {
     "overview": "/",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support import Mill
-from tests.web.conftest import Browser, held
+from tests.web.console.conftest import Browser, held
 from web.console import live
 from web.console.live import Live
 

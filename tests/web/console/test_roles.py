@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support import MUG, Mill
-from tests.web.conftest import Browser, held
+from tests.web.console.conftest import Browser, held
 from web.console import live
 from web.console.app import PAGES
 

@@ -17,8 +17,8 @@ from pipeline.source import Policy
 from pipeline.storage import operators, sources
 from pipeline.storage.database import Database
 from tests.support import Mill, an_order
-from tests.web.conftest import PASSWORD, held
-from tests.web.serving import chromium, serving
+from tests.web.console.conftest import PASSWORD, held
+from tests.web.console.serving import chromium, serving
 
 
 @pytest.fixture
@@ -234,6 +234,6 @@ def test_the_keyboard_reaches_the_content_first(page: Page, address: str) -> Non
 
 
 def test_a_picture_of_each_page_is_small() -> None:
-    folder = Path(__file__).parents[2] / "docs" / "console"
+    folder = Path(__file__).parents[3] / "docs" / "console"
 
     assert all(picture.stat().st_size < 100_000 for picture in folder.glob("*.webp"))

@@ -16,7 +16,7 @@ from pipeline.storage.database import Database
 from pipeline.storage.sql import now
 from pipeline.storage.tables import operator_sessions
 from tests.support import MUG, Mill
-from tests.web.conftest import Announced, Browser, held
+from tests.web.console.conftest import Announced, Browser, held
 from web.console import bulk
 
 Open = Callable[..., Browser]

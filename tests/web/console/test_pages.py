@@ -15,7 +15,7 @@ from pipeline.storage.database import Database
 from scheduler.table import JOBS
 from scheduler.tick import ask, run_until_ended
 from tests.support import MUG, Mill
-from tests.web.conftest import Browser, held
+from tests.web.console.conftest import Browser, held
 
 Open = Callable[..., Browser]
 

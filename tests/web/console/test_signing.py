@@ -13,7 +13,7 @@ from pipeline.storage.database import Database
 from pipeline.storage.sql import now
 from pipeline.storage.tables import operator_sessions, sign_ins
 from tests.support import Mill
-from tests.web.conftest import ORIGIN, PASSWORD, Browser, held
+from tests.web.console.conftest import ORIGIN, PASSWORD, Browser, held
 from web.console import signing
 
 Open = Callable[..., Browser]
