@@ -14,11 +14,18 @@ from ordermill.database import db
 from ordermill.imports import import_orders
 from ordermill.jobs import jobs
 from ordermill.keys import keys
+from ordermill.operators import operators
 from ordermill.orders import orders
 from ordermill.output import AsJson, console, errors, one_of, show, show_json
 from ordermill.payments import payments
 from ordermill.pricing import pricing
-from ordermill.processes import Everything, WebProcess, run_until_signalled, upgrade_embedded
+from ordermill.processes import (
+    Everything,
+    PortTaken,
+    WebProcess,
+    run_until_signalled,
+    upgrade_embedded,
+)
 from ordermill.products import products
 from ordermill.queues import queues
 from ordermill.refusals import refusals
@@ -51,6 +58,7 @@ for group, name in (
     (stock, "stock"),
     (payments, "payments"),
     (refusals, "refusals"),
+    (operators, "operators"),
     (db, "db"),
 ):
     app.add_typer(group, name=name)
@@ -59,13 +67,23 @@ app.command("demo")(demonstration.demo)
 
 
 @app.command()
-def up() -> None:
+def up(
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="The port of HTTP and console, on 127.0.0.1.")
+    ] = 8000,
+) -> None:
     """Run everything in one process, on the embedded home. Ctrl-C stops it in good order."""
     settings = load_settings()
     configure_logging(settings)
     upgrade_embedded(settings)
+    try:
+        everything = Everything(settings, port)
+        served = f"Its console is at http://127.0.0.1:{port}/console"
+    except PortTaken as error:  # orders must flow all the same
+        everything, served = Everything(settings), f"No console is served: {error}"
     console.print(f"Ordermill is up; its home is {settings.home.resolve()}. Ctrl-C stops it.")
-    run_until_signalled(Everything(settings))
+    console.print(f"{served}.", markup=False)
+    run_until_signalled(everything)
 
 
 @app.command()

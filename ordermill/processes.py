@@ -1,4 +1,4 @@
-"""The processes: worker, scheduler, web, and `up` with worker and scheduler in one."""
+"""The processes: worker, scheduler, web, and `up` with all of them in one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 import uvicorn
+from dramatiq import Broker
 
 from pipeline.assembly import DATABASE_PATIENCE, assemble, open_database
 from pipeline.errors import ConfigurationError
@@ -40,30 +41,17 @@ def run_until_signalled(process: Process) -> None:
         process.stop()
 
 
-class Everything:
-    """Worker and scheduler in this process, on a broker that only they see."""
-
-    def __init__(self, settings: Settings) -> None:
-        broker = make_broker(settings.broker_url, [])
-        self.worker = WorkerProcess(settings, broker)
-        self.scheduler = SchedulerProcess(settings, broker)
-
-    def start(self) -> None:
-        self.worker.start()
-        self.scheduler.start()
-
-    def stop(self) -> None:
-        self.scheduler.stop()
-        self.worker.stop()
+class PortTaken(ConfigurationError):
+    """Somebody else listens there."""
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket on that address; ConfigurationError says why there is none."""
+    """A socket on that address; PortTaken says why there is none."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise ConfigurationError(
+        raise PortTaken(
             f"can't listen on {host}, port {port}: {error.strerror}; see --host and --port"
         ) from None
 
@@ -77,12 +65,15 @@ LAST_ANSWERS = 30
 class WebProcess:
     """Serves HTTP on `host` and `port`; on `stop` requests in hand are answered first."""
 
-    def __init__(self, settings: Settings, host: str, port: int) -> None:
-        announcer = BrokerAnnouncer(make_broker(settings.broker_url, []))
+    def __init__(
+        self, settings: Settings, host: str, port: int, broker: Broker | None = None
+    ) -> None:
+        announcer = BrokerAnnouncer(broker or make_broker(settings.broker_url, []))
         listening = _listen(host, port)
         self.app = assemble(settings, announcer, patience=DATABASE_PATIENCE)
+        self._asgi = create_app(self.app, JOBS)
         config = uvicorn.Config(
-            create_app(self.app, JOBS),
+            self._asgi,
             log_config=None,  # ours stands, and redacts
             access_log=False,
             server_header=False,
@@ -92,17 +83,36 @@ class WebProcess:
         self._server = uvicorn.Server(config)
         # In a thread of its own it leaves the signals to us.
         self._thread = threading.Thread(target=self._server.run, args=([listening],), name="http")
-        self._presence = Presence(self.app.database, "web")
+        self._presence = Presence(self.app.database, "web", gateways=self.app.gateways)
 
     def start(self) -> None:
         self._presence.start()
         self._thread.start()
 
     def stop(self) -> None:
+        self._asgi.state.live.stop()  # a stream has no end of its own
         self._server.should_exit = True
         self._thread.join()
         self._presence.stop()
         self.app.close()
+
+
+class Everything:
+    """Worker, scheduler and (with a `port`) web in this process, on a broker that only they see."""
+
+    def __init__(self, settings: Settings, port: int | None = None) -> None:
+        broker = make_broker(settings.broker_url, [])
+        web = [] if port is None else [WebProcess(settings, "127.0.0.1", port, broker)]
+        self.worker = WorkerProcess(settings, broker)
+        self.parts: list[Process] = [*web, self.worker, SchedulerProcess(settings, broker)]
+
+    def start(self) -> None:
+        for part in self.parts:
+            part.start()
+
+    def stop(self) -> None:
+        for part in reversed(self.parts):
+            part.stop()
 
 
 def upgrade_embedded(settings: Settings) -> None:

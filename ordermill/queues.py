@@ -21,7 +21,7 @@ Step = Annotated[str, typer.Argument(parser=one_of(STEPS), metavar="NAME", help=
 def ls(json: AsJson = False) -> None:
     """For each queue: orders in it, due now, being worked on; what the last hour brought."""
     with application() as app, app.database.snapshot() as tx:
-        found = overview.queues(tx)
+        found = overview.queue_rows(tx)
     show([{**q, "paused": q["paused"] and f"by {q['paused']}"} for q in found], json, empty="")
 
 

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 import typer
 
 from ordermill.output import one_of
+from pipeline import typed
 from pipeline.chain import STEPS
-from pipeline.errors import InvalidInput
-
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_LENGTH = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)([smhd])")
 
 
 def seconds(written: str | None, option: str = "--older-than") -> float | None:
-    """A length of time such as 90s, 30m, 1h or 2d in seconds."""
-    if written is None:
-        return None
-    read = _LENGTH.fullmatch(written)
-    if read is None:
-        raise InvalidInput(f"{option}: got {written!r}, expected a time such as 30m, 1h or 2d")
-    return float(read[1]) * _UNITS[read[2]]
+    return typed.seconds(option, written)
 
 
 Reason = Annotated[str | None, typer.Option(help="Only orders with this reason.")]

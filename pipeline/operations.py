@@ -41,7 +41,7 @@ from pipeline.typed import text
 Announcements = list[tuple[str, int]]
 
 #: Reasons for which a source's policy holds orders, until a person lets them pass.
-_HOLD_RULES = frozenset({"country_held", "amount_over_limit"})
+HOLD_RULES = frozenset({"country_held", "amount_over_limit"})
 
 
 def cancel(tx: Tx, order_id: int, actor: str) -> Announcements:
@@ -165,7 +165,7 @@ def _resumed(order_id: int, row: Any, cause: str | None) -> Move:
     target = Status.CANCELLING if undoing else CHAINS[row.chain].link(row.stage).source
     reason = (cause or row.reason) if undoing else None
     # Leave is given to what was seen: who requeues for want of a tax rate has seen no total.
-    approve = row.reason in _HOLD_RULES
+    approve = row.reason in HOLD_RULES
     return Move(order_id, Status.ON_HOLD, target, row.stage, "requeued", reason, approve=approve)
 
 

@@ -9,9 +9,13 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 from pipeline.engine.leases import InHand
+from pipeline.payments.gateway import Gateway
+from pipeline.payments.guard import GuardedGateway
 from pipeline.storage import processes
 from pipeline.storage.database import Database
 
@@ -24,11 +28,16 @@ class Presence:
     """Signs every two seconds from a thread of its own, from `start` to `stop`."""
 
     def __init__(
-        self, database: Database, role: str, in_hand: Callable[[], Sequence[InHand]] = tuple
+        self,
+        database: Database,
+        role: str,
+        in_hand: Callable[[], Sequence[InHand]] = tuple,
+        gateways: Mapping[str, Gateway] = MappingProxyType({}),
     ) -> None:
         self._database = database
         self._role = role
         self._in_hand = in_hand
+        self._gateways = gateways
         self._id = str(uuid.uuid4())
         self._stopped = threading.Event()
         self._thread = threading.Thread(
@@ -50,9 +59,14 @@ class Presence:
 
     def _sign(self) -> None:
         now = time.monotonic()
-        doing = [
+        doing: list[dict[str, Any]] = [
             {"step": work.step, "orders": work.orders, "seconds": round(now - work.since, 1)}
             for work in self._in_hand()
+        ]
+        doing += [
+            {"gateway": name, "breaker": "open"}
+            for name, gateway in self._gateways.items()
+            if isinstance(gateway, GuardedGateway) and gateway.state == "open"
         ]
         with self._database.transaction() as tx:
             processes.seen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import overload
 
 from pipeline.cards import holds_card_number
@@ -22,3 +23,17 @@ def text(field: str, given: str | None, most: int) -> str | None:
     if holds_card_number(given):
         raise InvalidInput(f"{field}: expected no payment card number")
     return given
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_LENGTH = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)([smhd])")
+
+
+def seconds(field: str, written: str | None) -> float | None:
+    """A length of time such as 90s, 30m, 1h or 2d in seconds; None for none."""
+    if not written:
+        return None
+    read = _LENGTH.fullmatch(written)
+    if read is None:
+        raise InvalidInput(f"{field}: got {written!r}, expected a time such as 30m, 1h or 2d")
+    return float(read[1]) * _UNITS[read[2]]

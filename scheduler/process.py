@@ -38,7 +38,7 @@ class SchedulerProcess:
         pace = pace or Pace()
         announcer = BrokerAnnouncer(broker or make_broker(settings.broker_url, []))
         self.app = assemble(settings, announcer, patience=DATABASE_PATIENCE)
-        self._presence = Presence(self.app.database, "scheduler")
+        self._presence = Presence(self.app.database, "scheduler", gateways=self.app.gateways)
         self._runner = Runner(self.app, pace)
         # Only an alarm clock: what is due is in the database. An alarm that comes late must still
         # come, and once: APScheduler's default drops it silently.

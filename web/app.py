@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
@@ -25,8 +26,10 @@ from web.api import (
     stock,
 )
 from web.callers import Keys
+from web.console.app import serve_console
 from web.description import describe
 from web.envelope import Envelope, headers_of
+from web.jobs import Jobs
 from web.routing import problems as answered
 
 #: Requests that wait for the database at once; so many connections it has for them. Orders that are
@@ -34,7 +37,7 @@ from web.routing import problems as answered
 THREADS = 16
 
 
-def create_app(application: Application, jobs: operating.Jobs | None = None) -> FastAPI:
+def create_app(application: Application, jobs: Jobs = MappingProxyType({})) -> FastAPI:
     """`application` stays the caller's to close; `jobs` are those that may be run by name."""
 
     @asynccontextmanager
@@ -49,7 +52,6 @@ def create_app(application: Application, jobs: operating.Jobs | None = None) -> 
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     app.add_middleware(Envelope)
     problems.answer_with_problems(app, application.database, headers_of)
-    known: Mapping[str, operating.Job] = jobs or {}
     for router in (
         batch.routes(application.intake),
         orders.routes(application),
@@ -57,7 +59,7 @@ def create_app(application: Application, jobs: operating.Jobs | None = None) -> 
         quotes.routes(application.database),
         catalogue.routes(application.database),
         stock.routes(application.database),
-        operating.routes(application.database, known),
+        operating.routes(application.database, jobs),
         gateway_events.routes(application.gateway_events),
     ):
         app.include_router(router)
@@ -86,4 +88,5 @@ def create_app(application: Application, jobs: operating.Jobs | None = None) -> 
             )
         return shop_models.Ready(status="ready")
 
+    serve_console(app, application, jobs)
     return app

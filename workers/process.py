@@ -54,7 +54,14 @@ class WorkerProcess:
             KeepLeases(self.app.engine),
             KeepDeadLetters(),
             GracefulStop(self.app.engine),
-            ShowPresence(Presence(self.app.database, "worker", self.app.engine.leases.in_hand)),
+            ShowPresence(
+                Presence(
+                    self.app.database,
+                    "worker",
+                    self.app.engine.leases.in_hand,
+                    self.app.gateways,
+                )
+            ),
         ):
             self.broker.add_middleware(middleware)
         declare_actors(self.broker, self.app)

@@ -37,6 +37,25 @@ def since(tx: Tx, seconds: float) -> dict[tuple[str, str], int]:
     return {(r.step, r.outcome): int(r.orders) for r in found}
 
 
+def _by(unit: Literal["minute", "hour"]) -> Any:
+    at = whole(unit, counters.c.at).label("whole")
+    return (
+        select(at, counters.c.step, counters.c.outcome, func.sum(counters.c.orders).label("orders"))
+        .where(counters.c.at >= bindparam("since", type_=UtcDateTime))
+        .group_by(at, counters.c.step, counters.c.outcome)
+    )
+
+
+_BY = {"minute": _by("minute"), "hour": _by("hour")}
+History = dict[tuple[datetime, str, str], int]
+
+
+def history(tx: Tx, unit: Literal["minute", "hour"], since: datetime) -> History:
+    """Orders by (the beginning of each minute or hour, step, outcome), since a time."""
+    found = tx.execute(_BY[unit], {"since": since})
+    return {(r.whole, r.step, r.outcome): int(r.orders) for r in found}
+
+
 Unit = Literal["hour", "day"]
 _LENGTH: dict[Unit, timedelta] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 

@@ -326,3 +326,27 @@ def hasten(tx: Tx, locked: Sequence[Dispatch], order_ids: Collection[int]) -> li
     if rest:
         tx.execute(_SHRINK, {"rows": pack(rest)})
     return [(new.step, i) for new, i in zip(woken, add(tx, woken), strict=True)]
+
+
+_HOLDING = (
+    select(
+        dispatches.c.id, dispatches.c.step, dispatches.c.lane, dispatches.c.size,
+        dispatches.c.attempts, dispatches.c.deaths, dispatches.c.due_at, dispatches.c.created_at,
+        due().label("is_due"), (dispatches.c.leased_until > now()).label("is_running"),
+        paused().label("is_paused"),
+    )
+    .where(
+        exists(
+            select(1)
+            .select_from(_member)
+            .where(cast(cast(_member.c.value, String), BigInteger) == bindparam("order_id"))
+        )
+    )
+    .limit(1)
+)  # fmt: skip
+
+
+def holding(tx: Tx, order_id: int) -> Any:
+    """The dispatch that an order is in, to be looked at; None for one that is settled. Reads all
+    dispatches: not for a stage."""
+    return tx.execute(_HOLDING, {"order_id": order_id}).one_or_none()

@@ -127,6 +127,7 @@ _MOVE = (
         version=orders.c.version + 1,
         approved=or_(orders.c.approved, _move.c.approve),
         settled_at=case((_move.c.settled, now()), else_=null()),
+        held_at=case((_move.c.target == Status.ON_HOLD, now()), else_=null()),
     )
     .returning(orders.c.id, orders.c.version)
 )

@@ -72,13 +72,17 @@ def _now_sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:
 
 
 class whole(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function it is
-    """A time cut down to the whole hour or day that it lies in, in UTC."""
+    """A time cut down to the whole minute, hour or day that it lies in, in UTC."""
 
     inherit_cache = True
     type = UtcDateTime()
 
-    def __init__(self, unit: Literal["hour", "day"], value: ColumnElement[Any]) -> None:
-        form = {"hour": "%Y-%m-%d %H:00:00.000000", "day": "%Y-%m-%d 00:00:00.000000"}[unit]
+    def __init__(self, unit: Literal["minute", "hour", "day"], value: ColumnElement[Any]) -> None:
+        form = {
+            "minute": "%Y-%m-%d %H:%M:00.000000",
+            "hour": "%Y-%m-%d %H:00:00.000000",
+            "day": "%Y-%m-%d 00:00:00.000000",
+        }[unit]
         super().__init__(literal_column(f"'{unit}'"), literal_column(f"'{form}'"), value)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import String, bindparam, delete, func, insert, literal, select, tuple_, update
+from sqlalchemy import String, bindparam, delete, func, insert, literal, or_, select, tuple_, update
 
 from pipeline.inventory.allocation import Level
 from pipeline.storage import backorders, coupons
@@ -181,10 +182,47 @@ def levels(
         in_order = tuple_(stock_levels.c.sku, stock_levels.c.location)
         statement = statement.where(in_order > tuple_(*map(literal, after)))
     statement = statement.limit(most)
+    return _told(tx.execute(statement))
+
+
+_PRODUCTS = (
+    select(
+        products.c.sku, products.c.name, stock_levels.c.location,
+        *(
+            func.coalesce(stock_levels.c[units], 0).label(units)
+            for units in ("on_hand", "reserved", "safety")
+        ),
+        func.coalesce(stock_levels.c.held, False).label("held"),
+        func.coalesce(FREE, 0).label("available"),
+    )
+    .outerjoin(stock_levels, stock_levels.c.sku == products.c.sku)
+    .order_by(products.c.sku, stock_levels.c.location)
+)  # fmt: skip
+
+
+def search(tx: Tx, text: str, after: str, most: int) -> list[dict[str, object]]:
+    """Levels as `levels`, of up to `most` products that come after the SKU `after` and whose SKU or
+    name holds `text` (in any case); one that was never in stock has a level without a location."""
+    wanted = (
+        select(products.c.sku)
+        .where(
+            products.c.sku > after,
+            or_(
+                func.lower(products.c.sku).contains(text.lower(), autoescape=True),
+                func.lower(products.c.name).contains(text.lower(), autoescape=True),
+            ),
+        )
+        .order_by(products.c.sku)
+        .limit(most)
+    )
+    return _told(tx.execute(_PRODUCTS.where(products.c.sku.in_(wanted))))
+
+
+def _told(found: Iterable[Any]) -> list[dict[str, object]]:
     return [
         {
             "sku": r.sku, "name": r.name, "location": r.location, "on_hand": r.on_hand,
             "reserved": r.reserved, "safety": r.safety, "held": r.held, "available": r.available,
         }
-        for r in tx.execute(statement)
+        for r in found
     ]  # fmt: skip

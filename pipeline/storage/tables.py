@@ -83,7 +83,10 @@ orders = Table(
     Column("cancel_requested_at", UtcDateTime),
     Column("accepted_at", UtcDateTime, nullable=False),
     Column("settled_at", UtcDateTime),
+    Column("held_at", UtcDateTime),  # set while it is on hold: an index on status would undo HOT
     UniqueConstraint("source_id", "external_id"),
+    Index("ix_orders_held", "reason", "held_at", postgresql_where=text("held_at IS NOT NULL"),
+          sqlite_where=text("held_at IS NOT NULL")),
     Index("ix_orders_unsettled", "id", postgresql_where=text("settled_at IS NULL"),
           sqlite_where=text("settled_at IS NULL")),
     # Room on the page for a second version of every row: each stage rewrites them all at once.
@@ -575,7 +578,7 @@ processes = Table(
     Column("pid", Integer, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
-    Column("doing", Text, nullable=False),  # JSON array of {step, orders, since}
+    Column("doing", Text, nullable=False),  # JSON: {step, orders, seconds}; {gateway, breaker}
 )
 
 # A row for each moment when a job was due, and each time a person asked for it. Who inserts the
@@ -687,4 +690,52 @@ idempotency = Table(
     Column("answer", Text, nullable=False),  # JSON
     Column("at", UtcDateTime, nullable=False),
     Index("ix_idempotency_at", "at"),
+)
+
+# Who may sign in to the console.
+operators = Table(
+    "operators",
+    metadata,
+    _id(),
+    Column("name", String(32), nullable=False, unique=True),
+    Column("role", String(16), nullable=False),  # of pipeline.operators.Role
+    Column("password", String(255), nullable=False),  # Argon2, in its encoded form
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("disabled_at", UtcDateTime),
+)
+
+# Who is signed in. The id that a browser has is kept as its SHA-256: who reads the row can't use it.
+operator_sessions = Table(
+    "operator_sessions",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("operator_id", _Id, ForeignKey("operators.id"), nullable=False),
+    Column("csrf", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("confirmed_at", UtcDateTime, nullable=False),  # the password was last given
+    Column("flash", String(255)),  # what the next page says
+    Index("ix_operator_sessions_operator_id", "operator_id"),
+)
+
+# Attempts to sign in, by whom they count against (a hash of name, address, or both).
+sign_ins = Table(
+    "sign_ins",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("attempts", Integer, nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+)
+
+# What operators did. Written in the action's own transaction.
+operators_log = Table(
+    "operators_log",
+    metadata,
+    _id(),
+    Column("at", UtcDateTime, nullable=False),
+    Column("operator", String(32), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("target", String(128)),
+    Column("detail", Text),  # JSON
+    Column("outcome", String(16), nullable=False),  # done, refused, under_way, failed
 )

@@ -11,7 +11,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import CheckConstraint, inspect, text
+from sqlalchemy import CheckConstraint, inspect, select, text
 
 from pipeline.errors import ConfigurationError
 from pipeline.order import customer_key
@@ -19,7 +19,7 @@ from pipeline.pricing.rules import Rules
 from pipeline.source import Policy
 from pipeline.storage import catalogue, job_runs, rules, sources
 from pipeline.storage.database import Database, _alembic
-from pipeline.storage.tables import metadata
+from pipeline.storage.tables import metadata, orders
 
 SCHEMA = "migrated"
 
@@ -238,6 +238,20 @@ def test_earlier_orders_are_known_by_their_customers(old_shop: Database) -> None
     with old_shop.snapshot() as tx:
         found = tx.execute(text("SELECT customer FROM order_documents ORDER BY order_id"))
         assert list(found.scalars()) == [customer_key("shop", {"email": "ada@example.com"}), None]
+
+
+def test_orders_on_hold_are_known_by_when_they_were_held(old_shop: Database) -> None:
+    at = "2026-11-01 00:07:00.000000"
+    with old_shop.transaction() as tx:
+        tx.execute(
+            text("UPDATE orders SET status = 'on_hold', settled_at = :at WHERE id = 1"), {"at": at}
+        )
+
+    old_shop.upgrade()
+
+    with old_shop.snapshot() as tx:
+        found = tx.execute(select(orders.c.id, orders.c.held_at).order_by(orders.c.id)).all()
+    assert [(r.id, r.held_at and r.held_at.minute) for r in found] == [(1, 7), (2, None)]
 
 
 def test_the_history_of_jobs_is_kept(old_shop: Database) -> None:

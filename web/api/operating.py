@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from fastapi.responses import Response
@@ -16,26 +14,10 @@ from pipeline.storage.database import Database
 from web.api import shop_models as models
 from web.api.models import LARGEST, Word
 from web.callers import Operator
+from web.jobs import Jobs
 from web.problems import Refusal
 from web.routing import answers, problems, router
 
-
-class Schedule(Protocol):
-    def following(self, at: datetime) -> datetime: ...
-
-
-class Job(Protocol):
-    """What is told of a scheduled job; who runs it hands them to us."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def schedule(self) -> Schedule: ...
-    @property
-    def description(self) -> str: ...
-
-
-Jobs = Mapping[str, Job]
 Name = Annotated[Word, Path(max_length=64)]
 
 
@@ -46,7 +28,7 @@ def routes(database: Database, jobs: Jobs) -> APIRouter:
     def list_queues(caller: Operator) -> list[models.Queue]:
         """For each queue: orders in it, due now, in hand; what the last hour brought."""
         with database.snapshot() as tx:
-            return [models.Queue(**queue) for queue in overview.queues(tx)]
+            return [models.Queue(**queue) for queue in overview.queue_rows(tx)]
 
     @api.post(
         "/queues/{name}/pause",
@@ -126,7 +108,7 @@ def routes(database: Database, jobs: Jobs) -> APIRouter:
 
 
 def _queue(tx: Any, name: str) -> models.Queue:
-    return next(models.Queue(**q) for q in overview.queues(tx) if q["queue"] == name)
+    return next(models.Queue(**q) for q in overview.queue_rows(tx) if q["queue"] == name)
 
 
 def _known(name: str, known: Any, what: str) -> None:

@@ -1,0 +1,86 @@
+"""ordermill operators: who may sign in to the console."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import Annotated
+
+import typer
+
+from ordermill.output import AsJson, console, show
+from ordermill.session import actor, application
+from pipeline.errors import InvalidInput
+from pipeline.operators import Role, hash_password, valid_name, valid_role
+from pipeline.storage import operators as storage
+from pipeline.storage import operators_log
+
+operators = typer.Typer(help="Who may sign in to the console.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="The operator's name.")]
+ItsRole = Annotated[str, typer.Option("--role", help="viewer, operator or admin.")]
+
+
+@operators.command("create")
+def create(name: Name, role: ItsRole = Role.VIEWER) -> None:
+    """Make an operator. The password is asked for or, from a pipe, read from the first line."""
+    name, wanted = valid_name(name), valid_role(role)
+    password = hash_password(_password())
+    with application() as app, app.database.transaction() as tx:
+        storage.create(tx, name, wanted, password)
+        operators_log.add(tx, _who(), "operator.create", name, {"role": wanted})
+    console.print(f"Operator {name} is made: {wanted}.")
+
+
+@operators.command("ls")
+def ls(json: AsJson = False) -> None:
+    """List operators: role, since when, last seen, whether disabled."""
+    with application() as app, app.database.snapshot() as tx:
+        found = storage.all_operators(tx)
+    names = ("name", "role", "created_at", "seen_at", "disabled_at")
+    rows = [{name: getattr(r, name) for name in names} for r in found]
+    show(rows, json, empty="There is no operator. Make one: ordermill operators create NAME")
+
+
+@operators.command("set-role")
+def set_role(name: Name, role: ItsRole) -> None:
+    """Change what an operator may do. He is signed out everywhere."""
+    wanted = valid_role(role)
+    with application() as app, app.database.transaction() as tx:
+        storage.change(tx, name, role=wanted)
+        operators_log.add(tx, _who(), "operator.set-role", name, {"role": wanted})
+    console.print(f"Operator {name} is {wanted} now, and signed out.", markup=False)
+
+
+@operators.command("disable")
+def disable(name: Name) -> None:
+    """Let an operator sign in no more. He is signed out everywhere; what he did stays in the log."""
+    with application() as app, app.database.transaction() as tx:
+        storage.disable(tx, name)
+        operators_log.add(tx, _who(), "operator.disable", name)
+    console.print(f"Operator {name} is disabled, and signed out.", markup=False)
+
+
+@operators.command("password")
+def password(name: Name) -> None:
+    """Set an operator's password; one who was disabled may sign in again. He is signed out
+    everywhere."""
+    new = hash_password(_password())
+    with application() as app, app.database.transaction() as tx:
+        storage.change(tx, name, password=new, disabled_at=None)
+        operators_log.add(tx, _who(), "operator.password", name)
+    console.print(f"Operator {name} has a new password, and is signed out.", markup=False)
+
+
+def _who() -> str:
+    return actor()[:32]
+
+
+def _password() -> str:
+    """Asked for twice at a terminal; never an argument, which others could read."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    given = getpass.getpass("Password: ")
+    if getpass.getpass("Again: ") != given:
+        raise InvalidInput("password: the two differ")
+    return given

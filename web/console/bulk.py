@@ -1,0 +1,131 @@
+"""Requeue or cancel all orders on hold that match: how many, which, and then all of them.
+
+What is moved is what was shown: orders that are held after the page was made are not among them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from pipeline import bulk
+from pipeline.errors import InvalidInput
+from pipeline.redaction import describe
+from pipeline.storage import operators_log
+from pipeline.storage.selection import Found, find
+from web.console.filters import Asked, from_form, moment
+from web.console.guard import Caller, Operator
+
+router = APIRouter()
+log = logging.getLogger(__name__)
+
+#: Seconds that the answer waits for the end; what takes longer goes on behind the page of its entry.
+PATIENCE = 5.0
+
+WILL = {
+    "requeue": "They go back to work where they were held, and hold rules no longer apply to those "
+    "that a hold rule held. This can be undone only by cancelling them.",
+    "cancel": "They are cancelled: what was paid is given back, and units that were reserved are "
+    "released. This can't be undone.",
+}
+
+
+@router.get("/bulk/requeue")
+def ask_requeue(caller: Operator, asked: Asked, rate: str = "") -> Response:
+    return _ask(caller, "requeue", asked, rate)
+
+
+@router.get("/bulk/cancel")
+def ask_cancel(caller: Operator, asked: Asked, rate: str = "") -> Response:
+    return _ask(caller, "cancel", asked, rate)
+
+
+def _ask(caller: Caller, act: str, asked: Asked, rate: str) -> Response:
+    _rate(rate)
+    with caller.read() as tx:
+        found = find(tx, asked.selection)
+    return caller.page("bulk.html", act=act, asked=asked, found=found, rate=rate, will=WILL[act])
+
+
+@router.post("/bulk/requeue")
+def requeue(caller: Operator) -> Response:
+    return _do(caller, "requeue")
+
+
+@router.post("/bulk/cancel")
+def cancel(caller: Operator) -> Response:
+    return _do(caller, "cancel")
+
+
+def _do(caller: Caller, act: str) -> Response:
+    asked, rate = from_form(caller.form), _rate(caller.form.get("rate", ""))
+    until = moment(caller.form.get("until", ""))
+    detail = {**asked.given, **({"rate": rate} if rate else {})}
+    with caller.app.database.transaction() as tx:
+        found = find(tx, replace(asked.selection, settled_by=until))
+        detail["found"] = found.orders
+        entry = operators_log.add(tx, caller.name, f"{act}.all", None, detail, "under_way")
+    # Not a daemon: who stops the process in good order lets it come to its end.
+    doing = threading.Thread(
+        target=_move_all, args=(caller, act, found, rate, entry, detail), name=f"{act}.all"
+    )
+    doing.start()
+    doing.join(PATIENCE)
+    with caller.read() as tx:
+        row = operators_log.one(tx, entry)
+    caller.console.pulse.forget()
+    if row is None or row["outcome"] == "under_way":
+        return caller.done(f"/console/log/{entry}", "It is under way; this page tells how far.")
+    told = row["detail"]
+    says = f"{told.get('moved', 0):,} orders: {act} done."
+    if told.get("skipped"):
+        says += f" {told['skipped']:,} had been changed by somebody else, and were left alone."
+    return caller.done("/console/held", says)
+
+
+def _move_all(
+    caller: Caller,
+    act: str,
+    found: Found,
+    rate: float | None,
+    entry: int,
+    detail: dict[str, object],
+) -> None:
+    database = caller.app.database
+
+    def tell(outcome: operators_log.Outcome, **more: object) -> None:
+        with database.transaction() as tx:
+            operators_log.progress(tx, entry, {**detail, **more}, outcome)
+
+    moved = 0
+
+    def on_progress(tally: bulk.Tally) -> None:
+        nonlocal moved
+        moved = tally.moved
+        tell("under_way", moved=moved)
+
+    try:
+        tally = bulk.move_all(
+            database, found, bulk.ACTS[act], caller.actor, caller.app.engine.announce,
+            rate=rate, progress=on_progress,
+        )  # fmt: skip
+        tell("done", moved=tally.moved, skipped=tally.skipped)
+    except Exception as error:  # what was committed stays; the same again does the rest
+        log.exception("%s of all that match broke off after %d", act, moved)
+        tell("failed", moved=moved, why=describe(error))
+
+
+def _rate(given: str) -> float | None:
+    if not given:
+        return None
+    try:
+        rate = float(given)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= 1_000_000:
+        raise InvalidInput(f"rate: got {given[:32]!r}, expected more than 0 orders a second")
+    return rate
