@@ -283,6 +283,8 @@ def test_orders_are_found_by_what_is_known_of_them(client: TestClient, shop: Mil
         ({"status": "lost"}, "status"),
         ({"limit": "0"}, "limit"),
         ({"accepted_since": "yesterday"}, "accepted_since"),
+        ({"updated_since": "0001-01-01T00:00:00+23:00"}, "updated_since"),
+        ({"accepted_since": "2026-11-23T00:00:00"}, "accepted_since"),
         ({"reason": "\x00"}, "reason"),
     ],
 )

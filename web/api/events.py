@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
 
-from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
+from fastapi import APIRouter
 
 from pipeline.storage import feed
 from pipeline.storage.database import Database
 from pipeline.storage.feed import Position
-from web.api.models import LARGEST, Feed, FeedEvent, Most, Next
+from web.api.models import LARGEST, Feed, FeedEvent, Most, Next, Since
 from web.callers import Reader
 from web.cursors import cursor, foreign, position
 from web.routing import router
@@ -26,15 +24,13 @@ def routes(database: Database) -> APIRouter:
     def ls(
         caller: Reader,
         after: Next = None,
-        since: Annotated[
-            AwareDatetime | None, Query(description="Where to begin, without a cursor.")
-        ] = None,
+        since: Since = None,
         limit: Most = 100,
     ) -> Feed:
-        """Read on from a cursor, the oldest first. Nothing is skipped, however late it was
+        """Read on from a cursor (or begin at `since`), the oldest first. Nothing is skipped, however late it was
         committed; what is being written may hold the newest back for a moment. A page may be empty
         while there is `more`."""
-        begin = _FIRST if since is None else Position(_utc(since))
+        begin = _FIRST if since is None else Position(since)
         page = feed.read(database, _position(after) if after else begin, caller.source_id, limit)
         end = page.end
         return Feed(
@@ -52,10 +48,6 @@ def _position(given: str) -> Position:
         moment = datetime.fromisoformat(at)
         if moment.tzinfo is None or not (0 <= order_id <= LARGEST and 0 <= seq < 2**31):
             raise ValueError
-        return Position(_utc(moment), order_id, seq)
+        return Position(moment.astimezone(UTC), order_id, seq)
     except (ValueError, OverflowError):
         raise foreign(given) from None
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)

@@ -5,11 +5,11 @@ Amounts are decimal strings in the order's currency, times are RFC 3339 in UTC.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from fastapi import Header, Path, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from pipeline.cards import holds_card_number
 from pipeline.intake.schema import MOST_QUANTITY, Price
@@ -31,6 +31,20 @@ def printable(given: str) -> str:
 
 
 Word = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(printable)]
+
+
+def _in_utc(given: datetime) -> datetime:
+    try:
+        return given.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time within the years 1 to 9999, in UTC") from None
+
+
+Since = Annotated[
+    AwareDatetime | None,
+    Query(description="At that moment or later; RFC 3339."),
+    AfterValidator(lambda given: given and _in_utc(given)),
+]
 IdempotencyKey = Annotated[
     str,
     Header(

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import AwareDatetime
 from starlette.concurrency import run_in_threadpool
 
 from pipeline import operations
@@ -28,15 +26,13 @@ from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection
 from web.api import models
 from web.api.examples import ORDER, REFUND
-from web.api.models import IdempotencyKey, IfMatch, IfNoneMatch, Most, Next, OrderId, Word
+from web.api.models import IdempotencyKey, IfMatch, IfNoneMatch, Most, Next, OrderId, Since, Word
 from web.api.orders_told import etag_of, matches, order_of, row_of
 from web.bodies import is_long, read_json, reads
 from web.callers import Caller, Reader, Seller, Steerer
 from web.cursors import cursor, position
 from web.problems import Refusal, invalid
 from web.routing import WITH_BODY, answers, problems, router, takes
-
-Since = Annotated[AwareDatetime | None, Query(description="At that moment or later.")]
 
 
 def routes(application: Application) -> APIRouter:
@@ -92,7 +88,7 @@ def routes(application: Application) -> APIRouter:
         happens, read /v1/events instead."""
         selection = Selection(
             status=status, reason=reason, external_id=external_id, source=caller.source_name,
-            accepted_since=_utc(accepted_since), updated_since=_utc(updated_since),
+            accepted_since=accepted_since, updated_since=updated_since,
         )  # fmt: skip
         before = position(after, int)[0] if after else None
         with database.snapshot() as tx:
@@ -267,7 +263,3 @@ def _shown(told: dict[str, Any], status: int = 200) -> Response:
 
 def _tagged(version: int) -> dict[str, str]:
     return {"ETag": etag_of(version), "Cache-Control": "private, no-cache"}
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.astimezone(UTC)
