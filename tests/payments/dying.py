@@ -106,6 +106,7 @@ def die_at(
 def _fork(database: Database, watcher: Database, act: Callable[[], object]) -> int:
     """Run `act` in a child; its wait status."""
     database.engine.dispose()  # a connection must not be two processes'
+    since = _time(watcher)
     child = os.fork()
     if child == 0:
         gc.disable()  # it would look at, and so copy, all that is the parent's
@@ -118,29 +119,39 @@ def _fork(database: Database, watcher: Database, act: Callable[[], object]) -> i
         finally:
             os._exit(code)  # nothing of the parent's is flushed, closed or reported twice
     status = os.waitpid(child, 0)[1]
-    _await_release(watcher)
+    _await_release(watcher, since)
     return status
 
 
-_OTHERS = text(
+_LEFT = text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-    "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    "AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND backend_start >= :since"
 )
 
 
-def _await_release(database: Database) -> None:
+def _time(database: Database) -> Any:
+    if database.is_sqlite:
+        return None
+    with database.snapshot() as tx:
+        return tx.execute(text("SELECT clock_timestamp()")).scalar_one()
+
+
+def _await_release(database: Database, since: Any) -> None:
     """Until the server has noticed: it holds the dead one's locks for a moment."""
     if database.is_sqlite:
         return
     give_up = time.monotonic() + 10
-    while _others(database):  # a transaction each: within one, the server tells what it told before
-        assert time.monotonic() < give_up, "somebody else is on this database"
+    while _left(
+        database, since
+    ):  # a transaction each: in one, the server tells what it told before
+        assert time.monotonic() < give_up, "the dead one is still on this database"
         time.sleep(0.001)
 
 
-def _others(database: Database) -> int:
+def _left(database: Database, since: Any) -> int:
+    """Connections of who came after that: of the child, but for the watcher's own."""
     with database.snapshot() as tx:
-        return int(tx.execute(_OTHERS).scalar_one())
+        return int(tx.execute(_LEFT, {"since": since}).scalar_one())
 
 
 def without_syncing(database: Database) -> None:
