@@ -150,3 +150,24 @@ def held(shop: Mill, orders: int, country: str = "FR", **changes: Any) -> list[i
     made = [shop.accept(ship_to=there, **changes) for _ in range(orders)]
     shop.turn()
     return made
+
+
+@pytest.fixture
+def grace(browser: Callable[..., Browser]) -> Browser:
+    return browser("operator", "grace")
+
+
+def logged(shop: Mill) -> list[tuple[str, str, str | None, str]]:
+    """What the log has but for signing in."""
+    rows = shop.query(
+        "SELECT operator, action, target, outcome FROM operators_log "
+        "WHERE action NOT LIKE 'sign%' ORDER BY id"
+    )
+    return [tuple(row) for row in rows]
+
+
+def actors(shop: Mill, order_id: int, kind: str) -> list[str]:
+    found = shop.query(
+        "SELECT actor FROM events WHERE order_id = :id AND kind = :kind", id=order_id, kind=kind
+    )
+    return [row.actor for row in found]
