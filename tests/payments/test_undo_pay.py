@@ -40,6 +40,8 @@ from tests.support import MUG, Mill
 
 CHAINS = ["capture_first", "reserve_first"]
 in_both_chains = pytest.mark.parametrize("chain", CHAINS)
+#: What a gateway does makes no difference to the statements, which the other tests try on both.
+on_one_database = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
 def console(shop: Mill) -> Gateway:
@@ -241,6 +243,7 @@ def test_an_order_cancelled_in_any_state_of_its_payment_has_all_given_back(
     assert shop.row(order).reason == "cancelled"
 
 
+@on_one_database
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
 def test_and_so_it_has_if_every_answer_to_the_undoing_is_lost_at_first(
     mill: MakeMill, state: Callable[[Mill], int]
@@ -255,6 +258,7 @@ def test_and_so_it_has_if_every_answer_to_the_undoing_is_lost_at_first(
     assert_all_is_given_back(shop, order)
 
 
+@on_one_database
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
 def test_and_so_it_has_if_the_gateway_is_away_for_a_while(
     mill: MakeMill, state: Callable[[Mill], int]
