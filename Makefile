@@ -32,7 +32,7 @@ run: $(RUNS) ## Show orders flowing, failing and recovering, in under a minute.
 
 .PHONY: test
 test: $(READY) ## Run all tests, against SQLite and a real Postgres and Valkey that it starts itself.
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 3 --dist worksteal
 
 .PHONY: check
 check: $(READY) ## Lint, format and types.
