@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,12 @@ Run = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    sqlite_template: Path,
+) -> Run:
     """Runs a command in a home of its own; its exit code, and what it printed."""
     for name in [name for name in os.environ if name.startswith("ORDERMILL_")]:
         monkeypatch.delenv(name)
@@ -30,5 +36,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             main()
         return int(ended.value.code or 0), "".join(capsys.readouterr())
 
-    assert run_it("db", "upgrade")[0] == 0
+    (tmp_path / "home").mkdir()
+    shutil.copy(sqlite_template, tmp_path / "home" / "ordermill.db")
     return run_it
