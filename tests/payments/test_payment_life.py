@@ -159,7 +159,9 @@ def _order(intent: dict[str, Any]) -> int:
     return int(intent["metadata"]["order"])
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(
+    ("database", "seed"), [("sqlite", 1), ("postgres", 2)], indirect=["database"]
+)
 def test_whatever_goes_wrong_each_order_is_paid_once_by_the_server_s_own_list(
     database: Database, proxy: FaultyProxy, localstripe_url: str, seed: int
 ) -> None:

@@ -228,7 +228,11 @@ STATES: list[Callable[[Mill], int]] = [
 ]  # fmt: skip
 
 
-@in_both_chains
+@pytest.mark.parametrize(
+    ("database", "chain"),
+    [("sqlite", "capture_first"), ("sqlite", "reserve_first"), ("postgres", "capture_first")],
+    indirect=["database"],
+)
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
 def test_an_order_cancelled_in_any_state_of_its_payment_has_all_given_back(
     mill: MakeMill, chain: str, state: Callable[[Mill], int]

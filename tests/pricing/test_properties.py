@@ -29,7 +29,7 @@ from tests.pricing.strategies import MOMENTS, Scenario, idle_promotions, list_pr
 #: Rounds and not more examples in one: Hypothesis remembers all it has drawn in a round.
 ROUNDS = int(os.environ.get("ORDERMILL_PRICING_ROUNDS", "1"))
 
-a_few = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+a_few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 many = settings(a_few, max_examples=400)
 
 
