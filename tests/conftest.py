@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Dialect, event
+from sqlalchemy import Dialect, Engine, create_engine, event
 
 from benchmarks.servers import postgres, valkey
+from pipeline.storage import database as storage
 from pipeline.storage.database import Database
 from pipeline.storage.tables import metadata
 from tests.support import Mill
@@ -51,7 +52,29 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _upgrade(url: str) -> None:
     database = Database(url)
     database.upgrade()
+    engine = database.engine  # its dialect knows by now what it talks to
+    _compiled.setdefault(engine.dialect.name, (engine.dialect, {}))
     database.close()
+
+
+_compiled: dict[str, tuple[Dialect, dict[Any, Any]]] = {}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _statements_are_compiled_once() -> Iterator[None]:
+    """Whoever opens a database makes an engine, and an engine compiles its statements anew: that was
+    half of what most tests took. What is compiled is kept by the dialect it is for."""
+
+    def create(*arguments: Any, **options: Any) -> Engine:
+        engine = create_engine(*arguments, **options)
+        if engine.dialect.name in _compiled:
+            engine.dialect, kept = _compiled[engine.dialect.name]
+            engine.update_execution_options(compiled_cache=kept)
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "create_engine", create)
+        yield
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -66,23 +89,8 @@ def sqlite_database(tmp_path: Path, sqlite_template: Path) -> Iterator[Database]
     shutil.copy(sqlite_template, tmp_path / "ordermill.db")
     database = Database(f"sqlite:///{tmp_path / 'ordermill.db'}")
     event.listen(database.engine, "connect", _without_syncing)
-    yield _compiling_once(database)
+    yield database
     database.close()
-
-
-_compiled: dict[str, tuple[Dialect, dict[Any, Any]]] = {}
-
-
-def _compiling_once(database: Database) -> Database:
-    """Each test has a database of its own, but statements are compiled once for all of them: that
-    was half of what most tests took. What is compiled is kept by the dialect it is for."""
-    engine = database.engine
-    if engine.dialect.name not in _compiled:
-        with engine.connect():  # the dialect learns what it talks to
-            _compiled[engine.dialect.name] = engine.dialect, {}
-    engine.dialect, kept = _compiled[engine.dialect.name]
-    engine.update_execution_options(compiled_cache=kept)
-    return database
 
 
 def _without_syncing(connection: Any, _record: Any) -> None:
@@ -91,7 +99,7 @@ def _without_syncing(connection: Any, _record: Any) -> None:
 
 @pytest.fixture
 def postgres_database(postgres_url: str) -> Iterator[Database]:
-    database = _compiling_once(Database(postgres_url))
+    database = Database(postgres_url)
     empty(database)
     yield database
     database.close()
