@@ -10,16 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ordermill.output import AsJson, console, errors, show, show_json
-from ordermill.selecting import (
-    Email,
-    ExternalId,
-    FromSource,
-    OlderThan,
-    Reason,
-    Sku,
-    Stage,
-    seconds,
-)
+from ordermill.selecting import by_filter
 from ordermill.session import actor, application
 from pipeline import bulk, operations
 from pipeline.errors import InvalidInput
@@ -34,15 +25,10 @@ Rate = Annotated[
 ]
 
 
+@by_filter
 def requeue(
+    selection: Selection,
     order_ids: Annotated[list[int] | None, typer.Argument(help="Orders that are on hold.")] = None,
-    reason: Reason = None,
-    stage: Stage = None,
-    source: FromSource = None,
-    external_id: ExternalId = None,
-    older_than: OlderThan = None,
-    sku: Sku = None,
-    email: Email = None,
     everything: All = False,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -54,7 +40,6 @@ def requeue(
     By id: all of them or, on an error, none. By filter: all on hold that match, in transactions of
     at most 1,000; what somebody else changes meanwhile is left alone, and counted.
     """
-    selection = Selection(None, reason, stage, source, external_id, seconds(older_than), sku, email)
     if not _by_filter(bool(order_ids), selection, everything, dry_run or yes or rate is not None):
         with application() as app:
             with app.database.transaction() as tx:
@@ -66,17 +51,12 @@ def requeue(
     _move_all("requeue", "put back to work", selection, dry_run, yes, rate, json)
 
 
+@by_filter
 def cancel(
+    selection: Selection,
     order_id: Annotated[
         int | None, typer.Argument(help="An order's id, as `orders ls` shows it.")
     ] = None,
-    reason: Reason = None,
-    stage: Stage = None,
-    source: FromSource = None,
-    external_id: ExternalId = None,
-    older_than: OlderThan = None,
-    sku: Sku = None,
-    email: Email = None,
     everything: All = False,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -87,7 +67,6 @@ def cancel(
 
     By filter: all that are on hold and match, and no others, in transactions of at most 1,000.
     """
-    selection = Selection(None, reason, stage, source, external_id, seconds(older_than), sku, email)
     given = order_id is not None
     if not _by_filter(given, selection, everything, dry_run or yes or rate is not None):
         with application() as app:
