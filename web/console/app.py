@@ -24,6 +24,7 @@ from pipeline.errors import (
 from web.console import (
     audit,
     bulk,
+    fulfilment,
     jobs,
     log,
     operations,
@@ -41,7 +42,7 @@ from web.console.render import STATIC, problem
 from web.jobs import Job
 
 PAGES = (
-    overview, bulk, orders, order, operations, queues, jobs, stock, sources, audit, log,
+    overview, bulk, orders, order, operations, fulfilment, queues, jobs, stock, sources, audit, log,
     signing,
 )  # fmt: skip
 
