@@ -10,9 +10,10 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ordermill.output import AsJson, console, errors, show, show_json
-from ordermill.selecting import by_filter
-from ordermill.session import actor, application
-from pipeline import bulk, operations
+from ordermill.selecting import asked_for, by_filter
+from ordermill.session import actor, application, operator
+from pipeline import operations
+from pipeline.bulk import Errand
 from pipeline.errors import InvalidInput
 from pipeline.storage.selection import Found, Selection, find
 
@@ -109,9 +110,12 @@ def _move_all(
             return
         if found.orders and not yes:
             typer.confirm(f"{act.capitalize()} {found.orders:,} orders?", abort=True, err=True)
+        with app.database.transaction() as tx:
+            given = {**asked_for(selection), **({"rate": rate} if rate else {})}
+            errand = Errand.begun(tx, act, found, operator(), given)
         with progressing(act, found.orders) as on_progress:
-            tally = bulk.move_all(
-                app.database, found, bulk.ACTS[act], actor(), app.engine.announce,
+            tally = errand.run(
+                app.database, actor(), app.engine.announce,
                 rate=rate, progress=lambda tally: on_progress(tally.moved),
             )  # fmt: skip
     _conclude(json, f"{tally.moved:,} {done}.", tally.moved, tally.skipped)

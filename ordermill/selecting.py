@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from typing import Annotated, Any
@@ -55,6 +56,11 @@ def _selection(
         reason=reason, stage=stage, source=source, external_id=external_id,
         older_than=seconds(older_than), sku=sku, email=email,
     )  # fmt: skip
+
+
+def asked_for(selection: Selection) -> dict[str, Any]:
+    """What is set of a filter, for the operators' log."""
+    return {name: value for name, value in asdict(selection).items() if value is not None}
 
 
 def by_filter(command: Callable[..., None]) -> Callable[..., None]:
