@@ -69,8 +69,8 @@ def _can(order: dict[str, Any], account: Any) -> dict[str, str]:
 
 def _outside(order: dict[str, Any]) -> int:
     """Units that were shipped and haven't come back."""
-    shipped, returned = (
-        sum(line["units"] for each in order[kind] for line in each["lines"])
-        for kind in ("shipments", "returns")
-    )
-    return shipped - returned
+
+    def units(kind: str) -> int:
+        return sum(int(line["units"]) for each in order[kind] for line in each["lines"])
+
+    return units("shipments") - units("returns")
