@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -113,9 +112,11 @@ def _what_leaves(would: _Would, before: dict[str, Any]) -> list[str]:
     names = {"email": "the customer by mail", "webhook": "the shop by webhook"}
     by = " ".join(filter(None, (shipped.shipment.carrier, shipped.shipment.tracking)))
     return [
-        f"{_units((u.quantity, u.sku, u.location) for u in shipped.units)}"
+        f"{_units(shipped)}"
         f"{f' with {by}' if by else ''}: the units leave stock and are promised no more.",
-        f"{left:,} units are left to ship." if left else "Nothing is left to ship after that.",
+        f"Units left to ship after that: {left:,}."
+        if left
+        else "Nothing is left to ship after that.",
         f"Told: {' and '.join(names[each] for each in told)}."
         if told
         else "Nobody is told: its source's policy wants neither mail nor webhook.",
@@ -124,8 +125,8 @@ def _what_leaves(would: _Would, before: dict[str, Any]) -> list[str]:
     ]
 
 
-def _units(units: Iterable[tuple[int, str, str]]) -> str:
-    return ", ".join(f"{n:,} × {sku} from {location}" for n, sku, location in units)
+def _units(shipped: Shipped) -> str:
+    return ", ".join(f"{u.quantity:,} × {u.sku} from {u.location}" for u in shipped.units)
 
 
 def _money(asked: Operation, done: str) -> str:
@@ -138,15 +139,11 @@ def fulfil(caller: Operator, order_id: Number) -> Response:
     with caller.act("fulfil", order_id) as act:
         seen(act.tx, caller, order_id)
         done = _ship(act.tx, order_id, caller.actor, dict(caller.form))
-        act.detail |= {"reference": done.shipment.reference, "units": _count(done)}
-    says = f"{_count(done):,} units shipped."
+        act.detail |= {"reference": done.shipment.reference, "units": _units(done)}
+    says = f"Shipped: {_units(done)}."
     if done.capture:
         says += f" {do_now(caller, done.capture, 'captured')}"
     return back(caller, order_id, says)
-
-
-def _count(done: Shipped) -> int:
-    return sum(unit.quantity for unit in done.units)
 
 
 # --- What comes back --------------------------------------------------------------------------------
@@ -194,10 +191,8 @@ def _ask_return(
         given, would = caller.tried(lambda tx: _take_back(tx, order_id, caller.actor, form))
     except InvalidInput as error:
         return _choose_return(caller, order_id, form, str(error))
-    skus = {line["line_no"]: line["sku"] for line in found["lines"]}
-    units = ", ".join(f"{n:,} × {skus[line]}" for line, n in sorted(given.lines.items()))
     says = [
-        f"{units} come back.",
+        f"{_goods(given, found)} come back.",
         f"They are put into stock at {given.location}; orders that wait for them have them first."
         if given.location
         else "They are put into no stock.",
@@ -213,6 +208,11 @@ def _ask_return(
     )  # fmt: skip
 
 
+def _goods(given: Return, order: dict[str, Any]) -> str:
+    skus = {line["line_no"]: line["sku"] for line in order["lines"]}
+    return ", ".join(f"{n:,} × {skus[line]}" for line, n in sorted(given.lines.items()))
+
+
 @router.post("/return")
 def take_back(caller: Operator, order_id: Number) -> Response:
     form = dict(caller.form)
@@ -221,10 +221,11 @@ def take_back(caller: Operator, order_id: Number) -> Response:
     with caller.act("return", order_id) as act:
         seen(act.tx, caller, order_id)
         given, done = _take_back(act.tx, order_id, caller.actor, form)
-        act.detail |= {"units": sum(given.lines.values()), "restock": given.location}
+        units = _goods(given, views.one(act.tx, order_id))
+        act.detail |= {"units": units, "restock": given.location}
         if done.refund:
             act.detail["refund"] = to_text(done.refund.amount, done.refund.currency)
-    says = f"{sum(given.lines.values()):,} units came back."
+    says = f"Came back: {units}."
     if done.refund:
         says += f" {do_now(caller, done.refund, 'refunded')}"
     return back(caller, order_id, says)

@@ -50,7 +50,7 @@ def test_all_that_is_left_leaves_as_the_page_said(grace: Browser, shop: Mill, or
     assert "Nothing is left to ship after that." in page
     assert "Told: the customer by mail." in page
     assert (looked, on_hand(shop)) == (100, 97)
-    assert "4 units shipped." in answer.text
+    assert "Shipped: 3 × MUG-01 from main, 1 × TEE-01 from main." in answer.text
     assert "fulfilled" in answer.text
     assert "JD01" in answer.text
     assert actors(shop, order, "shipped") == ["operator:grace"]
@@ -65,7 +65,7 @@ def test_units_of_lines_leave_and_the_rest_is_offered_again(
     again = grace.text(f"/orders/{order}/fulfil")
 
     assert "2 × MUG-01 from main: the units leave" in page
-    assert "2 units are left to ship." in page
+    assert "Units left to ship after that: 2." in page
     assert "MUG-01, 1 left" in again
     assert on_hand(shop) == 98
 
@@ -93,7 +93,7 @@ def test_the_money_that_is_due_is_taken_with_it(grace: Browser, shop: Mill) -> N
 
     assert "take the money that is due" in offered
     assert "20.00 EUR are taken from the customer, by sandbox." in page
-    assert "2 units shipped. 20.00 EUR captured." in answer.text
+    assert "Shipped: 2 × MUG-01 from main. 20.00 EUR captured." in answer.text
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_units_come_back_into_stock_and_are_refunded(
     assert "They are put into stock at main" in page
     assert "20.00 EUR are given back to the customer, by sandbox." in page
     assert (looked, on_hand(shop)) == (97, 99)
-    assert "2 units came back. 20.00 EUR refunded." in answer.text
+    assert "Came back: 2 × MUG-01. 20.00 EUR refunded." in answer.text
     assert "too small" in answer.text
     assert actors(shop, shipped, "returned") == ["operator:grace"]
     assert logged(shop)[-1] == ("grace", "return", str(shipped), "done")
