@@ -56,8 +56,14 @@ class Terminal:
                 with suppress(BlockingIOError):
                     os.read(self._woken, 1024)
             if sys.stdin in ready:
-                self._typed = _keys(os.read(sys.stdin.fileno(), 1024))
+                self._typed = _keys(self._read())
         return self._typed.pop(0) if self._typed else None
+
+    def _read(self) -> bytes:
+        read = os.read(sys.stdin.fileno(), 1024)
+        if read.endswith(b"\x1b") and select.select([sys.stdin], [], [], 0.05)[0]:
+            read += os.read(sys.stdin.fileno(), 1024)  # an arrow that a slow line has cut in two
+        return read
 
     def wake(self) -> None:
         """Let `key` return, from whichever thread."""

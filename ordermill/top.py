@@ -85,7 +85,6 @@ class Watch:
 
     def look(self) -> None:
         """Look now: something has just been changed."""
-        self._pulse.forget()
         self._asked.set()
 
     def stop(self) -> None:
@@ -93,18 +92,24 @@ class Watch:
         self._asked.set()
 
     def run(self) -> None:
-        while not self._over:
-            self._asked.wait(self.interval)
-            self._asked.clear()
-            try:
-                self.beat, self.away = self._pulse.beat(), None
-            except Exception as error:
-                if not self._database.is_disconnect(error):
-                    self.defect = error
-                    self.stop()
-                elif self.away is None:
-                    self.away = f"The database is away since {datetime.now(UTC):%H:%M:%S} UTC"
+        while self.defect is None:
+            if self._asked.wait(self.interval):
+                self._asked.clear()
+                self._pulse.forget()
+            if not self._over:
+                self._look()
+            if self._over:  # the terminal is no longer ours
+                return
             self._wake()
+
+    def _look(self) -> None:
+        try:
+            self.beat, self.away = self._pulse.beat(), None
+        except Exception as error:  # what is no outage ends it all, where it can be told
+            if not self._database.is_disconnect(error):
+                self.defect = error
+            elif self.away is None:
+                self.away = f"The database is away since {datetime.now(UTC):%H:%M:%S} UTC"
 
 
 @contextmanager
@@ -136,8 +141,8 @@ class Top:
         while True:
             if self._watch.defect:
                 raise self._watch.defect
-            self._draw()
             try:
+                self._draw()
                 key = self._there.key(self._watch.interval)
                 if key is not None and not self._press(key):
                     return
