@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 
 from pipeline.assembly import Application
 from pipeline.errors import (
-    ConfigurationError,
     InvalidInput,
     NotAllowedNow,
     UnknownOrder,
@@ -93,10 +92,6 @@ def _answer(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def http(_: Request, error: HTTPException) -> Response:
         return problem(error.status_code, error.detail, dict(error.headers or {}))
-
-    @app.exception_handler(ConfigurationError)
-    def misconfigured(_: Request, error: ConfigurationError) -> Response:
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
 
     @app.exception_handler(DBAPIError)
     def away(_: Request, error: DBAPIError) -> Response:
