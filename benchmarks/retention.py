@@ -1,19 +1,24 @@
 """python -m benchmarks.retention: a shop's past goes into the archive while orders come in.
 
 Seeds settled, shipped orders of long ago, and lets two workers do orders while `archive-orders` moves
-the past, until all of it is moved. In the first rounds the job is stopped every other time, so that
-both throughputs are of the same minutes and the same tables. Tells their ratio, the pace of the move,
+the past, until all of it is moved. In the first rounds the job waits every other time, between two
+batches, so that both throughputs are of the same minutes and the same tables. Tells their ratio, the pace of the move,
 and the most memory that it had used at 10,000 orders and at the end.
 """
 
 import argparse
+import fcntl
 import json
 import os
 import resource
-import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
 
 from sqlalchemy import text
 
@@ -62,9 +67,10 @@ def main() -> None:
     parser.add_argument("--round", type=int, default=20_000, help="orders of a round of traffic")
     parser.add_argument("--rounds", type=int, default=8, help="of each kind, to compare")
     parser.add_argument("move", nargs="?", choices=["move"], help=argparse.SUPPRESS)
+    parser.add_argument("--turn", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.move:
-        move()
+        move(options.turn)
         return
     with fresh_servers() as servers:
         os.environ.update(DATABASE_URL=servers.database_url, REDIS_URL=servers.redis_url)
@@ -75,19 +81,18 @@ def measure(orders: int, size: int, rounds: int) -> dict[str, object]:
     """Alone and beside, turn by turn, on the same data; then beside it until the end."""
     shop = Shop()
     _seed(shop.app.database, orders)
-    with warm_workers(shop):
+    with warm_workers(shop), tempfile.NamedTemporaryFile() as turn:
         began = time.monotonic()
         job = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.retention", "move"],
+            [sys.executable, "-m", "benchmarks.retention", "move", "--turn", turn.name],
             stdout=subprocess.PIPE,
             text=True,
         )
         alone: list[float] = []
         beside: list[float] = []
         for _ in range(rounds):
-            job.send_signal(signal.SIGSTOP)
-            alone.append(_round(shop, size))
-            job.send_signal(signal.SIGCONT)
+            with _locked(turn):
+                alone.append(_round(shop, size))
             beside.append(_round(shop, size))
         later: list[float] = []
         while job.poll() is None:
@@ -142,20 +147,35 @@ def _round(shop: Shop, size: int) -> float:
     return time.monotonic() - began
 
 
-def move() -> None:
-    """What the job does, in a process of its own, as a scheduler would be."""
+@contextmanager
+def _locked(file: IO[Any]) -> Iterator[None]:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def move(turn: Path) -> None:
+    """What the job does, in a process of its own, as a scheduler would be; while somebody has `turn`
+    locked, it waits between two batches."""
     database = open_database(settings())
     early: list[float] = []
+    waited = 0.0
 
     def progress(moved: int) -> None:
+        nonlocal waited
         if moved >= EARLY and not early:
             early.append(_rss_mb())
+        began = time.monotonic()
+        with turn.open() as file, _locked(file):
+            waited += time.monotonic() - began
 
     with database.snapshot() as tx:
         due = retention.due(tx, "archive_after")
     began = time.monotonic()
     moved = retention.archive_all(database, due, retention.Pace(), progress)
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - began - waited
     told = {"rss_mb_early": early[0] if early else None, "rss_mb": _rss_mb()}
     print(json.dumps({"moved": moved, "seconds": seconds, **told}))
 

@@ -90,10 +90,11 @@ def archive_all(
             with database.transaction() as tx:
                 over, after = archive.lock_over(tx, each.source_id, each.cutoff, after, MOST_ORDERS)
                 done = archive.move(tx, over)
+            took = time.monotonic() - began
             moved += done
             progress(moved)
             if after is not None:
-                pace.rest(done, time.monotonic() - began)
+                pace.rest(done, took)
     return moved
 
 
