@@ -1,8 +1,6 @@
 """What callers give: an order, in types that a checker knows. docs/intake.md says what each field
 means; the API checks them all, so nothing is checked here."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NotRequired, TypedDict
