@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import playwright
 import pytest
@@ -34,6 +35,21 @@ def command(example: str, url: str, *more: str) -> list[str]:
 
 def environment(key: str) -> dict[str, str]:
     return {**os.environ, "KEY": key, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_the_page_s_examples_run(url: str, make_key: MakeKey, shop: Mill) -> None:
+    page = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {"URL": url, "KEY": make_key()}
+
+    with turning(shop):
+        for block in blocks:
+            exec(block, names)
+
+    assert len(blocks) == 7
+    assert (names["settled"].status, names["verdict"].verdict) == ("confirmed", "duplicate")
+    names["client"].close()
 
 
 def the_readme_s_order() -> dict[str, object]:
