@@ -72,7 +72,7 @@ def _place(part: Part, retries: Retries) -> Telling[Verdict]:
     patience = Patience(retries)
     while part:
         request = _request(part)
-        answer: Answer = yield Send(request, patience.left)
+        answer: Answer = yield Send(request, patience.for_this_try())
         told = _verdicts(answer, list(part))
         for verdict in told:
             del part[verdict.line]

@@ -94,7 +94,8 @@ def wait_until_settled(retries: Retries, order_id: int, timeout: float = 60.0) -
         yield Wait(min(pause, left))
         pause = min(pause * 1.5, SELDOM)
         seen = {"If-None-Match": answer.headers.get("etag", '""')}
-        answer = yield from send(replace(request, headers=seen), retries)
+        in_time = replace(retries, within=min(retries.within, left))
+        answer = yield from send(replace(request, headers=seen), in_time)
         if answer.status != 304:
             found = read(Order, answer)
     return found
@@ -357,4 +358,6 @@ def _if_match(version: int | None) -> dict[str, str]:
 
 
 def _once(key: str | None) -> dict[str, str]:
+    if key is not None and not (key and key.isascii() and key.isprintable()):
+        raise ValueError(f"idempotency_key: got {key!r}, expected printable ASCII characters")
     return {"Idempotency-Key": str(uuid.uuid4()) if key is None else key}

@@ -6,6 +6,7 @@ and knows nothing of sockets, threads or event loops: `Client` and `AsyncClient`
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
@@ -46,7 +47,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Comes back as an Answer. `patience` is in seconds, of all that is still to come."""
+    """Comes back as an Answer, in `patience` seconds at the most."""
 
     request: Request
     patience: float
@@ -82,7 +83,7 @@ Telling = Generator[Step | Tell[T], Any, None]
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """Tries go on for `within` seconds in all. Between them are pauses that double from `first` up
+    """After the first try, more are made while `within` seconds are not over. Between them are pauses that double from `first` up
     to `longest`, each shortened at random by up to half so that many clients don't come as one; a
     Retry-After is waited for in full."""
 
@@ -104,16 +105,21 @@ class Patience:
         self._retries = retries
         self._pause = retries.first
         self._end = time.monotonic() + retries.within
+        self._tried = False
 
-    @property
-    def left(self) -> float:
+    def for_this_try(self) -> float:
+        """Seconds. The first try is not cut short: who wants no others still wants that one."""
+        first, self._tried = not self._tried, True
+        return math.inf if first else self._left()
+
+    def _left(self) -> float:
         return max(0.0, self._end - time.monotonic())
 
     def wait(self, error: ApiError | NoAnswer) -> Wait:
         """The pause before the next try; `error`, raised, if there is no time for one."""
         pause = self._pause * random.uniform(0.5, 1.0) + (error.retry_after or 0.0)
         self._pause = min(self._pause * 2, self._retries.longest)
-        if pause >= self.left:
+        if pause >= self._left():
             raise error
         return Wait(pause)
 
@@ -122,7 +128,7 @@ def send(request: Request, retries: Retries) -> Steps[Answer]:
     """The request's answer, a success (or 304); else what it failed with in the end."""
     patience = Patience(retries)
     while True:
-        answer: Answer = yield Send(request, patience.left)
+        answer: Answer = yield Send(request, patience.for_this_try())
         error = failure(request, answer)
         if error is None:
             return answer

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -277,11 +279,13 @@ def test_what_can_not_work_is_refused_at_once(url: str, key: str, wrong: str) ->
     assert key not in str(refused.value) or wrong == "url" or not key
 
 
-def test_amounts_are_no_floats_and_times_have_a_zone(make_client: MakeClient) -> None:
+def test_what_can_not_be_sent_as_it_is_meant_is_refused(make_client: MakeClient) -> None:
     client = make_client(Recording(problem(418)))
 
     with pytest.raises(TypeError, match=r"amount: got 0\.1"):
         client.refund(7, amount=0.1)
+    with pytest.raises(ValueError, match="idempotency_key: got 'é'"):
+        client.refund(7, idempotency_key="é")
     with pytest.raises(ValueError, match="at: got"):
         client.count_stock("MUG-01", 1, at=datetime(2026, 11, 23))
 
@@ -419,6 +423,23 @@ def test_long_orders_go_in_smaller_parts(make_client: MakeClient) -> None:
 
     assert len(verdicts) == 7
     assert [len(part) for part in seen] == [3, 3, 1]
+
+
+def test_memory_does_not_grow_with_the_orders(make_client: MakeClient) -> None:
+    note = "x" * 100_000
+    orders = ({"external_id": f"web-{n}", "metadata": {"note": note + str(n)}} for n in range(500))
+    client = make_client(taking_all([]))
+    list(client.place_all([{"external_id": "first"}]))
+
+    tracemalloc.start()
+    kept = []
+    for _ in client.place_all(orders):
+        gc.collect(0)  # httpx's answers refer to themselves
+        kept.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+
+    assert len(kept) == 500
+    assert max(kept) < 5_000_000  # of the 50 MB that were sent
 
 
 def test_no_orders_are_no_request(make_client: MakeClient) -> None:

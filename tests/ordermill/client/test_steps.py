@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -107,6 +108,25 @@ def test_what_can_not_be_waited_for_is_not_begun() -> None:
     assert (len(sent), waited) == (1, [])
     assert isinstance(end, ApiError)
     assert end.retry_after == 600
+
+
+def test_who_wants_no_other_try_has_the_first_one_in_full() -> None:
+    request = Request("GET", "/v1/x")
+
+    step = next(send(request, Retries(within=0.0)))
+
+    assert step == Send(request, math.inf)
+
+
+def test_no_later_try_outlasts_the_time_for_them() -> None:
+    steps = send(Request("GET", "/v1/x"), Retries(within=5.0, first=0.001))
+    next(steps)
+    steps.send(Answer(503))
+
+    step = steps.send(None)
+
+    assert isinstance(step, Send)
+    assert step.patience <= 5.0
 
 
 def test_tries_end_with_the_time_for_them() -> None:

@@ -45,16 +45,16 @@ def test_two_hundred_orders_are_placed_once_each(
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
-def test_five_thousand_in_a_batch_have_a_verdict_each_and_are_there_once(
+def test_thousands_in_a_batch_have_a_verdict_each_and_are_there_once(
     url: str, make_client: MakeClient, make_key: MakeKey, shop: Mill
 ) -> None:
-    orders = [an_order() for _ in range(5_000)]
+    orders = [an_order() for _ in range(2_500)]
     with unreliable(url, ("cut within", "slow", "none", "cut after", "away after")) as proxy:
         client = make_client(proxy.url, make_key(), timeout=1.0)
 
         verdicts = list(client.place_all(orders))
 
-    assert sorted(v.line for v in verdicts) == list(range(1, 5_001))
+    assert sorted(v.line for v in verdicts) == list(range(1, 2_501))
     assert all(v.external_id == orders[v.line - 1]["external_id"] for v in verdicts)
     assert Counter(v.verdict for v in verdicts).keys() == {"accepted", "duplicate"}
     assert kept(shop) == Counter(order["external_id"] for order in orders)
