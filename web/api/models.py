@@ -7,14 +7,25 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Header, Path, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from pipeline.cards import holds_card_number
 from pipeline.intake.schema import MOST_QUANTITY, Price
 from web.api.shapes import Accepted as Accepted
+from web.api.shapes import Capture as Capture
 from web.api.shapes import Event as Event
 from web.api.shapes import Feed as Feed
 from web.api.shapes import FeedEvent as FeedEvent
+from web.api.shapes import Fulfilled as Fulfilled
+from web.api.shapes import Fulfilment as Fulfilment
 from web.api.shapes import Line as Line
 from web.api.shapes import Order as Order
 from web.api.shapes import OrderRow as OrderRow
@@ -23,6 +34,10 @@ from web.api.shapes import Page as Page
 from web.api.shapes import Problem as Problem
 from web.api.shapes import Quote as Quote
 from web.api.shapes import Refund as Refund
+from web.api.shapes import Return as Return
+from web.api.shapes import Returned as Returned
+from web.api.shapes import ReturnedLine as ReturnedLine
+from web.api.shapes import ShippedLine as ShippedLine
 
 LARGEST = 2**63 - 1
 OrderId = Annotated[int, Path(ge=1, le=LARGEST, description="An order's id.")]
@@ -40,6 +55,16 @@ def printable(given: str) -> str:
 
 
 Word = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(printable)]
+Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(printable)]
+Place = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(printable)]
+#: Units by a line's number, from 1.
+Units = Annotated[
+    dict[
+        Annotated[str, Field(pattern=r"^[1-9]\d{0,5}$")],
+        Annotated[int, Field(ge=1, le=MOST_QUANTITY)],
+    ],
+    Field(max_length=1000),
+]
 
 
 def _in_utc(given: datetime) -> datetime:
@@ -84,12 +109,52 @@ class RefundIn(In):
     left."""
 
     amount: Price | None = None
-    lines: Annotated[
-        dict[
-            Annotated[str, Field(pattern=r"^[1-9]\d{0,5}$")],
-            Annotated[int, Field(ge=1, le=MOST_QUANTITY)],
-        ],
-        Field(max_length=1000),
-    ] = {}
+    lines: Units = {}
     shipping: bool = False
-    reason: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(printable)] | None = None  # fmt: skip
+    reason: Name | None = None
+
+
+def _tracking(given: str) -> str:
+    """It may look like a card's number: one in ten of its form does."""
+    if not given.isprintable():
+        raise ValueError("printable characters")
+    return given
+
+
+class FulfilmentIn(In):
+    """What leaves: units of `lines` by number from 1, or all that is left to ship; from `location`,
+    or wherever they are reserved. `capture` asks for the money that is due, if nobody has yet."""
+
+    lines: Annotated[Units, Field(min_length=1)] | None = None
+    location: Place | None = None
+    carrier: Name | None = None
+    tracking: (
+        Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_tracking)] | None
+    ) = None
+    reference: Name | None = Field(
+        None, validate_default=True,
+        description="Names the shipment within its order, for ever; without it `tracking` does.",
+    )  # fmt: skip
+    capture: bool = False
+
+    @field_validator("reference")
+    @classmethod
+    def _is_named(cls, given: str | None, others: ValidationInfo) -> str | None:
+        if given is None and others.data.get("tracking", "") is None:
+            raise ValueError("a reference, or a tracking number")
+        return given
+
+    @property
+    def name(self) -> str:
+        return self.reference or self.tracking or ""
+
+
+class ReturnIn(In):
+    """What came back: units of `lines` by number from 1. With `restock` they are put into stock at
+    that location; null: into none. `refund` asks for what was paid for them."""
+
+    reference: Annotated[Name, Field(description="Names the return within its order, for ever.")]
+    lines: Annotated[Units, Field(min_length=1)]
+    restock: Place | None
+    reason: Name | None = None
+    refund: bool = False

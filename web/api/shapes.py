@@ -7,7 +7,7 @@ Amounts are decimal strings in the order's currency, times are RFC 3339 in UTC.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -102,6 +102,7 @@ class OrderRow(Out):
     accepted_at: datetime
     updated_at: datetime
     settled_at: datetime | None
+    fulfilment_status: Literal["unfulfilled", "partial", "fulfilled"]
 
 
 class Order(OrderRow):
@@ -156,6 +157,58 @@ class Refund(Out):
     amount: str
     currency: str
     state: str
+
+
+class Capture(Refund):
+    """As a refund."""
+
+
+class ShippedLine(Out):
+    line: int
+    sku: str
+    units: int
+    location: str
+
+
+class Fulfilment(Out):
+    """Units of an order that left together."""
+
+    reference: str
+    carrier: str | None
+    tracking: str | None
+    lines: list[ShippedLine]
+    actor: str
+    at: datetime
+
+
+class Fulfilled(Fulfilment):
+    """`capture` is what was asked for with it: null if nothing was, or if this shipment was made
+    before."""
+
+    capture: Capture | None = None
+
+
+class ReturnedLine(Out):
+    line: int
+    sku: str
+    units: int
+
+
+class Return(Out):
+    """Units of an order that came back together; `restock` is where they were put into stock."""
+
+    reference: str
+    restock: str | None
+    reason: str | None
+    lines: list[ReturnedLine]
+    actor: str
+    at: datetime
+
+
+class Returned(Return):
+    """`refund` is what was asked for with it: null if nothing was, or if this came back before."""
+
+    refund: Refund | None = None
 
 
 class Quote(Out):
