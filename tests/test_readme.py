@@ -40,6 +40,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("ORDERMILL_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("COLUMNS", "250")  # for the background process
     monkeypatch.setattr(output.console, "width", 250)  # made before we came
 
@@ -84,6 +85,7 @@ def test_the_readmes_commands_do_what_it_shows(
         assert code == 0, f"$ {command}\n{said}"
         assert not absent, f"$ {command}\n{said}"
         key = next((word for word in said.split() if word.startswith("om_live_")), key)
+        monkeypatch.setenv("KEY", key)
     assert len(told) >= 10, "the README's transcript was not found"
     assert [process.poll() for process in started] == [None], "`up` has ended"
 
@@ -92,8 +94,9 @@ def run(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> tuple[int, str]:
     """Run `command` in this process, which spares a start for each; its exit code and output."""
-    if command.startswith("curl "):
-        done = subprocess.run(shlex.split(command), capture_output=True, text=True)
+    if command.startswith(("curl ", "python ")):
+        argv = [sys.executable if word == "python" else word for word in shlex.split(command)]
+        done = subprocess.run(argv, capture_output=True, text=True)
         return done.returncode, done.stdout + done.stderr
     monkeypatch.setattr(sys, "argv", shlex.split(command))
     capsys.readouterr()

@@ -1,12 +1,10 @@
-"""What the API sends and takes, field by field; orders are taken as docs/intake.md says.
-
-Amounts are decimal strings in the order's currency, times are RFC 3339 in UTC.
-"""
+"""What the API takes, field by field; orders are taken as docs/intake.md says. What it answers is in
+`shapes`, which clients have too."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated
 
 from fastapi import Header, Path, Query
 from pydantic import (
@@ -21,7 +19,25 @@ from pydantic import (
 
 from pipeline.cards import holds_card_number
 from pipeline.intake.schema import MOST_QUANTITY, Price
-from pipeline.order import Status
+from web.api.shapes import Accepted as Accepted
+from web.api.shapes import Capture as Capture
+from web.api.shapes import Event as Event
+from web.api.shapes import Feed as Feed
+from web.api.shapes import FeedEvent as FeedEvent
+from web.api.shapes import Fulfilled as Fulfilled
+from web.api.shapes import Fulfilment as Fulfilment
+from web.api.shapes import Line as Line
+from web.api.shapes import Order as Order
+from web.api.shapes import OrderRow as OrderRow
+from web.api.shapes import Out as Out
+from web.api.shapes import Page as Page
+from web.api.shapes import Problem as Problem
+from web.api.shapes import Quote as Quote
+from web.api.shapes import Refund as Refund
+from web.api.shapes import Return as Return
+from web.api.shapes import Returned as Returned
+from web.api.shapes import ReturnedLine as ReturnedLine
+from web.api.shapes import ShippedLine as ShippedLine
 
 LARGEST = 2**63 - 1
 OrderId = Annotated[int, Path(ge=1, le=LARGEST, description="An order's id.")]
@@ -84,132 +100,8 @@ IfNoneMatch = Annotated[
 ]
 
 
-class Out(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
 class In(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-T = TypeVar("T", bound=Out)
-
-
-class Page(Out, Generic[T]):
-    """`next` is the cursor of the next page; null: this is the last."""
-
-    items: list[T]
-    next: str | None = None
-
-
-class FieldError(Out):
-    """A field's path, the value that was sent (cut short), what was expected."""
-
-    field: str
-    value: str
-    expected: str
-
-
-class Problem(Out):
-    """RFC 9457. `type` is to be compared, not opened; docs/api.md lists them."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    errors: list[FieldError] | None = None
-    order_id: int | None = None
-
-
-# --- Orders ---------------------------------------------------------------------------------------
-
-
-class Accepted(Out):
-    """The order is durable. `status` as it was when accepted; it moves on by itself."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {"id": 1, "external_id": "web-1001", "verdict": "accepted",
-                        "status": "received"}
-        }
-    )  # fmt: skip
-    id: int
-    external_id: str
-    verdict: Literal["accepted", "duplicate"]
-    status: Status
-
-
-class Line(Out):
-    """A line as priced, those that share a SKU merged; amounts are null before it is priced."""
-
-    sku: str
-    quantity: int
-    unit_price: str | None = None
-    discount: str | None = None
-    tax_rate: str | None = None
-    net: str | None = None
-    tax: str | None = None
-    gross: str | None = None
-
-
-class OrderRow(Out):
-    id: int
-    source: str
-    external_id: str
-    status: Status
-    reason: str | None
-    stage: str | None
-    currency: str
-    total: str | None
-    version: int
-    accepted_at: datetime
-    updated_at: datetime
-    settled_at: datetime | None
-    fulfilment_status: Literal["unfulfilled", "partial", "fulfilled"]
-
-
-class Order(OrderRow):
-    """`version` counts its changes; the ETag is made of it."""
-
-    payment_status: str
-    net: str | None
-    tax: str | None
-    shipping: str | None
-    lines: list[Line]
-    customer: dict[str, Any]
-    ship_to: dict[str, Any]
-    bill_to: dict[str, Any] | None = None
-    coupons: list[str] = []
-    shipping_method: str | None = None
-    metadata: dict[str, str] = {}
-
-
-class Event(Out):
-    """An entry in an order's timeline; `seq` counts them from 1 without a gap."""
-
-    seq: int
-    at: datetime
-    kind: str
-    from_status: Status | None
-    to_status: Status | None
-    stage: str | None
-    reason: str | None
-    actor: str
-    detail: dict[str, Any] | None
-
-
-class FeedEvent(Event):
-    order_id: int
-    source: str
-    external_id: str
-
-
-class Feed(Out):
-    """`next` is where to go on, now (`more`) or after a while: it is never null."""
-
-    items: list[FeedEvent]
-    next: str
-    more: bool
 
 
 class RefundIn(In):
@@ -220,20 +112,6 @@ class RefundIn(In):
     lines: Units = {}
     shipping: bool = False
     reason: Name | None = None
-
-
-class Refund(Out):
-    """It is asked for; the order's timeline tells how it ends."""
-
-    id: str
-    order_id: int
-    amount: str
-    currency: str
-    state: str
-
-
-class Capture(Refund):
-    """As a refund."""
 
 
 def _tracking(given: str) -> str:
@@ -271,31 +149,6 @@ class FulfilmentIn(In):
         return self.reference or self.tracking or ""
 
 
-class ShippedLine(Out):
-    line: int
-    sku: str
-    units: int
-    location: str
-
-
-class Fulfilment(Out):
-    """Units of an order that left together."""
-
-    reference: str
-    carrier: str | None
-    tracking: str | None
-    lines: list[ShippedLine]
-    actor: str
-    at: datetime
-
-
-class Fulfilled(Fulfilment):
-    """`capture` is what was asked for with it: null if nothing was, or if this shipment was made
-    before."""
-
-    capture: Capture | None = None
-
-
 class ReturnIn(In):
     """What came back: units of `lines` by number from 1. With `restock` they are put into stock at
     that location; null: into none. `refund` asks for what was paid for them."""
@@ -305,44 +158,3 @@ class ReturnIn(In):
     restock: Place | None
     reason: Name | None = None
     refund: bool = False
-
-
-class ReturnedLine(Out):
-    line: int
-    sku: str
-    units: int
-
-
-class Return(Out):
-    """Units of an order that came back together; `restock` is where they were put into stock."""
-
-    reference: str
-    restock: str | None
-    reason: str | None
-    lines: list[ReturnedLine]
-    actor: str
-    at: datetime
-
-
-class Returned(Return):
-    """`refund` is what was asked for with it: null if nothing was, or if this came back before."""
-
-    refund: Refund | None = None
-
-
-class Quote(Out):
-    """What the order would cost now; `holds` says why it would wait for a person, or null."""
-
-    currency: str
-    net: str
-    tax: str
-    total: str
-    includes_tax: bool
-    lines: list[Line]
-    shipping: str | None
-    shipping_method: str | None
-    coupons: list[str]
-    rules: str
-    rules_version: int | None
-    holds: str | None
-    explanation: list[dict[str, str | None]]

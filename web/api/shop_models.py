@@ -9,29 +9,13 @@ from pydantic import AfterValidator, Field
 
 from pipeline.intake.schema import CurrencyCode, Price, Sku, Text
 from pipeline.storage.job_runs import State as RunState
-from web.api.models import In, Out, printable
+from web.api.models import In, printable
+from web.api.shapes import Level as Level
+from web.api.shapes import Levels as Levels
+from web.api.shapes import Out
+from web.api.shapes import Product as Product
 
 # --- Catalogue and stock --------------------------------------------------------------------------
-
-
-class ListPrice(Out):
-    currency: str
-    price: str
-    customer_group: str | None = None
-    from_quantity: int = 1
-    valid_from: datetime | None = None
-    valid_until: datetime | None = None
-
-
-class Product(Out):
-    sku: str
-    name: str
-    active: bool
-    backorder: bool
-    categories: list[str]
-    tax_class: str
-    weight: int
-    prices: list[ListPrice]
 
 
 class PriceIn(In):
@@ -58,18 +42,6 @@ class ProductIn(In):
     prices: list[PriceIn] = Field(default_factory=list, max_length=500)
 
 
-class Level(Out):
-    """Units of a SKU at a location."""
-
-    sku: str
-    name: str
-    location: str
-    on_hand: int
-    reserved: int
-    safety: int
-    available: int
-
-
 Location = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(printable)]
 
 
@@ -88,13 +60,6 @@ class CountIn(In):
     units: int
     at: Annotated[str, Field(max_length=40)] | None = None
     reason: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(printable)] | None = None  # fmt: skip
-
-
-class Levels(Out):
-    """The SKU's levels after it; `difference` is what a count was off by."""
-
-    difference: int | None = None
-    levels: list[Level]
 
 
 # --- Operating ------------------------------------------------------------------------------------

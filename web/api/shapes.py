@@ -1,0 +1,271 @@
+"""What the API answers, field by field. The server makes these and the client reads them, so nothing is
+imported here that a client would not want to have.
+
+Amounts are decimal strings in the order's currency, times are RFC 3339 in UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.order import Status
+
+
+class Out(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+T = TypeVar("T", bound=Out)
+
+
+class Page(Out, Generic[T]):
+    """`next` is the cursor of the next page; null: this is the last."""
+
+    items: list[T]
+    next: str | None = None
+
+
+class FieldError(Out):
+    """A field's path, the value that was sent (cut short), what was expected."""
+
+    field: str
+    value: str
+    expected: str
+
+
+class Problem(Out):
+    """RFC 9457. `type` is to be compared, not opened; docs/api.md lists them."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError] | None = None
+    order_id: int | None = None
+
+
+# --- Orders ---------------------------------------------------------------------------------------
+
+
+class Accepted(Out):
+    """The order is durable. `status` as it was when accepted; it moves on by itself."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"id": 1, "external_id": "web-1001", "verdict": "accepted",
+                        "status": "received"}
+        }
+    )  # fmt: skip
+    id: int
+    external_id: str
+    verdict: Annotated[str, Field(json_schema_extra={"enum": ["accepted", "duplicate"]})]
+    status: Status
+
+
+class Verdict(Out):
+    """What became of a line of a batch: `accepted`, `duplicate`, `conflict` (these have the order's
+    `id`) or `rejected`. Lines are counted from 1, blank ones too."""
+
+    line: int
+    external_id: str | None
+    verdict: str
+    id: int | None = None
+    errors: list[FieldError] = []
+
+
+class Line(Out):
+    """A line as priced, those that share a SKU merged; amounts are null before it is priced."""
+
+    sku: str
+    quantity: int
+    unit_price: str | None = None
+    discount: str | None = None
+    tax_rate: str | None = None
+    net: str | None = None
+    tax: str | None = None
+    gross: str | None = None
+
+
+class OrderRow(Out):
+    id: int
+    source: str
+    external_id: str
+    status: Status
+    reason: str | None
+    stage: str | None
+    currency: str
+    total: str | None
+    version: int
+    accepted_at: datetime
+    updated_at: datetime
+    settled_at: datetime | None
+    fulfilment_status: Literal["unfulfilled", "partial", "fulfilled"]
+
+
+class Order(OrderRow):
+    """`version` counts its changes; the ETag is made of it."""
+
+    payment_status: str
+    net: str | None
+    tax: str | None
+    shipping: str | None
+    lines: list[Line]
+    customer: dict[str, Any]
+    ship_to: dict[str, Any]
+    bill_to: dict[str, Any] | None = None
+    coupons: list[str] = []
+    shipping_method: str | None = None
+    metadata: dict[str, str] = {}
+
+
+class Event(Out):
+    """An entry in an order's timeline; `seq` counts them from 1 without a gap."""
+
+    seq: int
+    at: datetime
+    kind: str
+    from_status: Status | None
+    to_status: Status | None
+    stage: str | None
+    reason: str | None
+    actor: str
+    detail: dict[str, Any] | None
+
+
+class FeedEvent(Event):
+    order_id: int
+    source: str
+    external_id: str
+
+
+class Feed(Out):
+    """`next` is where to go on, now (`more`) or after a while: it is never null."""
+
+    items: list[FeedEvent]
+    next: str
+    more: bool
+
+
+class Refund(Out):
+    """It is asked for; the order's timeline tells how it ends."""
+
+    id: str
+    order_id: int
+    amount: str
+    currency: str
+    state: str
+
+
+class Capture(Refund):
+    """As a refund."""
+
+
+class ShippedLine(Out):
+    line: int
+    sku: str
+    units: int
+    location: str
+
+
+class Fulfilment(Out):
+    """Units of an order that left together."""
+
+    reference: str
+    carrier: str | None
+    tracking: str | None
+    lines: list[ShippedLine]
+    actor: str
+    at: datetime
+
+
+class Fulfilled(Fulfilment):
+    """`capture` is what was asked for with it: null if nothing was, or if this shipment was made
+    before."""
+
+    capture: Capture | None = None
+
+
+class ReturnedLine(Out):
+    line: int
+    sku: str
+    units: int
+
+
+class Return(Out):
+    """Units of an order that came back together; `restock` is where they were put into stock."""
+
+    reference: str
+    restock: str | None
+    reason: str | None
+    lines: list[ReturnedLine]
+    actor: str
+    at: datetime
+
+
+class Returned(Return):
+    """`refund` is what was asked for with it: null if nothing was, or if this came back before."""
+
+    refund: Refund | None = None
+
+
+class Quote(Out):
+    """What the order would cost now; `holds` says why it would wait for a person, or null."""
+
+    currency: str
+    net: str
+    tax: str
+    total: str
+    includes_tax: bool
+    lines: list[Line]
+    shipping: str | None
+    shipping_method: str | None
+    coupons: list[str]
+    rules: str
+    rules_version: int | None
+    holds: str | None
+    explanation: list[dict[str, str | None]]
+
+
+# --- Catalogue and stock --------------------------------------------------------------------------
+
+
+class ListPrice(Out):
+    currency: str
+    price: str
+    customer_group: str | None = None
+    from_quantity: int = 1
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+
+
+class Product(Out):
+    sku: str
+    name: str
+    active: bool
+    backorder: bool
+    categories: list[str]
+    tax_class: str
+    weight: int
+    prices: list[ListPrice]
+
+
+class Level(Out):
+    """Units of a SKU at a location."""
+
+    sku: str
+    name: str
+    location: str
+    on_hand: int
+    reserved: int
+    safety: int
+    available: int
+
+
+class Levels(Out):
+    """The SKU's levels after it; `difference` is what a count was off by."""
+
+    difference: int | None = None
+    levels: list[Level]
