@@ -9,13 +9,13 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from pipeline.intake.schema import OrderIn
-from web.api import models, shop_models
+from web.api import models, shapes, shop_models
 
 _REF = "#/components/schemas/{model}"
 #: Those that routes read, or answer, by themselves.
 _MODELS = (
-    OrderIn, models.RefundIn, models.FulfilmentIn, models.ReturnIn, models.Fulfilled,
-    models.Returned, models.Problem, models.Accepted, models.Order,
+    OrderIn, models.RefundIn, models.FulfilmentIn, models.ReturnIn, shapes.Fulfilled,
+    shapes.Returned, shapes.Problem, shapes.Accepted, shapes.Order,
     shop_models.ProductIn, shop_models.AdjustmentIn, shop_models.CountIn, shop_models.Run,
 )  # fmt: skip
 

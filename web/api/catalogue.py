@@ -13,9 +13,10 @@ from pipeline.intake.schema import problems as problems_of
 from pipeline.storage import catalogue
 from pipeline.storage.catalogue import ProductIn
 from pipeline.storage.database import Database
+from web.api import shapes
 from web.api import shop_models as models
 from web.api.examples import PRODUCT
-from web.api.models import Most, Next, Page
+from web.api.models import Most, Next
 from web.bodies import reads
 from web.callers import CatalogueReader, CatalogueWriter
 from web.cursors import cursor, position
@@ -28,34 +29,36 @@ SkuPath = Annotated[Sku, Path(description="A SKU.")]
 def routes(database: Database) -> APIRouter:
     api = router("catalogue")
 
-    @api.get("/products", operation_id="listProducts", response_model=Page[models.Product])
-    def ls(caller: CatalogueReader, limit: Most = 50, after: Next = None) -> Page[models.Product]:
+    @api.get("/products", operation_id="listProducts", response_model=shapes.Page[shapes.Product])
+    def ls(
+        caller: CatalogueReader, limit: Most = 50, after: Next = None
+    ) -> shapes.Page[shapes.Product]:
         """List products with their prices, by SKU."""
         last = position(after, str)[0] if after else None
         with database.snapshot() as tx:
             found = catalogue.page(tx, after=last, most=limit)
-        items = [models.Product(**product) for product in found]
+        items = [shapes.Product(**product) for product in found]
         more = cursor(items[-1].sku) if len(items) == limit else None
-        return Page[models.Product](items=items, next=more)
+        return shapes.Page[shapes.Product](items=items, next=more)
 
     @api.get(
         "/products/{sku:path}",
         operation_id="getProduct",
-        response_model=models.Product,
+        response_model=shapes.Product,
         responses=problems(404),
     )
-    def show(caller: CatalogueReader, sku: SkuPath) -> models.Product:
+    def show(caller: CatalogueReader, sku: SkuPath) -> shapes.Product:
         """Show a product with its prices."""
         with database.snapshot() as tx:
             found = catalogue.one(tx, sku)
         if found is None:
             raise Refusal(404, "", f"there is no product {sku!r}")
-        return models.Product(**found)
+        return shapes.Product(**found)
 
     @api.put(
         "/products/{sku:path}",
         operation_id="putProduct",
-        response_model=models.Product,
+        response_model=shapes.Product,
         responses={**WITH_BODY, **problems(404)},
         openapi_extra=takes(models.ProductIn, PRODUCT),
     )
@@ -63,13 +66,13 @@ def routes(database: Database) -> APIRouter:
         caller: CatalogueWriter,
         sku: SkuPath,
         given: Annotated[models.ProductIn, Depends(reads(models.ProductIn))],
-    ) -> models.Product:
+    ) -> shapes.Product:
         """Make a product, or replace what is said of it. What is left out stays, prices among it."""
         batch = _products(sku, given)
         with database.transaction() as tx:
             catalogue.put(tx, batch)
             found = catalogue.one(tx, sku)
-        return models.Product(**found)  # type: ignore[arg-type] # it was just made
+        return shapes.Product(**found)  # type: ignore[arg-type] # it was just made
 
     return api
 

@@ -9,7 +9,8 @@ from fastapi import APIRouter
 from pipeline.storage import feed
 from pipeline.storage.database import Database
 from pipeline.storage.feed import Position
-from web.api.models import LARGEST, Feed, FeedEvent, Most, Next, Since
+from web.api.models import LARGEST, Most, Next, Since
+from web.api.shapes import Feed, FeedEvent
 from web.callers import Reader
 from web.cursors import cursor, foreign, position
 from web.routing import router

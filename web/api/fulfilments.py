@@ -17,7 +17,7 @@ from pipeline.inventory.shipping import Refused, Return, Shipment
 from pipeline.payments.account import Operation
 from pipeline.storage import views
 from pipeline.storage.database import Database
-from web.api import models
+from web.api import models, shapes
 from web.api.examples import FULFILMENT, RETURN
 from web.api.models import IfMatch, OrderId
 from web.api.order_access import lock, require_version, visible
@@ -36,22 +36,22 @@ def routes(database: Database) -> APIRouter:
     @api.get(
         "/orders/{order_id}/fulfilments",
         operation_id="listFulfilments",
-        response_model=models.Page[models.Fulfilment],
+        response_model=shapes.Page[shapes.Fulfilment],
         responses=problems(404),
     )
-    def shipments(caller: Reader, order_id: OrderId) -> models.Page[models.Fulfilment]:
+    def shipments(caller: Reader, order_id: OrderId) -> shapes.Page[shapes.Fulfilment]:
         """Show what left of an order, the oldest first."""
         with database.snapshot() as tx:
             visible(tx, caller, order_id)
             found = views.shipments_of(tx, order_id)
-        return models.Page[models.Fulfilment](items=[_shipment(each) for each in found])
+        return shapes.Page[shapes.Fulfilment](items=[_shipment(each) for each in found])
 
     @api.post(
         "/orders/{order_id}/fulfilments",
         operation_id="fulfilOrder",
         status_code=201,
-        response_model=models.Fulfilled,
-        responses={**answers(200, "It was shipped before", models.Fulfilled), **_ACTED},
+        response_model=shapes.Fulfilled,
+        responses={**answers(200, "It was shipped before", shapes.Fulfilled), **_ACTED},
         openapi_extra=takes(models.FulfilmentIn, FULFILMENT),
     )
     def fulfil(
@@ -60,7 +60,7 @@ def routes(database: Database) -> APIRouter:
         asked: Annotated[models.FulfilmentIn, Depends(reads(models.FulfilmentIn))],
         response: Response,
         if_match: IfMatch = None,
-    ) -> models.Fulfilled:
+    ) -> shapes.Fulfilled:
         """Ship a confirmed order: units of lines, or all that is left. The customer is told. The
         same again is 200 and changes nothing, other content under the same reference 409."""
         shipment = Shipment(
@@ -75,27 +75,27 @@ def routes(database: Database) -> APIRouter:
             [made] = _named(views.shipments_of(tx, order_id), asked.name)
         response.status_code = _status(done)
         capture = None if isinstance(done, Duplicate) else _asked(done.capture)
-        return models.Fulfilled(**_shipment(made).model_dump(), capture=capture)
+        return shapes.Fulfilled(**_shipment(made).model_dump(), capture=capture)
 
     @api.get(
         "/orders/{order_id}/returns",
         operation_id="listReturns",
-        response_model=models.Page[models.Return],
+        response_model=shapes.Page[shapes.Return],
         responses=problems(404),
     )
-    def returns(caller: Reader, order_id: OrderId) -> models.Page[models.Return]:
+    def returns(caller: Reader, order_id: OrderId) -> shapes.Page[shapes.Return]:
         """Show what came back of an order, the oldest first."""
         with database.snapshot() as tx:
             visible(tx, caller, order_id)
             found = views.returns_of(tx, order_id)
-        return models.Page[models.Return](items=[_return(each) for each in found])
+        return shapes.Page[shapes.Return](items=[_return(each) for each in found])
 
     @api.post(
         "/orders/{order_id}/returns",
         operation_id="returnUnits",
         status_code=201,
-        response_model=models.Returned,
-        responses={**answers(200, "It came back before", models.Returned), **_ACTED},
+        response_model=shapes.Returned,
+        responses={**answers(200, "It came back before", shapes.Returned), **_ACTED},
         openapi_extra=takes(models.ReturnIn, RETURN),
     )
     def take_back(
@@ -104,7 +104,7 @@ def routes(database: Database) -> APIRouter:
         asked: Annotated[models.ReturnIn, Depends(reads(models.ReturnIn))],
         response: Response,
         if_match: IfMatch = None,
-    ) -> models.Returned:
+    ) -> shapes.Returned:
         """Take back units that were shipped; orders that wait for them have what is put into stock.
         The same again is 200 and changes nothing, other content under the same reference 409."""
         back = Return(order_id, asked.reference, units_of(asked.lines), asked.restock, asked.reason)
@@ -116,7 +116,7 @@ def routes(database: Database) -> APIRouter:
             [made] = _named(views.returns_of(tx, order_id), asked.reference)
         response.status_code = _status(done)
         refund = None if isinstance(done, Duplicate) else _asked(done.refund)
-        return models.Returned(**_return(made).model_dump(), refund=refund)
+        return shapes.Returned(**_return(made).model_dump(), refund=refund)
 
     return api
 
@@ -151,12 +151,12 @@ def _named(parcels: Sequence[dict[str, Any]], reference: str) -> list[dict[str, 
     return [each for each in parcels if each["reference"] == reference]
 
 
-def _shipment(told: dict[str, Any]) -> models.Fulfilment:
-    return models.Fulfilment(**{**told, "lines": _lines(told)})
+def _shipment(told: dict[str, Any]) -> shapes.Fulfilment:
+    return shapes.Fulfilment(**{**told, "lines": _lines(told)})
 
 
-def _return(told: dict[str, Any]) -> models.Return:
-    return models.Return(**{**told, "restock": told["location"], "lines": _lines(told)})
+def _return(told: dict[str, Any]) -> shapes.Return:
+    return shapes.Return(**{**told, "restock": told["location"], "lines": _lines(told)})
 
 
 def _lines(told: dict[str, Any]) -> list[dict[str, Any]]:

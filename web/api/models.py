@@ -19,25 +19,6 @@ from pydantic import (
 
 from pipeline.cards import holds_card_number
 from pipeline.intake.schema import MOST_QUANTITY, Price
-from web.api.shapes import Accepted as Accepted
-from web.api.shapes import Capture as Capture
-from web.api.shapes import Event as Event
-from web.api.shapes import Feed as Feed
-from web.api.shapes import FeedEvent as FeedEvent
-from web.api.shapes import Fulfilled as Fulfilled
-from web.api.shapes import Fulfilment as Fulfilment
-from web.api.shapes import Line as Line
-from web.api.shapes import Order as Order
-from web.api.shapes import OrderRow as OrderRow
-from web.api.shapes import Out as Out
-from web.api.shapes import Page as Page
-from web.api.shapes import Problem as Problem
-from web.api.shapes import Quote as Quote
-from web.api.shapes import Refund as Refund
-from web.api.shapes import Return as Return
-from web.api.shapes import Returned as Returned
-from web.api.shapes import ReturnedLine as ReturnedLine
-from web.api.shapes import ShippedLine as ShippedLine
 
 LARGEST = 2**63 - 1
 OrderId = Annotated[int, Path(ge=1, le=LARGEST, description="An order's id.")]

@@ -23,7 +23,7 @@ from pipeline.order import Status
 from pipeline.storage import idempotency, upstream
 from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection
-from web.api import models
+from web.api import models, shapes
 from web.api.examples import ORDER, REFUND
 from web.api.models import IdempotencyKey, IfMatch, IfNoneMatch, Most, Next, OrderId, Since, Word
 from web.api.order_access import lock, visible
@@ -43,10 +43,10 @@ def routes(application: Application) -> APIRouter:
         "/orders",
         operation_id="placeOrder",
         status_code=202,
-        response_model=models.Accepted,
+        response_model=shapes.Accepted,
         responses={
-            **answers(202, "It is durable", models.Accepted, Location="the order"),
-            **answers(200, "It was sent before", models.Accepted, Location="the order"),
+            **answers(202, "It is durable", shapes.Accepted, Location="the order"),
+            **answers(200, "It was sent before", shapes.Accepted, Location="the order"),
             **WITH_BODY,
             **problems(409),
         },
@@ -73,7 +73,7 @@ def routes(application: Application) -> APIRouter:
         with database.snapshot() as tx:
             return Status(upstream.status(tx, receipt.order_id or 0))
 
-    @api.get("/orders", operation_id="listOrders", response_model=models.Page[models.OrderRow])
+    @api.get("/orders", operation_id="listOrders", response_model=shapes.Page[shapes.OrderRow])
     def ls(
         caller: Reader,
         status: Status | None = None,
@@ -83,7 +83,7 @@ def routes(application: Application) -> APIRouter:
         updated_since: Since = None,
         limit: Most = 50,
         after: Next = None,
-    ) -> models.Page[models.OrderRow]:
+    ) -> shapes.Page[shapes.OrderRow]:
         """List orders, newest first. The ids are walked down until the page is full: for all that
         happens, read /v1/events instead."""
         selection = Selection(
@@ -93,16 +93,16 @@ def routes(application: Application) -> APIRouter:
         before = position(after, int)[0] if after else None
         with database.snapshot() as tx:
             found = upstream.page(tx, selection, before=before, most=limit)
-        rows = [models.OrderRow(**row_of(row)) for row in found]
+        rows = [shapes.OrderRow(**row_of(row)) for row in found]
         last = cursor(rows[-1].id) if len(rows) == limit else None
-        return models.Page[models.OrderRow](items=rows, next=last)
+        return shapes.Page[shapes.OrderRow](items=rows, next=last)
 
     @api.get(
         "/orders/{order_id}",
         operation_id="getOrder",
-        response_model=models.Order,
+        response_model=shapes.Order,
         responses={
-            **answers(200, "The order", models.Order, ETag="its version, for If-Match"),
+            **answers(200, "The order", shapes.Order, ETag="its version, for If-Match"),
             304: {"description": "It is as it was"},
             **problems(404),
         },
@@ -119,15 +119,15 @@ def routes(application: Application) -> APIRouter:
     @api.get(
         "/orders/{order_id}/events",
         operation_id="listOrderEvents",
-        response_model=models.Page[models.Event],
+        response_model=shapes.Page[shapes.Event],
         responses=problems(404),
     )
-    def timeline(caller: Reader, order_id: OrderId) -> models.Page[models.Event]:
+    def timeline(caller: Reader, order_id: OrderId) -> shapes.Page[shapes.Event]:
         """Show all that happened to an order, the oldest first."""
         with database.snapshot() as tx:
             visible(tx, caller, order_id)
             found = upstream.timeline(tx, order_id)
-        return models.Page[models.Event](items=[models.Event(**event) for event in found])
+        return shapes.Page[shapes.Event](items=[shapes.Event(**event) for event in found])
 
     def act(
         caller: Caller,
@@ -143,13 +143,13 @@ def routes(application: Application) -> APIRouter:
         application.engine.announce(announcements)
         return _shown(told, 202)
 
-    acted = {**answers(202, "It is begun", models.Order, ETag="its version"), **problems(404, 409, 412)}  # fmt: skip
+    acted = {**answers(202, "It is begun", shapes.Order, ETag="its version"), **problems(404, 409, 412)}  # fmt: skip
 
     @api.post(
         "/orders/{order_id}/cancel",
         operation_id="cancelOrder",
         status_code=202,
-        response_model=models.Order,
+        response_model=shapes.Order,
         responses=acted,
     )
     def cancel(caller: Steerer, order_id: OrderId, if_match: IfMatch = None) -> Response:
@@ -163,7 +163,7 @@ def routes(application: Application) -> APIRouter:
         "/orders/{order_id}/requeue",
         operation_id="requeueOrder",
         status_code=202,
-        response_model=models.Order,
+        response_model=shapes.Order,
         responses=acted,
     )
     def requeue(caller: Steerer, order_id: OrderId, if_match: IfMatch = None) -> Response:
@@ -177,7 +177,7 @@ def routes(application: Application) -> APIRouter:
         "/orders/{order_id}/refunds",
         operation_id="refundOrder",
         status_code=202,
-        response_model=models.Refund,
+        response_model=shapes.Refund,
         responses={**WITH_BODY, **problems(404, 409, 412)},
         openapi_extra=takes(models.RefundIn, REFUND),
     )
@@ -187,7 +187,7 @@ def routes(application: Application) -> APIRouter:
         idempotency_key: IdempotencyKey,
         asked: Annotated[models.RefundIn, Depends(reads(models.RefundIn))],
         if_match: IfMatch = None,
-    ) -> models.Refund:
+    ) -> shapes.Refund:
         """Refund a confirmed order: an amount, lines, shipping, or all that is left. 202: it is
         asked for, and will be done; the timeline tells."""
         digest = hashlib.sha256(f"refund {order_id} {asked.model_dump_json()}".encode()).hexdigest()
@@ -197,7 +197,7 @@ def routes(application: Application) -> APIRouter:
                 tx, caller.owner, idempotency_key, digest,
                 lambda: _refund(tx, caller, order_id, if_match, asked),
             )  # fmt: skip
-        return models.Refund(**told)
+        return shapes.Refund(**told)
 
     return api
 
@@ -234,7 +234,7 @@ def _refund(
 
 
 def _shown(told: dict[str, Any], status: int = 200) -> Response:
-    body = models.Order(**order_of(told)).model_dump_json()
+    body = shapes.Order(**order_of(told)).model_dump_json()
     headers = _tagged(told["version"])
     return Response(body, status, headers, media_type="application/json")
 

@@ -17,7 +17,7 @@ from pipeline.pricing.quote import NotPriced, Quote
 from pipeline.quoting import Quoted
 from pipeline.source import Source
 from pipeline.storage.database import Database
-from web.api import models
+from web.api import shapes
 from web.api.examples import ORDER
 from web.api.orders_told import lines_of
 from web.bodies import read_json
@@ -32,11 +32,11 @@ def routes(database: Database) -> APIRouter:
     @api.post(
         "/quotes",
         operation_id="quoteOrder",
-        response_model=models.Quote,
+        response_model=shapes.Quote,
         responses={**WITH_BODY, **problems(409)},
         openapi_extra=takes(OrderIn, ORDER),
     )
-    async def quote(source: Quoter, request: Request) -> models.Quote:
+    async def quote(source: Quoter, request: Request) -> shapes.Quote:
         """Price an order as it would be priced now, and say why. Nothing is placed, promised or
         kept. 409: it has no price, and the problem's `reason` is what the order would be rejected or
         held for."""
@@ -57,16 +57,16 @@ def routes(database: Database) -> APIRouter:
     return api
 
 
-def _told(quoted: Quoted, found: Quote) -> models.Quote:
+def _told(quoted: Quoted, found: Quote) -> shapes.Quote:
     currency, shipping = quoted.order.currency, found.shipping
     lines = lines_of([asdict(line) for line in found.lines], currency)
-    return models.Quote(
+    return shapes.Quote(
         currency=currency,
         net=to_text(found.net, currency),
         tax=to_text(found.tax, currency),
         total=to_text(found.total, currency),
         includes_tax=found.includes_tax,
-        lines=[models.Line(**line) for line in lines],
+        lines=[shapes.Line(**line) for line in lines],
         shipping=None if shipping is None else to_text(shipping.gross, currency),
         shipping_method=None if shipping is None else shipping.method,
         coupons=list(found.coupons),

@@ -10,10 +10,7 @@ from pydantic import AfterValidator, Field
 from pipeline.intake.schema import CurrencyCode, Price, Sku, Text
 from pipeline.storage.job_runs import State as RunState
 from web.api.models import In, printable
-from web.api.shapes import Level as Level
-from web.api.shapes import Levels as Levels
 from web.api.shapes import Out
-from web.api.shapes import Product as Product
 
 # --- Catalogue and stock --------------------------------------------------------------------------
 

@@ -14,9 +14,10 @@ from pipeline.payments.window import moment
 from pipeline.stocktaking import Count
 from pipeline.storage import idempotency, stock
 from pipeline.storage.database import Database, Tx
+from web.api import shapes
 from web.api import shop_models as models
 from web.api.examples import ADJUSTMENT, COUNT
-from web.api.models import IdempotencyKey, Most, Next, Page, Word
+from web.api.models import IdempotencyKey, Most, Next, Word
 from web.bodies import reads
 from web.callers import StockReader, StockWriter
 from web.cursors import cursor, position
@@ -26,25 +27,25 @@ from web.routing import WITH_BODY, router, takes
 def routes(database: Database) -> APIRouter:
     api = router("stock")
 
-    @api.get("/stock", operation_id="listStock", response_model=Page[models.Level])
+    @api.get("/stock", operation_id="listStock", response_model=shapes.Page[shapes.Level])
     def ls(
         caller: StockReader,
         sku: Annotated[Word | None, Query(description="Only this SKU.")] = None,
         limit: Most = 50,
         after: Next = None,
-    ) -> Page[models.Level]:
+    ) -> shapes.Page[shapes.Level]:
         """List units on hand, reserved and available, by SKU and location."""
         last = tuple(position(after, str, str)) if after else None
         with database.snapshot() as tx:
             found = stock.levels(tx, sku, after=last, most=limit)
-        items = [models.Level.model_validate(level) for level in found]
+        items = [shapes.Level.model_validate(level) for level in found]
         more = cursor(items[-1].sku, items[-1].location) if len(items) == limit else None
-        return Page[models.Level](items=items, next=more)
+        return shapes.Page[shapes.Level](items=items, next=more)
 
     @api.post(
         "/stock/adjustments",
         operation_id="adjustStock",
-        response_model=models.Levels,
+        response_model=shapes.Levels,
         responses=WITH_BODY,
         openapi_extra=takes(models.AdjustmentIn, ADJUSTMENT),
     )
@@ -52,7 +53,7 @@ def routes(database: Database) -> APIRouter:
         caller: StockWriter,
         idempotency_key: IdempotencyKey,
         given: Annotated[models.AdjustmentIn, Depends(reads(models.AdjustmentIn))],
-    ) -> models.Levels:
+    ) -> shapes.Levels:
         """Correct what is on hand by so many units, with a reason. Orders that wait have theirs."""
 
         def do(tx: Tx) -> dict[str, Any]:
@@ -64,19 +65,19 @@ def routes(database: Database) -> APIRouter:
             told = idempotency.once(
                 tx, caller.owner, idempotency_key, _digest("adjust", given), lambda: do(tx)
             )
-        return models.Levels(**told)
+        return shapes.Levels(**told)
 
     @api.post(
         "/stock/counts",
         operation_id="countStock",
-        response_model=models.Levels,
+        response_model=shapes.Levels,
         responses=WITH_BODY,
         openapi_extra=takes(models.CountIn, COUNT),
     )
     def count(
         caller: StockWriter,
         given: Annotated[models.CountIn, Depends(reads(models.CountIn))],
-    ) -> models.Levels:
+    ) -> shapes.Levels:
         """Make what is on hand agree with a count, as of its time. The same again finds no
         difference, so it needs no Idempotency-Key."""
         at = None if given.at is None else _moment(given.at)
@@ -84,8 +85,8 @@ def routes(database: Database) -> APIRouter:
         with database.transaction() as tx:
             difference = stocktaking.count(tx, counted, caller.actor)
             found = stock.levels(tx, given.sku)
-        return models.Levels(
-            difference=difference, levels=[models.Level.model_validate(x) for x in found]
+        return shapes.Levels(
+            difference=difference, levels=[shapes.Level.model_validate(x) for x in found]
         )
 
     return api

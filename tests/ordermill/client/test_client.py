@@ -73,7 +73,8 @@ def an_order_told(**changes: Any) -> dict[str, Any]:
     return {
         "id": 7, "source": "web", "external_id": "web-1001", "status": "received", "reason": None,
         "stage": "validate", "currency": "EUR", "total": None, "version": 1,
-        "accepted_at": NOON.isoformat(), "updated_at": NOON.isoformat(), "settled_at": None, "fulfilment_status": "unfulfilled",
+        "accepted_at": NOON.isoformat(), "updated_at": NOON.isoformat(), "settled_at": None,
+        "fulfilment_status": "unfulfilled",
         "payment_status": "none", "net": None, "tax": None, "shipping": None, "lines": [],
         "customer": {}, "ship_to": {"country": "DE"}, **changes,
     }  # fmt: skip
