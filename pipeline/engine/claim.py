@@ -59,7 +59,7 @@ def claim(
     process that does nothing else meanwhile (`alone`; else Suspect), so that the blame is its own.
     With `avoid_suspects`, what is due behind them is taken.
     """
-    candidates = dispatches.lock_due(tx, step, most_orders + 1)  # one more, to see a backlog
+    candidates = dispatches.lock_due(tx, step, most_orders)
     if avoid_suspects:
         candidates = [d for d in candidates if d.deaths < DEATHS_BEFORE_HALVING]
     chosen = _fitting(candidates, most_orders)
