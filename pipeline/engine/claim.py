@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,10 +49,12 @@ def claim(
     most_orders: int,
     lease_seconds: float,
     *,
+    admit: Callable[[int], bool] = lambda lane: True,
     alone: bool = False,
     avoid_suspects: bool = False,
 ) -> Batch | None:
-    """Lease what is due for `step`, up to `most_orders`; None if nothing is.
+    """Lease what is due for `step`, up to `most_orders`; None if nothing is, or if this process does
+    not `admit` any more of the lane (its rank) that is due first.
 
     The attempt is counted before the work. A dispatch under which a worker has died is taken
     alone, so that it can't take others with it; a suspect (DEATHS_BEFORE_HALVING) only by a
@@ -67,6 +69,8 @@ def claim(
         return None
     if chosen[0].deaths >= DEATHS_BEFORE_HALVING and not alone:
         raise Suspect
+    if not admit(chosen[0].lane):
+        return None
     token = str(uuid.uuid4())
     dispatches.lease(tx, [d.id for d in chosen], token, lease_seconds)
     batch = Batch(
