@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +22,9 @@ from pipeline.storage.dispatches import NewDispatch
 
 #: Orders in one dispatch: what the engine takes at once. A larger one could not be absorbed whole.
 DISPATCH_SIZE = 500
+
+#: Seconds after a shopper's order for which others are expected.
+SHOPPING_SECONDS = 5.0
 
 
 class Verdict(StrEnum):
@@ -53,6 +57,12 @@ class Intake:
         self._announce = announce
         self._dispatch_size = min(dispatch_size, DISPATCH_SIZE)
         self._group = _GroupCommit(self._commit)
+        self._last_shopper = -SHOPPING_SECONDS
+
+    @property
+    def has_shoppers(self) -> bool:
+        """Whether interactive orders come in here one by one, beside whatever else does."""
+        return time.monotonic() - self._last_shopper < SHOPPING_SECONDS
 
     def accept(self, source: Source, data: Any) -> Receipt:
         """Take one order in, and wait for it."""
@@ -62,6 +72,8 @@ class Intake:
         """Take one order in; its receipt comes, or what went wrong, once it is durable. Orders share
         commits: what is offered while one is under way goes with the next. The caller's thread reads
         the order, as that can be done during a commit; it doesn't wait."""
+        if source.policy.lane == Lane.INTERACTIVE:
+            self._last_shopper = time.monotonic()
         read = _read(source, data)
         if isinstance(read, Document):
             return self._group.submit((source, read))
