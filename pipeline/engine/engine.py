@@ -124,6 +124,7 @@ class Engine:
                 self.limits.batch,
                 self.limits.lease_seconds,
                 admit=visit.admit,
+                most_bulk=self._lanes.most_bulk(self.limits.batch),
                 alone=alone,
                 avoid_suspects=avoid_suspects,
             )

@@ -8,6 +8,7 @@ runs one thread at a time, and a step of a thousand orders keeps it busy for a g
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,11 @@ from pipeline.order import Lane
 #: Seconds that a bulk batch gives way at each step. At rest a shopper's order is through all stages
 #: in a third of it; one that waits for its gateway must not stop an import.
 PATIENCE = 0.25
+
+#: Seconds after a shopper's order for which others are expected; and the bulk orders that are taken
+#: at once meanwhile. A step that has begun is waited for, so it must not be long.
+SHOPPING_SECONDS = 5.0
+PORTION = 250
 
 
 class Lanes:
@@ -26,6 +32,12 @@ class Lanes:
         self._changed = threading.Condition()
         self._in_hand = dict.fromkeys((lane.rank for lane in Lane), 0)
         self._turned_away: set[str] = set()
+        self._last_shopper = -SHOPPING_SECONDS
+
+    def most_bulk(self, batch: int) -> int:
+        """Bulk orders to be taken at once by who would take so many."""
+        alone = time.monotonic() - self._last_shopper > SHOPPING_SECONDS
+        return batch if alone else min(batch, PORTION)
 
     @contextmanager
     def visit(self, step: str) -> Iterator[Visit]:
@@ -51,6 +63,8 @@ class Lanes:
                 self._turned_away.add(step)
                 return False
             self._in_hand[lane] += 1
+            if lane == Lane.INTERACTIVE.rank:
+                self._last_shopper = time.monotonic()
             return True
 
     def _leave(self, lane: int) -> None:

@@ -22,6 +22,8 @@ from pipeline.storage.dispatches import NewDispatch
 
 #: Orders in one dispatch: what the engine takes at once. A larger one could not be absorbed whole.
 DISPATCH_SIZE = 500
+#: In the lane bulk: what a worker takes of it at once beside shoppers. A dispatch is not cut.
+BULK_SIZE = 250
 
 #: Seconds after a shopper's order for which others are expected.
 SHOPPING_SECONDS = 5.0
@@ -177,9 +179,10 @@ def _dispatch(tx: Tx, accepted: Sequence[tuple[Source, int]], size: int) -> list
     return dispatches.add(
         tx,
         [
-            NewDispatch(FIRST_STAGE, lane, tuple(sorted(ids)[start : start + size]))
+            NewDispatch(FIRST_STAGE, lane, tuple(sorted(ids)[start : start + most]))
             for lane, ids in by_lane.items()
-            for start in range(0, len(ids), size)
+            for most in [size if lane == Lane.INTERACTIVE.rank else min(size, BULK_SIZE)]
+            for start in range(0, len(ids), most)
         ],
     )
 

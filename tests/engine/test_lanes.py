@@ -121,6 +121,20 @@ def test_a_shopper_whose_gateway_is_slow_does_not_stop_an_import(
     assert 0.02 <= time.monotonic() - began < 1.0
 
 
+def test_beside_shoppers_bulk_orders_are_taken_in_portions(
+    shop: Mill, imports: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "PORTION", 1)
+    accept(shop, imports, 1, 1, 1, 1)
+
+    alone = shop.engine.work("validate")
+    accept(shop, shop.source, 1, 1)
+    shoppers = shop.engine.work("validate")
+    beside = shop.engine.work("validate")
+
+    assert (alone, shoppers, beside) == (2, 2, 1)
+
+
 def test_shoppers_wait_for_nobody() -> None:
     process = Lanes(1)
     with process.visit("pay") as first, process.visit("pay") as second:
