@@ -74,7 +74,7 @@ class Intake:
         """Take one order in; its receipt comes, or what went wrong, once it is durable. Orders share
         commits: what is offered while one is under way goes with the next. The caller's thread reads
         the order, as that can be done during a commit; it doesn't wait."""
-        if source.policy.lane == Lane.INTERACTIVE:
+        if Lane(source.policy.lane) is Lane.INTERACTIVE:
             self._last_shopper = time.monotonic()
         read = _read(source, data)
         if isinstance(read, Document):
