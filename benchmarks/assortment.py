@@ -1,4 +1,7 @@
-"""A shop's products, their prices and their stock, as many as are wanted, written in sets."""
+"""A shop's products, their prices and their stock, as many as are wanted, written in sets; and what
+is ordered of them."""
+
+from collections.abc import Sequence
 
 from sqlalchemy import text
 
@@ -21,6 +24,22 @@ _SKU = "'SKU-' || lpad(n::text, greatest(4, length(n::text)), '0')"
 
 def sku(number: int) -> str:
     return f"SKU-{number:04}"
+
+
+def an_order(external_id: str, skus: Sequence[int]) -> dict[str, object]:
+    """An order of two units of each of the `skus`, by number."""
+    return {
+        "external_id": external_id,
+        "currency": "EUR",
+        "customer": {"email": "ada@example.com", "name": "Ada"},
+        "ship_to": {"country": "DE", "postal_code": "10115"},
+        # Priced apart, so that three lines of one SKU stay three lines.
+        "lines": [
+            {"sku": sku(each), "quantity": 2, "unit_price": f"12.5{n}"}
+            for n, each in enumerate(skus)
+        ],
+        "payment": {"method": "pm_card_visa"},
+    }
 
 
 def stock_up(database: Database, skus: int) -> None:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from sqlalchemy import text
 
 from benchmarks import contract
-from benchmarks.assortment import sku, stock_up
+from benchmarks.assortment import an_order, stock_up
 from benchmarks.contract import Latency, Result, Setting
 from benchmarks.history import write_history
 from benchmarks.memory import PeakMemory, peak_memory
@@ -128,18 +128,7 @@ class Shop:
             # Scattered, so that many SKUs are many pages.
             else [number * factor % SKUS for factor in (7_919, 104_729, 1_299_709)]
         )
-        return {
-            "external_id": f"bench-{number}",
-            "currency": "EUR",
-            "customer": {"email": "ada@example.com", "name": "Ada"},
-            "ship_to": {"country": "DE", "postal_code": "10115"},
-            # Priced apart, so that three lines of one SKU stay three lines.
-            "lines": [
-                {"sku": sku(each), "quantity": 2, "unit_price": f"12.5{n}"}
-                for n, each in enumerate(skus)
-            ],
-            "payment": {"method": "pm_card_visa"},
-        }
+        return an_order(f"bench-{number}", skus)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,8 +30,15 @@ class Process(Protocol):
     def stop(self) -> None: ...
 
 
+#: Seconds after which a thread that computes makes way for another, of which Python runs one at a
+#: time. An order's way through the stages waits some sixty times for the database, and gets the
+#: interpreter back that much later each time, if another thread is busy with an import.
+SWITCH_SECONDS = 0.0005
+
+
 def run_until_signalled(process: Process) -> None:
     """Start; on SIGTERM or Ctrl-C finish what is in hand and stop."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())

@@ -85,7 +85,12 @@ def assemble(
         steps(callers, courier),
         announcer,
         Leases(database, settings.lease_seconds),
-        Limits(settings.batch, settings.lease_seconds, settings.attempts),
+        Limits(
+            settings.batch,
+            settings.lease_seconds,
+            settings.attempts,
+            max(1, settings.worker_threads // 4),
+        ),
         serves,
     )
     intake = Intake(database, engine.announce, settings.batch)

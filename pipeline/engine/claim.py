@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.chain import UNDO
-from pipeline.order import Order
+from pipeline.order import Lane, Order
 from pipeline.storage import dispatches, orders
 from pipeline.storage.database import Tx
 from pipeline.storage.dispatches import Dispatch, NewDispatch
@@ -49,24 +49,30 @@ def claim(
     most_orders: int,
     lease_seconds: float,
     *,
+    admit: Callable[[int], bool] = lambda lane: True,
+    most_bulk: int | None = None,
     alone: bool = False,
     avoid_suspects: bool = False,
 ) -> Batch | None:
-    """Lease what is due for `step`, up to `most_orders`; None if nothing is.
+    """Lease what is due for `step`, up to `most_orders` (`most_bulk` of that lane); None if nothing
+    is, or if this process does not `admit` any more of the lane (its rank) that is due first.
 
     The attempt is counted before the work. A dispatch under which a worker has died is taken
     alone, so that it can't take others with it; a suspect (DEATHS_BEFORE_HALVING) only by a
     process that does nothing else meanwhile (`alone`; else Suspect), so that the blame is its own.
     With `avoid_suspects`, what is due behind them is taken.
     """
-    candidates = dispatches.lock_due(tx, step, most_orders + 1)  # one more, to see a backlog
+    candidates = dispatches.lock_due(tx, step, most_orders)
     if avoid_suspects:
         candidates = [d for d in candidates if d.deaths < DEATHS_BEFORE_HALVING]
-    chosen = _fitting(candidates, most_orders)
+    is_bulk = bool(candidates) and candidates[0].lane == Lane.BULK.rank
+    chosen = _fitting(candidates, most_bulk if is_bulk and most_bulk else most_orders)
     if not chosen:
         return None
     if chosen[0].deaths >= DEATHS_BEFORE_HALVING and not alone:
         raise Suspect
+    if not admit(chosen[0].lane):
+        return None
     token = str(uuid.uuid4())
     dispatches.lease(tx, [d.id for d in chosen], token, lease_seconds)
     batch = Batch(

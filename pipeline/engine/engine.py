@@ -19,6 +19,7 @@ from pipeline.engine.claim import (
     claim,
     halve,
 )
+from pipeline.engine.lanes import Lanes, Visit
 from pipeline.engine.leases import Leases
 from pipeline.engine.record import CarryOn, Recorded, hand_back, record
 from pipeline.engine.solitude import Solitude
@@ -52,6 +53,7 @@ class Limits:
     batch: int = 1_000
     lease_seconds: float = 15.0
     attempts: int = 8
+    bulk: int = 1  # batches of that lane in hand at once
 
 
 class Engine:
@@ -73,6 +75,7 @@ class Engine:
         self.limits = limits
         self.serves = frozenset(steps if serves is None else serves)
         self._solitude = Solitude()
+        self._lanes = Lanes(limits.bulk)
         self._stopping = threading.Event()
 
     def work(self, step: str) -> int:
@@ -91,10 +94,14 @@ class Engine:
                 return self._work(step, avoid_suspects=True)
 
     def _work(self, step: str, *, alone: bool = False, avoid_suspects: bool = False) -> int:
-        batch = self._claim(step, alone, avoid_suspects)
-        claimed = 0 if batch is None else len(batch.orders) + len(batch.cancelled)
-        while batch is not None:
-            batch = self._take_through(batch)
+        with self._lanes.visit(step) as visit:
+            batch = self._claim(step, visit, alone, avoid_suspects)
+            claimed = 0 if batch is None else len(batch.orders) + len(batch.cancelled)
+            while batch is not None:
+                visit.give_way()
+                batch = self._take_through(batch)
+        # Who came for bulk work meanwhile, and had no place, has taken its hint along.
+        self.announce([(each, 0) for each in self._lanes.turned_away()])
         return claimed
 
     def stop(self) -> None:
@@ -109,13 +116,15 @@ class Engine:
         except Exception as error:
             log.warning("could not announce %s: %s", dispatches, error)
 
-    def _claim(self, step: str, alone: bool, avoid_suspects: bool) -> Batch | None:
+    def _claim(self, step: str, visit: Visit, alone: bool, avoid_suspects: bool) -> Batch | None:
         with self.database.transaction() as tx:
             batch = claim(
                 tx,
                 step,
                 self.limits.batch,
                 self.limits.lease_seconds,
+                admit=visit.admit,
+                most_bulk=self._lanes.most_bulk(self.limits.batch),
                 alone=alone,
                 avoid_suspects=avoid_suspects,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +22,11 @@ from pipeline.storage.dispatches import NewDispatch
 
 #: Orders in one dispatch: what the engine takes at once. A larger one could not be absorbed whole.
 DISPATCH_SIZE = 500
+#: In the lane bulk: what a worker takes of it at once beside shoppers. A dispatch is not cut.
+BULK_SIZE = 250
+
+#: Seconds after a shopper's order for which others are expected.
+SHOPPING_SECONDS = 5.0
 
 
 class Verdict(StrEnum):
@@ -53,6 +59,12 @@ class Intake:
         self._announce = announce
         self._dispatch_size = min(dispatch_size, DISPATCH_SIZE)
         self._group = _GroupCommit(self._commit)
+        self._last_shopper = -SHOPPING_SECONDS
+
+    @property
+    def has_shoppers(self) -> bool:
+        """Whether interactive orders come in here one by one, beside whatever else does."""
+        return time.monotonic() - self._last_shopper < SHOPPING_SECONDS
 
     def accept(self, source: Source, data: Any) -> Receipt:
         """Take one order in, and wait for it."""
@@ -62,6 +74,8 @@ class Intake:
         """Take one order in; its receipt comes, or what went wrong, once it is durable. Orders share
         commits: what is offered while one is under way goes with the next. The caller's thread reads
         the order, as that can be done during a commit; it doesn't wait."""
+        if Lane(source.policy.lane) is Lane.INTERACTIVE:
+            self._last_shopper = time.monotonic()
         read = _read(source, data)
         if isinstance(read, Document):
             return self._group.submit((source, read))
@@ -165,9 +179,10 @@ def _dispatch(tx: Tx, accepted: Sequence[tuple[Source, int]], size: int) -> list
     return dispatches.add(
         tx,
         [
-            NewDispatch(FIRST_STAGE, lane, tuple(sorted(ids)[start : start + size]))
+            NewDispatch(FIRST_STAGE, lane, tuple(sorted(ids)[start : start + most]))
             for lane, ids in by_lane.items()
-            for start in range(0, len(ids), size)
+            for most in [size if lane == Lane.INTERACTIVE.rank else min(size, BULK_SIZE)]
+            for start in range(0, len(ids), most)
         ],
     )
 

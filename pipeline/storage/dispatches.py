@@ -72,6 +72,23 @@ def paused() -> ColumnElement[bool]:
 # A lease that is still there when a dispatch is found due ran out: its worker died under it.
 _DEATHS = dispatches.c.deaths + case((dispatches.c.lease.is_(None), 0), else_=1)
 
+_IN_TURN = (dispatches.c.lane, dispatches.c.due_at, dispatches.c.id)
+_FOR_STEP = (dispatches.c.step == bindparam("step"), due(), ~paused())
+# How many from the front hold the orders that are wanted, by their sizes alone: to read and lock all
+# that might, were each of one order, is to read and lock the whole backlog of an import, each time.
+_front = (
+    select(dispatches.c.size, *_IN_TURN)
+    .where(*_FOR_STEP)
+    .order_by(*_IN_TURN)
+    .limit(bindparam("most"))
+    .subquery()
+)
+_before = func.sum(_front.c.size).over(
+    order_by=(_front.c.lane, _front.c.due_at, _front.c.id)
+) - _front.c.size  # fmt: skip
+_begun = select(_before.label("before")).subquery()
+_ENOUGH = select(func.count()).where(_begun.c.before < bindparam("most")).scalar_subquery()
+
 _DUE = (
     select(
         dispatches.c.id,
@@ -81,15 +98,16 @@ _DUE = (
         dispatches.c.attempts,
         _DEATHS.label("deaths"),
     )
-    .where(dispatches.c.step == bindparam("step"), due(), ~paused())
-    .order_by(dispatches.c.lane, dispatches.c.due_at, dispatches.c.id)
-    .limit(bindparam("most"))
+    .where(*_FOR_STEP)
+    .order_by(*_IN_TURN)
+    .limit(_ENOUGH + 1)
     .with_for_update(skip_locked=True)
 )
 
 
 def lock_due(tx: Tx, step: str, most: int) -> list[Dispatch]:
-    """Lock up to `most` due dispatches of `step` that nobody else is taking: lane first, oldest first."""
+    """Lock due dispatches of `step` that nobody else is taking, lane first, oldest first: those that
+    hold the first `most` orders, and one more, by which a backlog shows."""
     found = tx.execute(_DUE, {"step": step, "most": most})
     return [
         Dispatch(r.id, r.step, r.lane, tuple(json.loads(r.order_ids)), r.attempts, r.deaths)

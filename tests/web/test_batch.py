@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -234,6 +235,28 @@ def test_when_the_database_goes_away_the_answer_is_cut_without_an_end(
 
     assert rest == b""
     assert shop.query("SELECT count(*) FROM orders") == [(1,)]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("lane", "rests"), [("interactive", True), ("bulk", False)])
+def test_beside_shoppers_a_batch_leaves_half_of_the_time_to_them(
+    application: Application, shop: Mill, monkeypatch: pytest.MonkeyPatch, lane: str, rests: bool
+) -> None:
+    rested: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        rested.append(seconds)
+
+    intake, lines = application.intake, [(1, b"[]")]
+    monkeypatch.setattr(batch.asyncio, "sleep", rest)
+    asyncio.run(batch._take_in_turn(intake, shop.source, lines))
+    alone = len(rested)
+
+    intake.accept(shop.source.in_lane(lane), an_order())
+    asyncio.run(batch._take_in_turn(intake, shop.source, lines))
+
+    assert alone == 0
+    assert (len(rested) == 1 and rested[0] > 0) == rests
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -6,6 +6,8 @@ verdicts are sent.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -92,12 +94,22 @@ async def _verdicts(
         full = len(waiting) >= DISPATCH_SIZE or size >= MOST_IN_HAND
         while waiting and (chunk is None or full):
             now, waiting = waiting[:DISPATCH_SIZE], waiting[DISPATCH_SIZE:]
-            yield await run_in_threadpool(take, intake, source, now)
+            yield await _take_in_turn(intake, source, now)
             full, size = len(waiting) >= DISPATCH_SIZE, 0
     waiting += lines.end()
     for start in range(0, len(waiting), DISPATCH_SIZE):
         some = waiting[start : start + DISPATCH_SIZE]
-        yield await run_in_threadpool(take, intake, source, some)
+        yield await _take_in_turn(intake, source, some)
+
+
+async def _take_in_turn(intake: Intake, source: Source, lines: Sequence[Numbered]) -> bytes:
+    """Take lines in; and while shoppers order here, rest as long as that took. They share this
+    process and its database, and the workers will be busy for longer than the request anyway."""
+    began = time.monotonic()
+    verdicts = await run_in_threadpool(take, intake, source, lines)
+    if intake.has_shoppers:
+        await asyncio.sleep(time.monotonic() - began)
+    return verdicts
 
 
 def take(intake: Intake, source: Source, lines: Sequence[Numbered]) -> bytes:
