@@ -16,6 +16,8 @@ from pipeline.assembly import DATABASE_PATIENCE, assemble, open_database
 from pipeline.errors import ConfigurationError
 from pipeline.presence import Presence
 from pipeline.settings import Settings
+from pipeline.telemetry import tracing
+from pipeline.telemetry.metrics import Exposition, exposed
 from scheduler.process import SchedulerProcess
 from scheduler.table import JOBS
 from web.app import create_app
@@ -27,6 +29,13 @@ from workers.process import WorkerProcess
 class Process(Protocol):
     def start(self) -> None: ...
     def stop(self) -> None: ...
+
+
+@contextmanager
+def observed(settings: Settings, role: str, exposition: Exposition | None = None) -> Iterator[None]:
+    """While the block runs, this process traces, and tells its metrics, as the settings say."""
+    with tracing.configured(role), exposed(settings, exposition):
+        yield
 
 
 def run_until_signalled(process: Process) -> None:
@@ -85,6 +94,12 @@ class WebProcess:
         self._thread = threading.Thread(target=self._server.run, args=([listening],), name="http")
         self._presence = Presence(self.app.database, "web", gateways=self.app.gateways)
 
+    @property
+    def exposition(self) -> Exposition:
+        """What `/metrics` tells."""
+        found: Exposition = self._asgi.state.exposition
+        return found
+
     def start(self) -> None:
         self._presence.start()
         self._thread.start()
@@ -103,6 +118,7 @@ class Everything:
     def __init__(self, settings: Settings, port: int | None = None) -> None:
         broker = make_broker(settings.broker_url, [])
         web = [] if port is None else [WebProcess(settings, "127.0.0.1", port, broker)]
+        self.exposition = web[0].exposition if web else None
         self.worker = WorkerProcess(settings, broker)
         self.parts: list[Process] = [*web, self.worker, SchedulerProcess(settings, broker)]
 

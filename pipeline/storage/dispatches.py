@@ -33,7 +33,8 @@ from pipeline.storage.tables import backorders, dispatches, queues
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """A dispatch as found. `deaths` counts the leases that ran out under it, the last one included."""
+    """A dispatch as found. `deaths` counts the leases that ran out under it, the last one included;
+    `lapsed`: one did since it was last claimed."""
 
     id: int
     step: str
@@ -41,6 +42,7 @@ class Dispatch:
     order_ids: tuple[int, ...]
     attempts: int
     deaths: int
+    lapsed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ _DUE = (
         dispatches.c.order_ids,
         dispatches.c.attempts,
         _DEATHS.label("deaths"),
+        dispatches.c.lease.is_not(None).label("lapsed"),
     )
     .where(dispatches.c.step == bindparam("step"), due(), ~paused())
     .order_by(dispatches.c.lane, dispatches.c.due_at, dispatches.c.id)
@@ -92,7 +95,15 @@ def lock_due(tx: Tx, step: str, most: int) -> list[Dispatch]:
     """Lock up to `most` due dispatches of `step` that nobody else is taking: lane first, oldest first."""
     found = tx.execute(_DUE, {"step": step, "most": most})
     return [
-        Dispatch(r.id, r.step, r.lane, tuple(json.loads(r.order_ids)), r.attempts, r.deaths)
+        Dispatch(
+            r.id,
+            r.step,
+            r.lane,
+            tuple(json.loads(r.order_ids)),
+            r.attempts,
+            r.deaths,
+            bool(r.lapsed),
+        )
         for r in found
     ]
 
@@ -254,6 +265,24 @@ _STATS = select(
 def stats(tx: Tx) -> dict[str, Any]:
     """By step: orders in dispatches, those due, those being worked on, when the oldest was made."""
     return {r.step: r for r in tx.execute(_STATS)}
+
+
+_BY_LANE = select(
+    dispatches.c.step,
+    dispatches.c.lane,
+    func.sum(dispatches.c.size).label("orders"),
+    func.sum(case((due(), dispatches.c.size), else_=0)).label("due"),
+    func.sum(case((dispatches.c.leased_until > now(), dispatches.c.size), else_=0)).label(
+        "running"
+    ),
+    func.min(case((due(), dispatches.c.due_at))).label("due_since"),
+).group_by(dispatches.c.step, dispatches.c.lane)
+
+
+def by_lane(tx: Tx) -> list[Any]:
+    """By step and lane: orders in dispatches, those due, those being worked on, and since when the
+    oldest is due that nobody works on."""
+    return list(tx.execute(_BY_LANE))
 
 
 _WAITING = (
