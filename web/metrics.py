@@ -178,19 +178,20 @@ def _processes(tx: Tx, gateways: Collection[str]) -> Iterable[Metric]:
 
 
 def _jobs(tx: Tx, jobs: Collection[str]) -> Iterable[Metric]:
+    # `job` is what Prometheus calls those it asks.
     ended, done = job_runs.ended(tx, jobs), job_runs.ended(tx, jobs, well=True)
     state = GaugeMetricFamily(
         "ordermill_job_last_result",
         "How the last run of a job's schedule ended: 1 for that result, 0 for the others",
-        labels=["job", "result"],
+        labels=["job_name", "result"],
     )
     at = GaugeMetricFamily(
         "ordermill_job_last_success_timestamp_seconds",
         "When a run last ended that didn't fail",
-        labels=["job"],
+        labels=["job_name"],
     )
     took = GaugeMetricFamily(
-        "ordermill_job_last_success_duration_seconds", "What that run took", labels=["job"]
+        "ordermill_job_last_success_duration_seconds", "What that run took", labels=["job_name"]
     )
     broken = GaugeMetricFamily(
         "ordermill_audit_broken", "What the last audit found against a rule", labels=["rule"]

@@ -21,6 +21,7 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from pipeline.chain import STEPS
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 
@@ -53,6 +54,12 @@ BATCH_FAILURES = Counter(
     "Batches whose stage raised, or whose lease was lost to another worker",
     ["stage", "cause"],
 )
+# The first failure must be seen to come: Prometheus takes a series that begins with 1 for one that
+# was 1 before.
+for _step in STEPS:
+    for _cause in ("raised", "lease_lost"):
+        BATCH_FAILURES.labels(_step, _cause)
+
 GATEWAY_SECONDS = Histogram(
     "ordermill_gateway_call_duration_seconds",
     "Seconds that a payment gateway took to answer, by what it answered",
