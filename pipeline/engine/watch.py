@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from pipeline.engine.claim import Batch
 from pipeline.order import Order
+from pipeline.redaction import describe
 from pipeline.storage.orders import Move
 from pipeline.telemetry import logs, metrics, tracing
 from pipeline.telemetry.tracing import BatchSpan, Told
+
+log = logging.getLogger(__name__)
 
 
 class Watch:
@@ -23,7 +27,10 @@ class Watch:
         """These are committed."""
         if self._span is not None:
             traced = {o.id: o for o in self._batch.everyone if o.traceparent is not None}
-            self._span.tell(_told(traced[m.order_id], m) for m in moves if m.order_id in traced)
+            try:
+                self._span.tell(_told(traced[m.order_id], m) for m in moves if m.order_id in traced)
+            except Exception as error:  # what is committed goes on, whoever is told of it
+                log.warning("a batch's traces are not told: %s", describe(error))
 
     def failed(self, cause: str) -> None:
         """The stage raised, or another has the batch."""

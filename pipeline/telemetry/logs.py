@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pipeline.redaction import redact
 from pipeline.telemetry import tracing
 
 TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -25,7 +26,7 @@ _fields: ContextVar[_Fields] = ContextVar("log_fields", default={})  # noqa: B03
 @contextmanager
 def bound(**fields: Any | Callable[[], Any]) -> Iterator[None]:
     """Whatever is logged in the block bears these `fields`, in JSON. One that is a function is asked
-    when something is logged, which mostly nothing is. Ids and names of ours only: nothing redacts."""
+    when something is logged, which mostly nothing is. For ids and names: nobody's address, no secret."""
     token = _fields.set({**_fields.get(), **fields})
     try:
         yield
@@ -44,7 +45,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        told |= {k: v() if callable(v) else v for k, v in _fields.get().items()}
+        told |= {name: _value(field) for name, field in _fields.get().items()}
         trace = tracing.current()
         if trace is not None:
             _, told["trace_id"], told["span_id"], _ = trace.split("-")
@@ -56,6 +57,11 @@ class JsonFormatter(logging.Formatter):
         if record.stack_info:
             told["stack"] = self.formatStack(record.stack_info)
         return _within(told)
+
+
+def _value(field: Any) -> Any:
+    value = field() if callable(field) else field
+    return redact(value) if isinstance(value, str) else value  # a request's id is its sender's
 
 
 def _within(told: dict[str, Any]) -> str:
