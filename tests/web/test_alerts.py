@@ -21,7 +21,7 @@ from tests.support import Mill
 DOCS = Path(__file__).parents[2] / "docs"
 ALERTS, DASHBOARD = DOCS / "telemetry" / "alerts.yaml", DOCS / "telemetry" / "dashboard.json"
 
-pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
 def rules() -> list[dict[str, Any]]:
@@ -51,6 +51,7 @@ def slugs(page: Path) -> Iterator[str]:
         yield re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
+@on_sqlite
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
 def test_an_alert_asks_for_what_is_told(operator: TestClient, rule: dict[str, Any]) -> None:
     wanted = asked(rule["expr"])
@@ -59,6 +60,7 @@ def test_an_alert_asks_for_what_is_told(operator: TestClient, rule: dict[str, An
     assert wanted <= told(operator)
 
 
+@on_sqlite
 def test_the_dashboard_asks_for_what_is_told(operator: TestClient) -> None:
     wanted = set().union(*map(asked, queries()))
 
@@ -66,6 +68,7 @@ def test_the_dashboard_asks_for_what_is_told(operator: TestClient) -> None:
     assert wanted <= told(operator)
 
 
+@on_sqlite
 def test_all_that_is_told_of_the_shop_is_looked_at(operator: TestClient) -> None:
     looked_at = set().union(*map(asked, queries()), *(asked(rule["expr"]) for rule in rules()))
     ours = {
@@ -86,6 +89,7 @@ def test_an_alert_says_what_is_the_matter_and_what_to_do(rule: dict[str, Any]) -
     assert anchor in set(slugs(DOCS.parent / page))
 
 
+@on_sqlite
 @pytest.mark.promtool
 def test_promtool_finds_nothing(operator: TestClient, shop: Mill, tmp_path: Path) -> None:
     promtool = shutil.which("promtool")

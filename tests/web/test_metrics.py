@@ -21,8 +21,7 @@ from pipeline.chain import STEPS
 from pipeline.source import Policy
 from pipeline.storage import clock, counters, job_runs, processes, queues
 from pipeline.storage.database import Database
-from pipeline.storage.job_runs import _DONE
-from pipeline.storage.sql import now, pack
+from pipeline.storage.sql import now
 from pipeline.storage.tables import counters as counted
 from pipeline.storage.tables import dispatches
 from pipeline.storage.tables import job_runs as runs
@@ -343,9 +342,15 @@ def test_orders_and_events_are_never_read(
 def test_the_last_run_of_a_job_is_found_by_the_index_on_moments(
     postgres_database: Database,
 ) -> None:
-    query = _DONE.compile(postgres_database.engine, compile_kwargs={"render_postcompile": True})
-    values = {**query.params, "jobs": pack([("audit",)])}
+    said: list[tuple[str, Any]] = []
+    event.listen(
+        postgres_database.engine,
+        "before_cursor_execute",
+        lambda _c, _cursor, statement, values, *_: said.append((statement, values)),
+    )
     with postgres_database.transaction() as tx:
+        job_runs.ended(tx, ["audit"], well=True)
+        query, values = said[-1]
         tx.execute(text("SET LOCAL enable_seqscan = off"))
         tx.execute(text("SET LOCAL enable_sort = off"))
         plan = "\n".join(tx.exec_driver_sql(f"EXPLAIN {query}", values).scalars())

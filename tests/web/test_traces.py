@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from pipeline.stages.reserve import Reserve
 from pipeline.storage import archive
 from pipeline.storage.tables import order_documents
 from pipeline.telemetry import tracing
-from tests.support import Mill, an_order
+from tests.support import MUG, Mill, an_order
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
@@ -59,17 +60,21 @@ class Spans:
         ]
 
 
-def _traced_by(provider: TracerProvider) -> Iterator[Spans]:
+@contextmanager
+def traced_by(provider: TracerProvider) -> Iterator[Spans]:
     exporter = InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracing.use(provider)
-    yield Spans(exporter)
-    tracing.use(None)
+    try:
+        yield Spans(exporter)
+    finally:
+        tracing.use(None)
 
 
 @pytest.fixture
 def spans() -> Iterator[Spans]:
-    yield from _traced_by(TracerProvider())
+    with traced_by(TracerProvider()) as made:
+        yield made
 
 
 def _place(client: TestClient, traceparent: str | None = TRACEPARENT, **changes: Any) -> int:
@@ -240,6 +245,7 @@ def test_a_call_to_the_gateway_is_in_the_trace_of_an_order_that_stands_alone(
 
 def test_a_trace_outlives_the_archive(shop: Mill, client: TestClient) -> None:
     order, _newest = _place(client), _place(client, None)
+    shop.turn()
     with shop.database.transaction() as tx:
         archive.move(tx, [order])
     gone = _kept(shop)
@@ -264,8 +270,8 @@ def test_what_nobody_samples_has_no_spans(client: TestClient, shop: Mill, spans:
 def test_of_orders_that_come_without_a_trace_as_many_are_traced_as_the_sampler_says(
     shop: Mill,
 ) -> None:
-    for spans in _traced_by(TracerProvider(sampler=ParentBased(TraceIdRatioBased(0.5)))):
-        shop.intake.accept_all(shop.source, [an_order() for _ in range(100)])
+    with traced_by(TracerProvider(sampler=ParentBased(TraceIdRatioBased(0.5)))) as spans:
+        shop.intake.accept_all(shop.source, [an_order(lines=[(MUG, 1)]) for _ in range(100)])
         shop.turn()
 
         kept = [each for each in _kept(shop) if each is not None]
@@ -316,7 +322,7 @@ def test_orders_from_before_anything_was_traced_have_no_spans(
 ) -> None:
     shop.accept()
 
-    for spans in _traced_by(TracerProvider()):
+    with traced_by(TracerProvider()) as spans:
         shop.turn()
 
         assert spans.all == []
