@@ -384,6 +384,7 @@ def test_requests_are_told_by_their_route_and_never_by_what_was_asked(
     client.get(f"/v1/orders/{order}")
     client.get("/v1/orders/999")
     client.get("/ada@example.com")
+    client.get("/console/orders/7")
     client.request("BREW", "/v1/orders/1")
     found = told()
 
@@ -395,6 +396,7 @@ def test_requests_are_told_by_their_route_and_never_by_what_was_asked(
     assert rise(method="GET", route=route, status="200") == 1
     assert rise(method="GET", route=route, status="404") == 1
     assert rise(method="GET", route="none", status="404") == 1
+    assert rise(method="GET", route="/console/orders/{order_id}", status="303") == 1
     assert {s.labels.get("method") for s in found.samples} <= {
         None, "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "other",
     }  # fmt: skip
