@@ -34,6 +34,10 @@ run: $(RUNS) ## Show orders flowing, failing and recovering, in under a minute.
 test: $(READY) ## Run all tests, against SQLite and a real Postgres and Valkey that it starts itself.
 	@$(BIN)/python -m pytest -n 3 --dist worksteal
 
+.PHONY: promtool
+promtool: $(READY) ## Let Prometheus' own tool check metrics, alerts and dashboard; it has to be installed.
+	@$(BIN)/python -m pytest -m promtool tests/web/test_alerts.py
+
 .PHONY: check
 check: $(READY) ## Lint, format and types.
 	@$(BIN)/ruff check .

@@ -23,6 +23,7 @@ from ordermill.processes import (
     Everything,
     PortTaken,
     WebProcess,
+    observed,
     run_until_signalled,
     upgrade_embedded,
 )
@@ -85,7 +86,8 @@ def up(
         everything, served = Everything(settings), f"No console is served: {error}"
     console.print(f"Ordermill is up; its home is {settings.home.resolve()}. Ctrl-C stops it.")
     console.print(f"{served}.", markup=False)
-    run_until_signalled(everything)
+    with observed(settings, "up", everything.exposition):
+        run_until_signalled(everything)
 
 
 @app.command()
@@ -100,7 +102,8 @@ def worker(
     """Run a worker. Start any number, on any number of hosts."""
     settings = load_settings()
     configure_logging(settings)
-    run_until_signalled(WorkerProcess(settings, serves=queue or STEPS))
+    with observed(settings, "worker"):
+        run_until_signalled(WorkerProcess(settings, serves=queue or STEPS))
 
 
 @app.command()
@@ -108,7 +111,8 @@ def scheduler() -> None:
     """Run a scheduler. Two are better than one: each job still fires once."""
     settings = load_settings()
     configure_logging(settings)
-    run_until_signalled(SchedulerProcess(settings))
+    with observed(settings, "scheduler"):
+        run_until_signalled(SchedulerProcess(settings))
 
 
 @app.command()
@@ -121,7 +125,8 @@ def web(
     configure_logging(settings)
     process = WebProcess(settings, host, port)
     console.print(f"The API is at http://{host}:{port}. Ctrl-C stops it.")
-    run_until_signalled(process)
+    with observed(settings, "web", process.exposition):
+        run_until_signalled(process)
 
 
 @app.command()

@@ -17,6 +17,8 @@ from pipeline.assembly import DATABASE_PATIENCE, assemble, open_database
 from pipeline.errors import ConfigurationError
 from pipeline.presence import Presence
 from pipeline.settings import Settings
+from pipeline.telemetry import tracing
+from pipeline.telemetry.metrics import Exposition, exposed
 from scheduler.process import SchedulerProcess
 from scheduler.table import JOBS
 from web.app import create_app
@@ -34,6 +36,13 @@ class Process(Protocol):
 #: time. An order's way through the stages waits some sixty times for the database, and gets the
 #: interpreter back that much later each time, if another thread is busy with an import.
 SWITCH_SECONDS = 0.0005
+
+
+@contextmanager
+def observed(settings: Settings, role: str, exposition: Exposition | None = None) -> Iterator[None]:
+    """While the block runs, this process traces, and tells its metrics, as the settings say."""
+    with tracing.configured(role), exposed(settings, exposition):
+        yield
 
 
 def run_until_signalled(process: Process) -> None:
@@ -97,6 +106,12 @@ class WebProcess:
         self._thread = threading.Thread(target=self._server.run, args=([listening],), name="http")
         self._presence = Presence(self.app.database, "web", gateways=self.app.gateways)
 
+    @property
+    def exposition(self) -> Exposition:
+        """What `/metrics` tells."""
+        found: Exposition = self._asgi.state.exposition
+        return found
+
     def start(self) -> None:
         self._presence.start()
         self._thread.start()
@@ -115,6 +130,7 @@ class Everything:
     def __init__(self, settings: Settings, port: int | None = None) -> None:
         broker = make_broker(settings.broker_url, [])
         web = [] if port is None else [WebProcess(settings, "127.0.0.1", port, broker)]
+        self.exposition = web[0].exposition if web else None
         self.worker = WorkerProcess(settings, broker)
         self.parts: list[Process] = [*web, self.worker, SchedulerProcess(settings, broker)]
 

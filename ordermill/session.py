@@ -11,6 +11,7 @@ from pipeline.assembly import Application, assemble, open_database
 from pipeline.redaction import guard_logs
 from pipeline.settings import Settings, load_settings
 from pipeline.storage.database import Database
+from pipeline.telemetry import logs, tracing
 from workers.announcer import BrokerAnnouncer
 from workers.broker import make_broker
 
@@ -27,10 +28,9 @@ def operator() -> str:
 
 def configure_logging(settings: Settings) -> None:
     """Log to standard error, nothing secret among it."""
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-    )
+    to_stderr = logging.StreamHandler()
+    to_stderr.setFormatter(logs.formatter(settings.log_format))
+    logging.basicConfig(level=settings.log_level, handlers=[to_stderr])
     guard_logs(settings.secrets)
     # httpx logs every URL, and a webhook's may hold a token; APScheduler every tick.
     for name in ("httpx", "alembic"):
@@ -45,7 +45,8 @@ def application() -> Iterator[Application]:
     settings = load_settings()
     app = assemble(settings, BrokerAnnouncer(make_broker(settings.broker_url, [])))
     try:
-        yield app
+        with tracing.configured("cli"):
+            yield app
     finally:
         app.close()
 

@@ -29,10 +29,11 @@ class Scope(StrEnum):
     STOCK_WRITE = "stock:write"
     STOCK_READ = "stock:read"
     OPERATE = "operate"  # cancel, requeue, refund; for operators queues and jobs too
+    METRICS = "metrics"  # how the whole shop is doing, in figures
 
 
 #: The catalogue and the stock are the whole shop's: a source may look at them.
-OF_SOURCES = frozenset(Scope) - {Scope.CATALOGUE_WRITE, Scope.STOCK_WRITE}
+OF_SOURCES = frozenset(Scope) - {Scope.CATALOGUE_WRITE, Scope.STOCK_WRITE, Scope.METRICS}
 #: Placing and pricing are done in a source's name, which an operator's key doesn't have.
 OF_OPERATORS = frozenset(Scope) - {Scope.ORDERS_WRITE, Scope.QUOTES}
 #: What a source's key gets that is made without scopes; an operator's gets all it may have.

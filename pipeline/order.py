@@ -108,6 +108,7 @@ class Order:
     attempt: int
     accepted_at: datetime
     document: dict[str, Any] = field(repr=False)
+    traceparent: str | None = field(default=None, repr=False)  # W3C Trace Context
     _lines: list[Line] | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -123,7 +124,7 @@ class Order:
         return Order(
             self.id, self.external_id, self.source, self.chain, self.lane, status, stage,
             self.reason, self.currency, self.approved, attempt, self.accepted_at, self.document,
-            self._lines,
+            self.traceparent, self._lines,
         )  # fmt: skip
 
     def _merged(self) -> list[Line]:

@@ -69,6 +69,13 @@ class Settings(BaseSettings):
     )
     gateway_rest: Seconds = Field(10.0, description="how long it is left alone before a probe")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = Field(
+        "text", description="json: a line of JSON each, with what the message is about"
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65_535, description="where this process is asked for its metrics; 0: nowhere"
+    )
+    metrics_host: str = Field("127.0.0.1", description="the address that this port is on")
 
     sandbox_book: str = Field(
         "", description="file of the sandbox gateway's book, or `memory`; empty: in `home`"

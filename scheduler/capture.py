@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pipeline.redaction import Redact
+from pipeline.telemetry.logs import TEXT
 
 MOST_BYTES = 64 * 1024
 _LEFT_OUT = "(earlier lines are left out)\n"
-_FORMAT = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+_FORMAT = logging.Formatter(TEXT)
 
 
 class _Capture(logging.Handler):

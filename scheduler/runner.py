@@ -20,6 +20,7 @@ from pipeline.errors import LeaseLost
 from pipeline.redaction import Redact, describe
 from pipeline.storage import job_runs
 from pipeline.storage.database import Tx
+from pipeline.telemetry.logs import bound
 from scheduler.capture import captured, storable
 from scheduler.decision import MOST_ATTEMPTS, Action, Fire, GiveUp, Skip, Start, TakeOver
 from scheduler.job import Job
@@ -124,7 +125,7 @@ class Runner:
 
     def _run(self, taken: Taken) -> None:
         try:
-            with self._renewing(taken):
+            with bound(job=taken.job.name, run=taken.id), self._renewing(taken):
                 self._finish(taken, *self._ended(taken))
         except Exception as error:  # its end can't be written: it will be found, and run again
             log.error("the end of job %s is not written: %s", taken.job.name, describe(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import MappingProxyType
+from typing import Any
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
@@ -13,7 +14,8 @@ from starlette.concurrency import run_in_threadpool
 
 from pipeline.assembly import Application
 from pipeline.errors import SchemaOutdated
-from web import problems
+from pipeline.telemetry.metrics import Exposition
+from web import metrics, problems
 from web.api import (
     batch,
     catalogue,
@@ -37,6 +39,11 @@ from web.routing import problems as answered
 #: placed one by one wait without a thread.
 THREADS = 16
 
+#: Envelope traces: FastAPI's own way tells query strings and errors' texts, which name people.
+_NOT_BY_FASTAPI: Any = {
+    "tracing": False, "metrics": False, "logs": False, "auto_configure": False,
+}  # fmt: skip
+
 
 def create_app(application: Application, jobs: Jobs = MappingProxyType({})) -> FastAPI:
     """`application` stays the caller's to close; `jobs` are those that may be run by name."""
@@ -47,9 +54,12 @@ def create_app(application: Application, jobs: Jobs = MappingProxyType({})) -> F
         yield
 
     app = FastAPI(
-        title="Ordermill", docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=life
-    )
+        title="Ordermill", docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=life,
+        telemetry=_NOT_BY_FASTAPI,
+    )  # fmt: skip
     app.state.keys = Keys(application.database)
+    shop = metrics.Shop(application.database, jobs, application.gateways)
+    app.state.exposition = Exposition(shop)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     app.add_middleware(Envelope)
     problems.answer_with_problems(app, application.database, headers_of)
@@ -63,6 +73,7 @@ def create_app(application: Application, jobs: Jobs = MappingProxyType({})) -> F
         stock.routes(application.database),
         operating.routes(application.database, jobs),
         gateway_events.routes(application.gateway_events),
+        metrics.routes(app.state.exposition),
     ):
         app.include_router(router)
 

@@ -175,3 +175,4 @@ CatalogueReader = Annotated[Caller, Security(caller, scopes=[Scope.CATALOGUE_REA
 CatalogueWriter = Annotated[Caller, Security(operator, scopes=[Scope.CATALOGUE_WRITE])]
 StockReader = Annotated[Caller, Security(caller, scopes=[Scope.STOCK_READ])]
 StockWriter = Annotated[Caller, Security(operator, scopes=[Scope.STOCK_WRITE])]
+Scraper = Annotated[Caller, Security(operator, scopes=[Scope.METRICS])]

@@ -37,6 +37,13 @@ class Batch:
     plan: Any = None
     #: More is due than we took: somebody should be woken for it.
     backlog: bool = False
+    #: A lease ran out under it since it was last seen: its worker died, hung, or lost the database.
+    lapsed: bool = False
+
+    @property
+    def everyone(self) -> list[Order]:
+        """All its orders, those that are left alone among them."""
+        return self.orders + self.cancelled
 
 
 class Suspect(Exception):
@@ -82,6 +89,7 @@ def claim(
         [],
         deaths=chosen[0].deaths,
         backlog=len(candidates) > len(chosen),
+        lapsed=any(d.lapsed for d in chosen),
     )
     _read(tx, batch, chosen)
     return batch
@@ -120,7 +128,7 @@ def halve(tx: Tx, batch: Batch) -> list[int]:
     Each half counts one death, so it is taken alone and halved again at its first: a poison
     order ends up standing alone. Returns the ids of the halves.
     """
-    everyone = sorted(batch.orders + batch.cancelled, key=lambda order: order.id)
+    everyone = sorted(batch.everyone, key=lambda order: order.id)
     middle = len(everyone) // 2
     return dispatches.add(
         tx,

@@ -23,12 +23,14 @@ from pipeline.engine.lanes import Lanes, Visit
 from pipeline.engine.leases import Leases
 from pipeline.engine.record import CarryOn, Recorded, hand_back, record
 from pipeline.engine.solitude import Solitude
+from pipeline.engine.watch import Watch, watched
 from pipeline.errors import LeaseLost
 from pipeline.outcome import Hold, Outcome
 from pipeline.redaction import describe
 from pipeline.stages.step import InnerStep, Step
-from pipeline.storage import queues
+from pipeline.storage import counters, queues
 from pipeline.storage.database import Database
+from pipeline.telemetry.metrics import STAGE_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +98,7 @@ class Engine:
     def _work(self, step: str, *, alone: bool = False, avoid_suspects: bool = False) -> int:
         with self._lanes.visit(step) as visit:
             batch = self._claim(step, visit, alone, avoid_suspects)
-            claimed = 0 if batch is None else len(batch.orders) + len(batch.cancelled)
+            claimed = 0 if batch is None else len(batch.everyone)
             while batch is not None:
                 visit.give_way()
                 batch = self._take_through(batch)
@@ -117,6 +119,7 @@ class Engine:
             log.warning("could not announce %s: %s", dispatches, error)
 
     def _claim(self, step: str, visit: Visit, alone: bool, avoid_suspects: bool) -> Batch | None:
+        began = time.perf_counter()
         with self.database.transaction() as tx:
             batch = claim(
                 tx,
@@ -130,9 +133,12 @@ class Engine:
             )
             if batch is None:
                 return None
+            if batch.lapsed:
+                counters.add(tx, step, {counters.LAPSED: len(batch.everyone)})
             halves = self._halve_if_deadly(tx, batch)
             if not halves and batch.deaths < DEATHS_BEFORE_HOLD:
                 batch.plan = self._intend(tx, batch)
+        STAGE_SECONDS.labels(step, "claim").observe(time.perf_counter() - began)
         if halves:
             self.announce([(step, half) for half in halves])
             return None
@@ -141,8 +147,7 @@ class Engine:
         return batch
 
     def _halve_if_deadly(self, tx: Any, batch: Batch) -> list[int]:
-        size = len(batch.orders) + len(batch.cancelled)
-        if batch.deaths < DEATHS_BEFORE_HALVING or size == 1:
+        if batch.deaths < DEATHS_BEFORE_HALVING or len(batch.everyone) == 1:
             return []
         hand_back(tx, batch)
         return halve(tx, batch)
@@ -162,30 +167,37 @@ class Engine:
 
     def _take_through(self, batch: Batch) -> Batch | None:
         """Run and record one step; returns the batch to carry on with."""
-        try:
-            with self.leases.kept(batch.token, self.steps[batch.step].time_limit, batch):
-                recorded = self._run_and_record(batch)
-        except LeaseLost as lost:
-            log.warning("%s; %d orders of %s are left to it", lost, len(batch.orders), batch.step)
-            return None
+        with watched(batch) as watch:
+            try:
+                with self.leases.kept(batch.token, self.steps[batch.step].time_limit, batch):
+                    recorded = self._run_and_record(batch, watch)
+            except LeaseLost as lost:
+                told = "%s; %d orders of %s are left to it"
+                log.warning(told, lost, len(batch.orders), batch.step)
+                watch.failed("lease_lost")
+                return None
+            watch.recorded(recorded.moves)
         self.announce(recorded.announce)
         return recorded.carried
 
-    def _run_and_record(self, batch: Batch) -> Recorded:
+    def _run_and_record(self, batch: Batch, watch: Watch) -> Recorded:
         if batch.deaths >= DEATHS_BEFORE_HOLD:
             return self._record_as(batch, Hold("poison", {"deaths": batch.deaths}))
         step = self.steps[batch.step]
         try:
             if isinstance(batch.plan, Broken):
                 raise batch.plan.error
-            findings = step.call(batch.plan)
-            return self._record_patiently(batch, step, findings)
+            with STAGE_SECONDS.labels(batch.step, "call").time():
+                findings = step.call(batch.plan)
+            with STAGE_SECONDS.labels(batch.step, "record").time():
+                return self._record_patiently(batch, step, findings)
         except LeaseLost:
             raise
         except Exception as error:
             if self.database.is_disconnect(error):
                 raise  # not the orders' fault: the lease runs out and the batch is taken again
             log.exception("%s failed on a batch of %d orders", batch.step, len(batch.orders))
+            watch.failed("raised")
             return self._isolate(batch, error)
 
     def _record_patiently(self, batch: Batch, step: Step[Any, Any], findings: Any) -> Recorded:
@@ -213,12 +225,12 @@ class Engine:
 
     def _isolate(self, batch: Batch, error: Exception) -> Recorded:
         """A defect showed on this batch: halve it until the order that provokes it stands alone."""
-        if len(batch.orders) + len(batch.cancelled) == 1:
+        if len(batch.everyone) == 1:
             return self._record_as(batch, Hold("defect", {"error": _describe(error)}))
         with self.database.transaction() as tx:
             hand_back(tx, batch)
             halves = halve(tx, batch)
-        return Recorded([(batch.step, half) for half in halves], None)
+        return Recorded([(batch.step, half) for half in halves], None, [])
 
     def _record_as(self, batch: Batch, outcome: Outcome) -> Recorded:
         with self.database.transaction() as tx:

@@ -44,9 +44,10 @@ class Leases:
     def kept(self, token: str, time_limit: float, batch: Batch) -> Iterator[None]:
         """Renew the lease `token` while the block runs."""
         begun = time.monotonic()
-        size = len(batch.orders) + len(batch.cancelled)
         with self._lock:
-            self._in_hand[token] = InHand(batch.step, size, begun, begun + time_limit)
+            self._in_hand[token] = InHand(
+                batch.step, len(batch.everyone), begun, begun + time_limit
+            )
         try:
             yield
         finally:

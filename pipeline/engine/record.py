@@ -44,10 +44,12 @@ class CarryOn:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """`announce`: dispatches due now that need a wake-up, as (step, id). `carried`: the next batch."""
+    """`announce`: dispatches due now that need a wake-up, as (step, id). `carried`: the next batch.
+    `moves`: what became of the orders."""
 
     announce: list[tuple[str, int]]
     carried: Batch | None
+    moves: list[Move]
 
 
 def decide(order: Order, step: str, outcome: Outcome, most_attempts: int) -> Next:
@@ -195,15 +197,16 @@ def _succeed(tx: Tx, nexts: Sequence[Next], carry_on: CarryOn | None) -> Recorde
         tx, [_dispatch(k, groups[k], carry_on if k == carried else None) for k in keys]
     )
     announce = [(k[0], i) for k, i in zip(keys, made, strict=True) if k != carried and k[2] == 0]
+    moves = [n.move for n in nexts]
     if carried is None or carry_on is None:
-        return Recorded(announce, None)
+        return Recorded(announce, None, moves)
     batch = Batch(
         carried[0],
         carry_on.token,
         (made[keys.index(carried)],),
         [_moved(n) for n in groups[carried]],
     )
-    return Recorded(announce, batch)
+    return Recorded(announce, batch, moves)
 
 
 _Group = tuple[str, int, float, int]

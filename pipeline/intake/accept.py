@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from pipeline.source import Source
 from pipeline.storage import archive, dispatches, orders
 from pipeline.storage.database import Database, Tx
 from pipeline.storage.dispatches import NewDispatch
+from pipeline.telemetry import metrics, tracing
 
 #: Orders in one dispatch: what the engine takes at once. A larger one could not be absorbed whole.
 DISPATCH_SIZE = 500
@@ -44,6 +45,10 @@ class Receipt:
     external_id: str | None
     order_id: int | None = None
     problems: tuple[Problem, ...] = ()
+
+
+#: An order offered: whose, the document (or what is to be read as one), the trace that it belongs to.
+_Offered = tuple[Source, Any, str | None]
 
 
 class Intake:
@@ -73,35 +78,45 @@ class Intake:
     def offer(self, source: Source, data: Any) -> Future[Receipt]:
         """Take one order in; its receipt comes, or what went wrong, once it is durable. Orders share
         commits: what is offered while one is under way goes with the next. The caller's thread reads
-        the order, as that can be done during a commit; it doesn't wait."""
+        the order, as that can be done during a commit; it doesn't wait. The order's trace is that of
+        the caller."""
         if Lane(source.policy.lane) is Lane.INTERACTIVE:
             self._last_shopper = time.monotonic()
         read = _read(source, data)
         if isinstance(read, Document):
-            return self._group.submit((source, read))
+            return self._group.submit((source, read, tracing.current()))
+        _count([read])
         refused: Future[Receipt] = Future()
         refused.set_result(read)
         return refused
 
     def accept_all(self, source: Source, batch: Sequence[Any]) -> list[Receipt]:
-        """Take many in with one commit; one receipt each, in the order given."""
-        return self._commit([(source, data) for data in batch])
+        """Take many in with one commit; one receipt each, in the order given. Each order begins a
+        trace of its own."""
+        return self._commit([(source, data, None) for data in batch])
 
-    def _commit(self, batch: Sequence[tuple[Source, Any]]) -> list[Receipt]:
-        read = [_read(source, data) for source, data in batch]
+    def _commit(self, batch: Sequence[_Offered]) -> list[Receipt]:
+        read = [_read(source, data) for source, data, _ in batch]
         sound = [
-            (source, document)
-            for (source, _), document in zip(batch, read, strict=True)
+            (source, document, traceparent)
+            for (source, _, traceparent), document in zip(batch, read, strict=True)
             if isinstance(document, Document)
         ]
         with self._database.transaction() as tx:
             stored, made = _store(tx, sound, self._dispatch_size) if sound else ({}, [])
         self._announce([(FIRST_STAGE, dispatch_id) for dispatch_id in made])
         seen: set[tuple[int, str]] = set()
-        return [
+        receipts = [
             document if isinstance(document, Receipt) else _receipt(source, document, stored, seen)
-            for (source, _), document in zip(batch, read, strict=True)
+            for (source, *_), document in zip(batch, read, strict=True)
         ]
+        _count(receipts)
+        return receipts
+
+
+def _count(receipts: Sequence[Receipt]) -> None:
+    for verdict, orders_ in Counter(r.verdict for r in receipts).items():
+        metrics.INTAKE.labels(verdict.value).inc(orders_)
 
 
 def _read(source: Source, data: Any) -> Document | Receipt:
@@ -141,18 +156,18 @@ class _Stored:
 
 
 def _store(
-    tx: Tx, sound: Sequence[tuple[Source, Document]], dispatch_size: int
+    tx: Tx, sound: Sequence[tuple[Source, Document, str | None]], dispatch_size: int
 ) -> tuple[dict[Key, _Stored], list[int]]:
     """Insert what is not there yet; what stands there now by key, and the dispatches made."""
-    first: dict[Key, tuple[Source, Document]] = {}
-    for source, document in sound:
-        first.setdefault((source.id, document.external_id), (source, document))
+    first: dict[Key, tuple[Source, Document, str | None]] = {}
+    for source, document, traceparent in sound:
+        first.setdefault((source.id, document.external_id), (source, document, traceparent))
     new = orders.add(
         tx,
         [
             (s.id, d.external_id, s.policy.chain, Lane(s.policy.lane).rank, FIRST_STAGE, d.currency)
             # In key order, for everyone: two batches with the same orders must not deadlock.
-            for _, (s, d) in sorted(first.items(), key=itemgetter(0))
+            for _, (s, d, _trace) in sorted(first.items(), key=itemgetter(0))
         ],
     )
     known = orders.find(tx, [k for k in first if k not in new])
@@ -160,16 +175,20 @@ def _store(
     live = {key for key, *_ in known}
     archived = archive.find(tx, [k for k in first if k not in live])
     orders.withdraw(tx, [new.pop(key) for key, *_ in archived if key in new])
-    orders.add_documents(tx, [(new[k], *_kept(*first[k])) for k in new])
+    orders.add_documents(tx, [_kept(order_id, *first[k]) for k, order_id in new.items()])
     stored = {k: _Stored(order_id, first[k][1].digest, True) for k, order_id in new.items()}
     stored |= {k: _Stored(order_id, digest, False) for k, order_id, digest in known + archived}
     accepted = [(first[k][0], order_id) for k, order_id in new.items()]
     return stored, _dispatch(tx, accepted, dispatch_size)
 
 
-def _kept(source: Source, document: Document) -> tuple[str, str, str | None]:
-    """What is stored of a document: its digest, its body, who orders."""
-    return document.digest, document.body, customer_key(source.name, document.customer)
+def _kept(
+    order_id: int, source: Source, document: Document, traceparent: str | None
+) -> tuple[int, str, str, str | None, str | None]:
+    """What is stored of a document: its digest, its body, who orders, the trace it belongs to."""
+    who = customer_key(source.name, document.customer)
+    trace = traceparent or tracing.accepted(order_id, source.name)
+    return order_id, document.digest, document.body, who, trace
 
 
 def _dispatch(tx: Tx, accepted: Sequence[tuple[Source, int]], size: int) -> list[int]:

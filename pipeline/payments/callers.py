@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
 from typing import TypeVar
 
 from pipeline.order import Lane
@@ -45,7 +46,7 @@ class Callers:
                 results[place] = ask(item)
 
         strands = [
-            self._pools[lane].submit(ask_until_none_is_left)
+            self._pools[lane].submit(copy_context().run, ask_until_none_is_left)
             for _ in range(min(self._most, len(items)))
         ]
         wait(strands)

@@ -6,6 +6,7 @@ is down is not asked by every order in turn, and one that is up is not asked fas
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,8 @@ from pipeline.payments.gateway import (
     Unavailable,
     Unknown,
 )
+from pipeline.telemetry import tracing
+from pipeline.telemetry.metrics import GATEWAY_REFUSALS, GATEWAY_SECONDS
 
 #: Seconds that a call waits for its turn under the rate limit. Few, as they count towards the time
 #: after which nobody can still be calling (`latest_charge`); enough for a pool of threads to fall
@@ -33,6 +36,7 @@ from pipeline.payments.gateway import (
 PATIENCE = 2.0
 
 State = Literal["closed", "open"]
+_HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 T = TypeVar("T")
 
 
@@ -104,13 +108,13 @@ class GuardedGateway:
         return self._breaker.state
 
     def perform(self, call: Call) -> Answer:
-        return self._guard(lambda: self.gateway.perform(call))
+        return self._guard(call.kind, lambda: self.gateway.perform(call))
 
     def find(self, call: Call) -> Answer | None:
-        return self._guard(lambda: self.gateway.find(call))
+        return self._guard("find", lambda: self.gateway.find(call))
 
     def read(self, reference: str) -> Payment | None | Unknown:
-        answer = self._guard(lambda: self.gateway.read(reference))
+        answer = self._guard("read", lambda: self.gateway.read(reference))
         return Unknown(answer.cause) if isinstance(answer, Unavailable) else answer
 
     def book(
@@ -124,14 +128,21 @@ class GuardedGateway:
     def events(self, since: datetime) -> Iterator[GatewayEvent]:
         return self.gateway.events(since)
 
-    def _guard(self, ask: Callable[[], T]) -> T | Unavailable:
+    def _guard(self, what: str, ask: Callable[[], T]) -> T | Unavailable:
         left = self._breaker.refuse()
         if left is not None:
+            GATEWAY_REFUSALS.labels(self.name, "breaker").inc()
             return Unavailable(f"{self.name} has been unwell and is left alone", left)
         left = self._wait_for_a_turn()
         if left is not None:
+            GATEWAY_REFUSALS.labels(self.name, "rate").inc()
             return Unavailable(f"{self.name} is asked as often as its rate allows", left)
-        answer = ask()
+        began = time.perf_counter()
+        with tracing.call(f"gateway {what}", {"ordermill.gateway": self.name}) as told:
+            answer = ask()
+            name = _named(answer)
+            told(name)
+        GATEWAY_SECONDS.labels(self.name, what, name).observe(time.perf_counter() - began)
         self._breaker.report(well=not isinstance(answer, (Unknown, Unavailable)))
         return answer
 
@@ -147,3 +158,10 @@ class GuardedGateway:
                 return left
             time.sleep(left)
         return None
+
+
+def _named(answer: object) -> str:
+    """What a gateway answered, in a word: `declined`, `requires_action`, `unknown`, …; `none` where it
+    knows of nothing."""
+    name = "none" if answer is None else type(answer).__name__
+    return _HUMPS.sub("_", name).lower()

@@ -13,6 +13,9 @@ from pipeline.storage.database import Tx
 from pipeline.storage.sql import UtcDateTime, now, pack, rows, whole
 from pipeline.storage.tables import counters
 
+#: What is counted, beside the outcomes, of orders whose worker let their lease run out.
+LAPSED = "lapsed"
+
 _new = rows(counters.c.step, counters.c.outcome, counters.c.orders)
 _INSERT = insert(counters).from_select(
     ["at", "step", "outcome", "orders"],
@@ -54,6 +57,22 @@ def history(tx: Tx, unit: Literal["minute", "hour"], since: datetime) -> History
     """Orders by (the beginning of each minute or hour, step, outcome), since a time."""
     found = tx.execute(_BY[unit], {"since": since})
     return {(r.whole, r.step, r.outcome): int(r.orders) for r in found}
+
+
+_BETWEEN = (
+    select(counters.c.step, counters.c.outcome, func.sum(counters.c.orders).label("orders"))
+    .where(
+        counters.c.at >= bindparam("since", type_=UtcDateTime),
+        counters.c.at < bindparam("until", type_=UtcDateTime),
+    )
+    .group_by(counters.c.step, counters.c.outcome)
+)
+
+
+def between(tx: Tx, since: datetime, until: datetime) -> Counter[tuple[str, str]]:
+    """Orders by (step, outcome) since a time, and before another."""
+    found = tx.execute(_BETWEEN, {"since": since, "until": until})
+    return Counter({(r.step, r.outcome): int(r.orders) for r in found})
 
 
 Unit = Literal["hour", "day"]

@@ -33,7 +33,8 @@ from pipeline.storage.tables import backorders, dispatches, queues
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """A dispatch as found. `deaths` counts the leases that ran out under it, the last one included."""
+    """A dispatch as found. `deaths` counts the leases that ran out under it, the last one included;
+    `lapsed`: one did since it was last claimed."""
 
     id: int
     step: str
@@ -41,6 +42,7 @@ class Dispatch:
     order_ids: tuple[int, ...]
     attempts: int
     deaths: int
+    lapsed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ _DUE = (
         dispatches.c.order_ids,
         dispatches.c.attempts,
         _DEATHS.label("deaths"),
+        dispatches.c.lease.is_not(None).label("lapsed"),
     )
     .where(*_FOR_STEP)
     .order_by(*_IN_TURN)
@@ -110,7 +113,15 @@ def lock_due(tx: Tx, step: str, most: int) -> list[Dispatch]:
     hold the first `most` orders, and one more, by which a backlog shows."""
     found = tx.execute(_DUE, {"step": step, "most": most})
     return [
-        Dispatch(r.id, r.step, r.lane, tuple(json.loads(r.order_ids)), r.attempts, r.deaths)
+        Dispatch(
+            r.id,
+            r.step,
+            r.lane,
+            tuple(json.loads(r.order_ids)),
+            r.attempts,
+            r.deaths,
+            bool(r.lapsed),
+        )
         for r in found
     ]
 
@@ -272,6 +283,24 @@ _STATS = select(
 def stats(tx: Tx) -> dict[str, Any]:
     """By step: orders in dispatches, those due, those being worked on, when the oldest was made."""
     return {r.step: r for r in tx.execute(_STATS)}
+
+
+_BY_LANE = select(
+    dispatches.c.step,
+    dispatches.c.lane,
+    func.sum(dispatches.c.size).label("orders"),
+    func.sum(case((due(), dispatches.c.size), else_=0)).label("due"),
+    func.sum(case((dispatches.c.leased_until > now(), dispatches.c.size), else_=0)).label(
+        "running"
+    ),
+    func.min(case((due(), dispatches.c.due_at))).label("due_since"),
+).group_by(dispatches.c.step, dispatches.c.lane)
+
+
+def by_lane(tx: Tx) -> list[Any]:
+    """By step and lane: orders in dispatches, those due, those being worked on, and since when the
+    oldest is due that nobody works on."""
+    return list(tx.execute(_BY_LANE))
 
 
 _WAITING = (

@@ -240,6 +240,22 @@ _LAST = select(*_TOLD).where(
         ).select_from(_named)
     )
 )
+
+
+def _newest(*states: State) -> Any:
+    """The newest run of the schedule in one of these states, of each job; by the index on moments."""
+    its = (
+        select(_runs.id)
+        .where(_runs.job == _named.c.job, _runs.asked_by.is_(None), _runs.state.in_(states))
+        .order_by(_runs.fire_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return select(*_TOLD).where(_runs.id.in_(select(its).select_from(_named)))
+
+
+_ENDED = _newest("fine", "problem", "failed")
+_DONE = _newest("fine", "problem")
 # The latest moment of a job is how we know that it was dealt with: it stays, however old.
 _FORGET = delete(job_runs).where(
     _runs.fire_at < now(_seconds("offset")),
@@ -266,6 +282,12 @@ def one(tx: Tx, run_id: int) -> Any:
 def last(tx: Tx, jobs: Collection[str]) -> dict[str, Any]:
     """The newest run of each of these jobs that has one."""
     found = tx.execute(_LAST, {"jobs": pack((job,) for job in jobs)})
+    return {r.job: r for r in found}
+
+
+def ended(tx: Tx, jobs: Collection[str], *, well: bool = False) -> dict[str, Any]:
+    """The newest run of each of these jobs' schedules that ended; if `well`, that didn't fail."""
+    found = tx.execute(_DONE if well else _ENDED, {"jobs": pack((job,) for job in jobs)})
     return {r.job: r for r in found}
 
 

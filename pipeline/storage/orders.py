@@ -41,7 +41,7 @@ from pipeline.storage.tables import (
 from pipeline.storage.upsert import InsertNew
 
 _LOAD = (
-    select(orders, order_documents.c.body)
+    select(orders, order_documents.c.body, order_documents.c.traceparent)
     .join(order_documents, order_documents.c.order_id == orders.c.id)
     .where(orders.c.id.in_(ids()))
     .order_by(orders.c.id)
@@ -80,6 +80,7 @@ def _order(row: Any, known: dict[int, Any], attempt: int) -> Order:
         attempt=attempt,
         accepted_at=row.accepted_at,
         document=json.loads(row.body),
+        traceparent=row.traceparent,
     )
 
 
@@ -357,7 +358,7 @@ def withdraw(tx: Tx, order_ids: Collection[int]) -> None:
         tx.execute(_WITHDRAW, {"ids": pack(order_ids)})
 
 
-_DOCUMENT_FIELDS = ["order_id", "digest", "body", "customer"]
+_DOCUMENT_FIELDS = ["order_id", "digest", "body", "customer", "traceparent"]
 _document = rows(*(order_documents.c[name] for name in _DOCUMENT_FIELDS))
 _DOCUMENTS = insert(order_documents).from_select(_DOCUMENT_FIELDS, select(*_document.c))
 _received = rows(order_documents.c.order_id)
@@ -370,9 +371,9 @@ _RECEIVED = insert(events).from_select(
 )  # fmt: skip
 
 
-def add_documents(tx: Tx, new: Sequence[tuple[int, str, str, str | None]]) -> None:
-    """Write what was sent for new orders, (order id, digest, body, customer), and begin their
-    timelines."""
+def add_documents(tx: Tx, new: Sequence[tuple[int, str, str, str | None, str | None]]) -> None:
+    """Write what was sent for new orders, (order id, digest, body, customer, traceparent), and begin
+    their timelines."""
     if new:
         tx.execute(_DOCUMENTS, {"rows": pack(new)})
         tx.execute(_RECEIVED, {"rows": pack((order_id,) for order_id, *_ in new)})

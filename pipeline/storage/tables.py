@@ -101,6 +101,7 @@ order_documents = Table(
     Column("body", Text, nullable=False),  # JSON of pipeline.intake.schema.OrderIn
     Column("customer", String(32)),  # pipeline.order.customer_key; null for one who isn't known
     Column("erased_at", UtcDateTime),  # since when it doesn't say any more who ordered
+    Column("traceparent", String(55)),  # W3C Trace Context: what it came in with, or was given
     Index("ix_order_documents_customer", "customer", postgresql_where=text("customer IS NOT NULL"),
           sqlite_where=text("customer IS NOT NULL")),
 )  # fmt: skip

@@ -62,6 +62,7 @@ RULES = {
     "POST /v1/jobs/{name}/run": _SHOP,
     "GET /v1/jobs/runs/{run}": _SHOP,
     "POST /v1/gateways/{name}/events": Rule(None),
+    "GET /metrics": Rule(Scope.METRICS, sources=False),
     "GET /healthz": Rule(None),
     "GET /readyz": Rule(None),
     "GET /openapi.json": Rule(None),
