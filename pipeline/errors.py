@@ -7,6 +7,8 @@ OrdermillError
 │   ├── UnknownSource
 │   ├── UnknownOrder
 │   ├── UnknownGateway
+│   ├── UnknownEndpoint
+│   ├── UnknownDelivery
 │   └── NotAllowedNow       right words, wrong moment (the order's status forbids it)
 ├── GatewayAway             a payment gateway's list could not be read to its end
 ├── FeedAway                a feed of stock counts gave no answer that can be used
@@ -61,6 +63,18 @@ class UnknownGateway(InvalidInput):
     def __init__(self, name: str, known: list[str]) -> None:
         super().__init__(f"there is no gateway named {name!r}; expected {', '.join(known)}")
         self.name = name
+
+
+class UnknownEndpoint(InvalidInput):
+    def __init__(self, endpoint_id: str) -> None:
+        super().__init__(f"there is no webhook endpoint {endpoint_id}")
+        self.endpoint_id = endpoint_id
+
+
+class UnknownDelivery(InvalidInput):
+    def __init__(self, delivery_id: int) -> None:
+        super().__init__(f"there is no delivery {delivery_id} to this endpoint")
+        self.delivery_id = delivery_id
 
 
 class NotAllowedNow(InvalidInput):
