@@ -32,6 +32,8 @@ EXAMPLE = "https://shop.example/hooks"
 _HTTPS = f"expected https; http goes only to what {SETTING} names"
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,252}[a-z0-9])?")
 
+#: Protocols' own, relays to IPv6: global to some versions of `ipaddress`.
+_SPECIAL = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))
 _UNICAST = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")
 #: Ways to write an IPv4 address as one of the public IPv6: nobody who is well addresses so.
@@ -147,7 +149,8 @@ def _address(host: str) -> Address | None:
 
 def _is_public(address: Address) -> bool:
     if isinstance(address, IPv4Address):
-        return address.is_global and not address.is_multicast
+        is_special = address.is_multicast or any(address in network for network in _SPECIAL)
+        return address.is_global and not is_special
     if address.ipv4_mapped is not None:
         return _is_public(address.ipv4_mapped)
     if address in _NAT64:  # how a host without IPv4 reaches all that has nothing else
