@@ -9,6 +9,7 @@ OrdermillError
 │   ├── UnknownGateway
 │   ├── UnknownEndpoint
 │   ├── UnknownDelivery
+│   ├── EndpointDisabled    nothing is delivered to a webhook's endpoint
 │   └── NotAllowedNow       right words, wrong moment (the order's status forbids it)
 ├── GatewayAway             a payment gateway's list could not be read to its end
 ├── FeedAway                a feed of stock counts gave no answer that can be used
@@ -75,6 +76,12 @@ class UnknownDelivery(InvalidInput):
     def __init__(self, delivery_id: int) -> None:
         super().__init__(f"there is no delivery {delivery_id} to this endpoint")
         self.delivery_id = delivery_id
+
+
+class EndpointDisabled(InvalidInput):
+    def __init__(self, endpoint_id: str) -> None:
+        super().__init__(f"webhook endpoint {endpoint_id} is disabled: enable it first")
+        self.endpoint_id = endpoint_id
 
 
 class NotAllowedNow(InvalidInput):

@@ -9,13 +9,14 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from pipeline.intake.schema import OrderIn
-from web.api import models, shop_models
+from web.api import models, shop_models, webhook_models
 
 _REF = "#/components/schemas/{model}"
 #: Those that routes read, or answer, by themselves.
 _MODELS = (
     OrderIn, models.RefundIn, models.Problem, models.Accepted, models.Order,
     shop_models.ProductIn, shop_models.AdjustmentIn, shop_models.CountIn, shop_models.Run,
+    webhook_models.EndpointIn, webhook_models.EndpointMade, webhook_models.Delivery,
 )  # fmt: skip
 
 SUMMARY = """Orders in, and what became of them. Every call bears a key; every answer that is no

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from pipeline.errors import InvalidInput
+import httpx
+
+from pipeline.errors import EndpointDisabled, InvalidInput
+from pipeline.redaction import redact
 from pipeline.storage import webhook_deliveries, webhooks
 from pipeline.storage.database import Tx
 from pipeline.storage.webhooks import Endpoint
 from pipeline.typed import text
+from pipeline.webhooks.letters import event_id
 from pipeline.webhooks.schedule import DAY
 from pipeline.webhooks.signing import Signer
 from pipeline.webhooks.targets import Allowed, valid_url
@@ -20,13 +25,6 @@ from pipeline.webhooks.types import TEST, valid_types
 #: Endpoints of one source that are delivered to: each reads the feed for itself.
 MOST_ENDPOINTS = 20
 LONGEST_OVERLAP = 30 * DAY
-
-
-class EndpointDisabled(InvalidInput):
-    """Nothing is delivered to it."""
-
-    def __init__(self, endpoint_id: str) -> None:
-        super().__init__(f"webhook endpoint {endpoint_id} is disabled: enable it first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +97,35 @@ def redeliver(tx: Tx, endpoint_id: str, delivery_ids: Sequence[int] | None) -> i
     if delivery_ids is None:
         return webhook_deliveries.redeliver_failed(tx, endpoint_id)
     return webhook_deliveries.redeliver(tx, endpoint_id, delivery_ids)
+
+
+def host(url: str) -> str:
+    """What an endpoint is called where people read it who need not know its path."""
+    return httpx.URL(url).host
+
+
+def told(endpoint: Endpoint) -> dict[str, Any]:
+    """An endpoint as programs are told of it. `state`: enabled, failing, or disabled."""
+    state = "failing" if endpoint.failures else "enabled"
+    return {
+        "id": endpoint.id,
+        "source": endpoint.source,
+        "url": redact(endpoint.url),
+        "types": endpoint.types,
+        "state": state if endpoint.disabled_at is None else "disabled",
+        "failing_since": endpoint.failing_since,
+        "disabled_at": endpoint.disabled_at,
+        "disabled_by": endpoint.disabled_by,
+        "disabled_why": endpoint.disabled_why,
+        "read_until": endpoint.position.at,
+        "created_at": endpoint.created_at,
+        "created_by": endpoint.created_by,
+    }
+
+
+def told_delivery(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A delivery as programs are told of it; `event` is the id that its webhook has."""
+    return {**found, "event": event_id(found["order_id"], found["seq"], found["id"])}
 
 
 def _wake(tx: Tx, endpoint_id: str) -> None:

@@ -33,7 +33,7 @@ def printable(given: str) -> str:
 Word = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(printable)]
 
 
-def _in_utc(given: datetime) -> datetime:
+def in_utc(given: datetime) -> datetime:
     try:
         return given.astimezone(UTC)
     except OverflowError:
@@ -43,7 +43,7 @@ def _in_utc(given: datetime) -> datetime:
 Since = Annotated[
     AwareDatetime | None,
     Query(description="At that moment or later; RFC 3339."),
-    AfterValidator(lambda given: given and _in_utc(given)),
+    AfterValidator(lambda given: given and in_utc(given)),
 ]
 IdempotencyKey = Annotated[
     str,
