@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import ssl
@@ -66,6 +67,8 @@ class Script:
     answers: dict[str, list[int]] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     text: bytes = b"thanks"
+    stalls_after: int = 0  # answers of /stalls; the next ones come when it is over
+    stalled: Iterator[int] = field(default_factory=itertools.count)
     connections: set[Any] = field(default_factory=set)
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -83,6 +86,8 @@ class _Handler(BaseHTTPRequestHandler):
             match self.path:
                 case "/silent":
                     self.script.over.wait(20)
+                case "/stalls":
+                    self._stall()
                 case "/drips":
                     self._drip(b"HTTP/1.1 200 OK\r\nx-")
                 case "/drips-body":
@@ -104,6 +109,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(text)
+
+    def _stall(self) -> None:
+        if next(self.script.stalled) >= self.script.stalls_after:
+            self.script.over.wait(20)
+        self._answer()
 
     def _drip(self, beginning: bytes) -> None:
         self.wfile.write(beginning)
