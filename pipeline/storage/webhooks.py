@@ -17,6 +17,7 @@ from sqlalchemy import (
     Boolean,
     Float,
     Integer,
+    String,
     and_,
     bindparam,
     case,
@@ -140,11 +141,13 @@ _ROTATE = (
         seed=bindparam("new_seed"), earlier_seed=_e.seed, earlier_until=now(_seconds("overlap"))
     )
 )
+# A person who disables what we found dead says that he knows.
+_is_ours_to_end = and_(_e.disabled_by == OURSELVES, bindparam("by", type_=String) != OURSELVES)
 _DISABLE = (
     update(webhook_endpoints)
-    .where(_is_it, _e.disabled_at.is_(None))
+    .where(_is_it, or_(_e.disabled_at.is_(None), _is_ours_to_end))
     .values(
-        disabled_at=now(), disabled_by=bindparam("by"), disabled_why=bindparam("why"),
+        disabled_at=func.coalesce(_e.disabled_at, now()), disabled_by=bindparam("by"), disabled_why=bindparam("why"),
         told_at=null(),
     )
 )  # fmt: skip
@@ -166,7 +169,7 @@ def rotate(tx: Tx, endpoint_id: str, seed: str, overlap: float) -> None:
 
 
 def disable(tx: Tx, endpoint_id: str, by: str, why: str) -> bool:
-    """Deliver nothing more to it; False if it was disabled before."""
+    """Deliver nothing more to it; False if it was disabled by a person before."""
     return tx.execute(_DISABLE, {"wanted": endpoint_id, "by": by, "why": why}).rowcount == 1
 
 
@@ -284,7 +287,8 @@ def release(tx: Tx, endpoint_id: str, token: str) -> None:
     tx.execute(_RELEASE, {"wanted": endpoint_id, "token": token})
 
 
-_DEAD = _ALL.where(_e.disabled_at.is_not(None), _e.disabled_by == OURSELVES, _e.told_at.is_(None))
+_DEAD = _ALL.where(_e.disabled_at.is_not(None), _e.disabled_by == OURSELVES)
+_UNTOLD = _DEAD.where(_e.told_at.is_(None))
 _TELL = (
     update(webhook_endpoints)
     .where(_e.id.in_(texts("wanted")), _e.disabled_at.is_not(None))
@@ -292,9 +296,14 @@ _TELL = (
 )
 
 
+def dead(tx: Tx) -> list[Endpoint]:
+    """Those that were found dead, and that nobody has enabled since."""
+    return [_endpoint(row) for row in tx.execute(_DEAD)]
+
+
 def untold(tx: Tx) -> list[Endpoint]:
     """Those that were found dead, and nobody was told."""
-    return [_endpoint(row) for row in tx.execute(_DEAD)]
+    return [_endpoint(row) for row in tx.execute(_UNTOLD)]
 
 
 def tell(tx: Tx, endpoint_ids: Iterable[str]) -> None:
