@@ -18,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+import httpx
+
 from pipeline.errors import LeaseLost
 from pipeline.redaction import describe
 from pipeline.storage import webhooks
@@ -56,7 +58,7 @@ class Dispatcher:
         self._asking = ThreadPoolExecutor(DATABASE_THREADS, "webhooks database")
         self._resolving = ThreadPoolExecutor(NAMES, "webhooks names")
         self._tools = Tools(
-            database, signer, allowed, tls or ssl.create_default_context(), self._pace,
+            database, signer, allowed, tls or httpx.create_ssl_context(trust_env=False), self._pace,
             self._ask, self._resolve, self._stopping,
         )  # fmt: skip
 

@@ -83,7 +83,7 @@ class Conversation:
                 await self._exchange(body, headers, heard)
         except TimeoutError:
             heard.broke(f"no answer within {self._limit:g} s", "was not done in time")
-        except (TargetRefused, OSError, httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
+        except Exception as error:  # whatever it makes our libraries raise, it is its own failure
             heard.broke(_words(error, self._host), "broke off")
         return heard.answer(round((time.monotonic() - began) * 1000))
 
@@ -176,7 +176,7 @@ def _words(error: Exception, host: str) -> str:
         return f"no answer: {error or type(error).__name__}"
     if isinstance(error, OSError):
         return f"{host} has no address: {error.strerror or error}"
-    return f"the webhook can't be sent: {error}"
+    return f"the exchange failed: {type(error).__name__}: {error}"
 
 
 def _certificate(error: BaseException) -> ssl.SSLCertVerificationError | None:
@@ -207,7 +207,7 @@ def _retry_after(given: str | None) -> float | None:
         return float(given.strip()[:9])
     try:
         moment = parsedate_to_datetime(given)
-    except ValueError:
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -9,7 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -193,7 +193,7 @@ def secure_receiver() -> Iterator[Receiver]:
 class Teller:
     """A shop with endpoints; a dispatcher that is turned by the test's hand."""
 
-    def __init__(self, shop: Mill, *, allow: str = "127.0.0.1, localhost", limit: float = 0.5):
+    def __init__(self, shop: Mill, *, allow: str = "127.0.0.1, localhost", limit: float = 10.0):
         self.shop = shop
         self.webhooks = Webhooks(Signer(MASTER), parse_allowed(allow))
         self.pace = Pace(look=0.05, limit=limit)
@@ -206,6 +206,11 @@ class Teller:
     def dispatcher(self) -> Dispatcher:
         hooks = self.webhooks
         return Dispatcher(self.database, hooks.signer, hooks.allowed, pace=self.pace, tls=self.tls)
+
+    def impatient(self, limit: float = 0.5) -> Teller:
+        """It waits no longer than that for an answer."""
+        self.pace = replace(self.pace, limit=limit)
+        return self
 
     def endpoint(self, url: str, *types: str, source: str | None = None, **options: Any) -> str:
         """Make an endpoint; told of what is confirmed, if nothing else is said."""

@@ -101,7 +101,7 @@ def test_two_dispatchers_at_once_tell_everything_once(teller: Teller, receiver: 
 def test_what_a_dispatcher_finds_that_was_taken_for_dead_is_not_written(
     teller: Teller, receiver: Receiver
 ) -> None:
-    teller.pace = type(teller.pace)(look=0.05, limit=1.0)
+    teller.impatient(1.0)
     endpoint = teller.endpoint(receiver.url("/silent"))
     teller.confirmed()
     frozen, other = teller.dispatcher(), teller.dispatcher()
@@ -122,7 +122,6 @@ def test_what_is_in_hand_when_told_to_stop_comes_to_its_end(
     teller: Teller, receiver: Receiver
 ) -> None:
     receiver.script.stalls_after = 0
-    teller.pace = type(teller.pace)(look=0.05, limit=10.0)
     endpoint = teller.endpoint(receiver.url("/stalls"))
     teller.confirmed()
     dispatcher = teller.dispatcher()
@@ -139,7 +138,6 @@ def test_what_is_not_at_its_end_in_time_is_cut_off_and_told_again(
     teller: Teller, receiver: Receiver
 ) -> None:
     receiver.script.stalls_after = 0
-    teller.pace = type(teller.pace)(look=0.05, limit=20.0)
     endpoint = teller.endpoint(receiver.url("/stalls"))
     teller.confirmed()
     dispatcher = teller.dispatcher()
