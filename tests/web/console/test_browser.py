@@ -14,8 +14,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pipeline.assembly import Application
 from pipeline.operators import hash_password
 from pipeline.source import Policy
-from pipeline.storage import operators, sources
+from pipeline.storage import operators, sources, webhook_deliveries, webhooks
 from pipeline.storage.database import Database
+from pipeline.storage.webhook_deliveries import Result
 from tests.support import Mill, an_order
 from tests.web.console.conftest import PASSWORD, held
 from tests.web.console.serving import chromium, serving
@@ -175,15 +176,23 @@ def test_everything_can_be_read_and_done_without_javascript(
 PAGES = ("/", "/held", "/orders?status=on_hold", "/orders/1", "/orders/2/cancel", "/queues",
          "/workers", "/jobs", "/jobs/audit", "/stock", "/stock/sku?sku=MUG-01", "/sources",
          "/sources/shop", "/audit", "/log", "/me", "/bulk/requeue?reason=country_held",
-         "/orders/2/refund")  # fmt: skip
+         "/orders/2/refund", "/webhooks/0123456789ab", "/webhooks/0123456789ab/deliveries/1",
+         "/webhooks/0123456789ab/disable")  # fmt: skip
 
 
 @pytest.fixture
 def trade(shop: Mill) -> Mill:
-    """An order on hold (1), and a confirmed one (2)."""
+    """An order on hold (1), and a confirmed one (2); an endpoint to which a delivery failed."""
     held(shop, 1)
     shop.accept(ship_to={"country": "DE", "postal_code": "10115"})
     shop.turn()
+    with shop.database.transaction() as tx:
+        name, url = "0123456789ab", "https://shop.example/hooks"
+        webhooks.add(tx, name, shop.source.id, url, ["order.confirmed"], name, None, "test")
+        delivery = webhook_deliveries.add_test(tx, name, "webhook.test")
+        answer = "it says no, " * 40
+        result = Result(delivery, 0.0, 12, 500, "answered 500", answer, "failed", 0.0)
+        webhook_deliveries.settle(tx, [result])
     return shop
 
 
