@@ -94,10 +94,12 @@ def measure(orders: int, size: int, rounds: int) -> dict[str, object]:
             later.append(_round(shop, size))
         told = job.communicate()[0]
         lasted = time.monotonic() - began
+    if job.returncode:
+        raise subprocess.CalledProcessError(job.returncode, job.args)
     moved = json.loads(told.splitlines()[-1])
     with shop.app.database.snapshot() as tx:
         archived = tx.execute(text("SELECT count(*) FROM archived_orders")).scalar_one()
-    if (archived, moved["moved"]) != (orders, orders) or job.returncode:
+    if (archived, moved["moved"]) != (orders, orders):
         raise AssertionError(f"{archived} orders of {orders} were archived: {told}")
     without, with_it = (size * len(each) / sum(each) for each in (alone, beside))
     return {

@@ -15,10 +15,10 @@ from ordermill.output import AsJson, console
 from ordermill.products import conclude
 from ordermill.session import actor, application
 from pipeline import fulfilment
-from pipeline.errors import InvalidInput, UnknownOrder
+from pipeline.errors import InvalidInput
 from pipeline.fulfilment import Duplicate
 from pipeline.intake.files.shipments import import_shipments
-from pipeline.inventory.shipping import Refused, Return, Shipment
+from pipeline.inventory.shipping import Return, Shipment
 
 Lines = Annotated[
     list[str] | None,
@@ -85,11 +85,7 @@ def _ship(shipment: Shipment) -> None:
     number = shipment.order_id
     with application() as app:
         with app.database.transaction() as tx:
-            [verdict] = fulfilment.ship(tx, [shipment], actor())
-        if isinstance(verdict, Refused):
-            if verdict.field == "order" and verdict.value == str(number):
-                raise UnknownOrder(number)
-            raise InvalidInput(f"order {number}: {verdict}")
+            verdict = fulfilment.ship_one(tx, shipment, actor())
         if isinstance(verdict, Duplicate):
             console.print(f"Order {number}: {shipment.reference} was shipped before.", markup=False)
             return

@@ -10,18 +10,10 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ordermill.output import AsJson, console, errors, show, show_json
-from ordermill.selecting import (
-    Email,
-    ExternalId,
-    FromSource,
-    OlderThan,
-    Reason,
-    Sku,
-    Stage,
-    seconds,
-)
-from ordermill.session import actor, application
-from pipeline import bulk, operations
+from ordermill.selecting import asked_for, by_filter
+from ordermill.session import actor, application, operator
+from pipeline import operations
+from pipeline.bulk import Errand
 from pipeline.errors import InvalidInput
 from pipeline.storage.selection import Found, Selection, find
 
@@ -34,15 +26,10 @@ Rate = Annotated[
 ]
 
 
+@by_filter
 def requeue(
+    selection: Selection,
     order_ids: Annotated[list[int] | None, typer.Argument(help="Orders that are on hold.")] = None,
-    reason: Reason = None,
-    stage: Stage = None,
-    source: FromSource = None,
-    external_id: ExternalId = None,
-    older_than: OlderThan = None,
-    sku: Sku = None,
-    email: Email = None,
     everything: All = False,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -54,7 +41,6 @@ def requeue(
     By id: all of them or, on an error, none. By filter: all on hold that match, in transactions of
     at most 1,000; what somebody else changes meanwhile is left alone, and counted.
     """
-    selection = Selection(None, reason, stage, source, external_id, seconds(older_than), sku, email)
     if not _by_filter(bool(order_ids), selection, everything, dry_run or yes or rate is not None):
         with application() as app:
             with app.database.transaction() as tx:
@@ -66,17 +52,12 @@ def requeue(
     _move_all("requeue", "put back to work", selection, dry_run, yes, rate, json)
 
 
+@by_filter
 def cancel(
+    selection: Selection,
     order_id: Annotated[
         int | None, typer.Argument(help="An order's id, as `orders ls` shows it.")
     ] = None,
-    reason: Reason = None,
-    stage: Stage = None,
-    source: FromSource = None,
-    external_id: ExternalId = None,
-    older_than: OlderThan = None,
-    sku: Sku = None,
-    email: Email = None,
     everything: All = False,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -87,7 +68,6 @@ def cancel(
 
     By filter: all that are on hold and match, and no others, in transactions of at most 1,000.
     """
-    selection = Selection(None, reason, stage, source, external_id, seconds(older_than), sku, email)
     given = order_id is not None
     if not _by_filter(given, selection, everything, dry_run or yes or rate is not None):
         with application() as app:
@@ -130,9 +110,12 @@ def _move_all(
             return
         if found.orders and not yes:
             typer.confirm(f"{act.capitalize()} {found.orders:,} orders?", abort=True, err=True)
+        with app.database.transaction() as tx:
+            given = {**asked_for(selection), **({"rate": rate} if rate else {})}
+            errand = Errand.begun(tx, act, found, operator(), given)
         with progressing(act, found.orders) as on_progress:
-            tally = bulk.move_all(
-                app.database, found, bulk.ACTS[act], actor(), app.engine.announce,
+            tally = errand.run(
+                app.database, actor(), app.engine.announce,
                 rate=rate, progress=lambda tally: on_progress(tally.moved),
             )  # fmt: skip
     _conclude(json, f"{tally.moved:,} {done}.", tally.moved, tally.skipped)

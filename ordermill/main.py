@@ -32,6 +32,7 @@ from ordermill.refusals import refusals
 from ordermill.session import application, bare_database, configure_logging
 from ordermill.sources import sources
 from ordermill.stock import stock
+from ordermill.top import top
 from ordermill.webhooks import webhooks
 from pipeline.audit.audit import audit as run_audit
 from pipeline.chain import STEPS
@@ -66,6 +67,7 @@ for group, name in (
     app.add_typer(group, name=name)
 app.command("import")(import_orders)
 app.command("demo")(demonstration.demo)
+app.command("top")(top)
 
 
 @app.command()

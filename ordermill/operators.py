@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ordermill.output import AsJson, console, show
-from ordermill.session import actor, application
+from ordermill.session import application, operator
 from pipeline.errors import InvalidInput
 from pipeline.operators import Role, hash_password, valid_name, valid_role
 from pipeline.storage import operators as storage
@@ -28,7 +28,7 @@ def create(name: Name, role: ItsRole = Role.VIEWER) -> None:
     password = hash_password(_password())
     with application() as app, app.database.transaction() as tx:
         storage.create(tx, name, wanted, password)
-        operators_log.add(tx, _who(), "operator.create", name, {"role": wanted})
+        operators_log.add(tx, operator(), "operator.create", name, {"role": wanted})
     console.print(f"Operator {name} is made: {wanted}.")
 
 
@@ -48,7 +48,7 @@ def set_role(name: Name, role: ItsRole) -> None:
     wanted = valid_role(role)
     with application() as app, app.database.transaction() as tx:
         storage.change(tx, name, role=wanted)
-        operators_log.add(tx, _who(), "operator.set-role", name, {"role": wanted})
+        operators_log.add(tx, operator(), "operator.set-role", name, {"role": wanted})
     console.print(f"Operator {name} is {wanted} now, and signed out.", markup=False)
 
 
@@ -57,7 +57,7 @@ def disable(name: Name) -> None:
     """Let an operator sign in no more. He is signed out everywhere; what he did stays in the log."""
     with application() as app, app.database.transaction() as tx:
         storage.disable(tx, name)
-        operators_log.add(tx, _who(), "operator.disable", name)
+        operators_log.add(tx, operator(), "operator.disable", name)
     console.print(f"Operator {name} is disabled, and signed out.", markup=False)
 
 
@@ -68,12 +68,8 @@ def password(name: Name) -> None:
     new = hash_password(_password())
     with application() as app, app.database.transaction() as tx:
         storage.change(tx, name, password=new, disabled_at=None)
-        operators_log.add(tx, _who(), "operator.password", name)
+        operators_log.add(tx, operator(), "operator.password", name)
     console.print(f"Operator {name} has a new password, and is signed out.", markup=False)
-
-
-def _who() -> str:
-    return actor()[:32]
 
 
 def _password() -> str:

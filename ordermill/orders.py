@@ -3,6 +3,7 @@ erase."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -12,16 +13,7 @@ from ordermill.fulfilment import fulfil, return_units, told_lines
 from ordermill.held import cancel, requeue
 from ordermill.output import AsJson, console, one_of, show, show_json
 from ordermill.retention import archive, erase, restore
-from ordermill.selecting import (
-    Email,
-    ExternalId,
-    FromSource,
-    OlderThan,
-    Reason,
-    Sku,
-    Stage,
-    seconds,
-)
+from ordermill.selecting import ExternalId, FromSource, by_filter
 from ordermill.session import application
 from pipeline.errors import InvalidInput, UnknownOrder
 from pipeline.hold_reasons import hold_of
@@ -45,15 +37,10 @@ orders.command("erase")(erase)
 
 
 @orders.command("ls")
+@by_filter
 def ls(
+    selection: Selection,
     status: Annotated[Status | None, typer.Option(help="Only orders with this status.")] = None,
-    reason: Reason = None,
-    stage: Stage = None,
-    source: FromSource = None,
-    external_id: ExternalId = None,
-    older_than: OlderThan = None,
-    sku: Sku = None,
-    email: Email = None,
     fulfilment: Annotated[
         str | None,
         typer.Option(
@@ -76,10 +63,7 @@ def ls(
     The ids are walked down until the page is full, so what is rare takes time among millions.
     """
     page = views.archived_page if archived else views.page
-    selection = Selection(
-        status, reason, stage, source, external_id, seconds(older_than), sku, email,
-        fulfilment=fulfilment,
-    )  # fmt: skip
+    selection = replace(selection, status=status, fulfilment=fulfilment)
     with application() as app, app.database.snapshot() as tx:
         found = page(tx, selection, before=before, most=limit)
     elsewhere = "" if archived else " Orders that have long been over: --archived."

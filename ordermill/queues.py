@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 from ordermill.output import AsJson, console, one_of, show
-from ordermill.session import actor, application
+from ordermill.session import actor, application, operator
 from pipeline import overview
 from pipeline.chain import STEPS
+from pipeline.storage import operators_log
 from pipeline.storage import queues as storage
+from pipeline.storage.database import Tx
 
 queues = typer.Typer(help="See what waits where; stop and start it.", no_args_is_help=True)
 
@@ -29,7 +31,7 @@ def ls(json: AsJson = False) -> None:
 def pause(step: Step) -> None:
     """Let nothing more be taken from a queue; what is in hand is finished."""
     with application() as app, app.database.transaction() as tx:
-        done = storage.pause(tx, step, actor())
+        done = stop(tx, step)
     console.print(f"{step} is paused." if done else f"{step} was paused already.")
 
 
@@ -37,5 +39,19 @@ def pause(step: Step) -> None:
 def resume(step: Step) -> None:
     """Go on with a paused queue."""
     with application() as app, app.database.transaction() as tx:
-        done = storage.resume(tx, step)
+        done = start(tx, step)
     console.print(f"{step} goes on." if done else f"{step} was not paused.")
+
+
+def stop(tx: Tx, step: str) -> bool:
+    """Pause a queue, in the name of whoever runs the command; whether it wasn't paused already."""
+    done = storage.pause(tx, step, actor())
+    operators_log.add(tx, operator(), "queue.pause", step, {"changed": done})
+    return done
+
+
+def start(tx: Tx, step: str) -> bool:
+    """Resume a queue, likewise; whether it was paused."""
+    done = storage.resume(tx, step)
+    operators_log.add(tx, operator(), "queue.resume", step, {"changed": done})
+    return done

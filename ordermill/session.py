@@ -20,6 +20,11 @@ def actor() -> str:
     return f"cli:{getpass.getuser()}"[:64]
 
 
+def operator() -> str:
+    """Whose name an action leaves in the operators' log."""
+    return actor()[:32]
+
+
 def configure_logging(settings: Settings) -> None:
     """Log to standard error, nothing secret among it."""
     logging.basicConfig(

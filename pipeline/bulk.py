@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
 from pipeline import operations
 from pipeline.operations import Announcements, Going
-from pipeline.storage import dispatches
+from pipeline.redaction import describe
+from pipeline.storage import dispatches, operators_log
 from pipeline.storage.database import Database, Tx
 from pipeline.storage.dispatches import NewDispatch
 from pipeline.storage.selection import Found, lock_held
@@ -69,6 +71,60 @@ def move_all(
         if len(held) < MOST_ORDERS:
             return tally
         last = max(held)
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Something done to all that was `found`, in an operator's name: the operators' log has an entry
+    from the beginning, which tells how far it is and how it ended."""
+
+    act: str
+    found: Found
+    detail: Mapping[str, Any]
+    entry: int
+
+    @classmethod
+    def begun(
+        cls, tx: Tx, act: str, found: Found, operator: str, detail: Mapping[str, Any]
+    ) -> Errand:
+        """To be run once the transaction is committed; `detail` says what was asked for."""
+        told = {**detail, "found": found.orders}
+        entry = operators_log.add(tx, operator, f"{act}.all", None, told, "under_way")
+        return cls(act, found, told, entry)
+
+    def run(
+        self,
+        database: Database,
+        actor: str,
+        announce: Callable[[Announcements], None],
+        *,
+        rate: float | None = None,
+        progress: OnProgress = lambda _: None,
+    ) -> Tally:
+        """As `move_all`. If it breaks off, what was committed stays, and the entry says so."""
+        moved = 0
+
+        def on_progress(tally: Tally) -> None:
+            nonlocal moved
+            moved = tally.moved
+            self._tell(database, "under_way", moved=moved)
+            progress(tally)
+
+        try:
+            tally = move_all(
+                database, self.found, ACTS[self.act], actor, announce,
+                rate=rate, progress=on_progress,
+            )  # fmt: skip
+        except BaseException as error:
+            with suppress(Exception):  # the database may be why
+                self._tell(database, "failed", moved=moved, why=describe(error))
+            raise
+        self._tell(database, "done", moved=tally.moved, skipped=tally.skipped)
+        return tally
+
+    def _tell(self, database: Database, outcome: operators_log.Outcome, **more: object) -> None:
+        with database.transaction() as tx:
+            operators_log.progress(tx, self.entry, {**self.detail, **more}, outcome)
 
 
 @dataclass(slots=True)

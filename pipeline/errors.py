@@ -10,7 +10,8 @@ OrdermillError
 │   ├── UnknownEndpoint
 │   ├── UnknownDelivery
 │   ├── EndpointDisabled    nothing is delivered to a webhook's endpoint
-│   └── NotAllowedNow       right words, wrong moment (the order's status forbids it)
+│   ├── NotAllowedNow       right words, wrong moment (the order's status forbids it)
+│   └── NotFulfilled        of a shipment or a return; pipeline.fulfilment has it
 ├── GatewayAway             a payment gateway's list could not be read to its end
 ├── FeedAway                a feed of stock counts gave no answer that can be used
 ├── DeliveryFailed          something that was to be told did not get to everyone it is for

@@ -38,12 +38,36 @@ class Shipped:
     capture: Operation | None = None
 
 
+class NotFulfilled(InvalidInput):
+    """Why an order isn't shipped, or units are not taken back: `refused` names the field."""
+
+    def __init__(self, order_id: int, refused: Refused) -> None:
+        super().__init__(f"order {order_id}: {refused}")
+        self.refused = refused
+
+
+@dataclass(frozen=True, slots=True)
+class Reused(Refused):
+    """The reference is that of something else, for ever."""
+
+
 @dataclass(frozen=True, slots=True)
 class Duplicate:
     """The same had been done under its reference; nothing changed."""
 
 
 Verdict = Shipped | Duplicate | Refused
+
+
+def ship_one(tx: Tx, shipment: Shipment, actor: str) -> Shipped | Duplicate:
+    """As `ship`; NotFulfilled says why not, UnknownOrder and NotAllowedNow if it is the order."""
+    row = orders.lock(tx, shipment.order_id)
+    if row.status != Status.CONFIRMED:
+        raise NotAllowedNow(row.id, row.status, "shipped")
+    [verdict] = ship(tx, [shipment], actor)
+    if isinstance(verdict, Refused):
+        raise NotFulfilled(shipment.order_id, verdict)
+    return verdict
 
 
 def ship(tx: Tx, shipments: Sequence[Shipment], actor: str) -> list[Verdict]:
@@ -88,7 +112,7 @@ class _Desk:
         if (known := self.known.get(name)) is not None:
             if known == shipment.digest:
                 return Duplicate()
-            return Refused(
+            return Reused(
                 "reference", shipment.reference, "one under which nothing else was shipped"
             )
         if row.status != Status.CONFIRMED:
@@ -182,12 +206,12 @@ def take_back(tx: Tx, back: Return, actor: str, *, refund: bool = False) -> Retu
         return Duplicate()
     if known is not None:
         expected = "one under which nothing else came back"
-        raise InvalidInput(str(Refused("reference", back.reference, expected)))
+        raise NotFulfilled(row.id, Reused("reference", back.reference, expected))
     if row.status != Status.CONFIRMED:
         raise NotAllowedNow(row.id, row.status, "returned")
     outside = fulfilment.outside(tx, row.id)
     if refused := refused_return(back, {n: units for n, (_, units) in outside.items()}):
-        raise InvalidInput(f"order {row.id}: {refused}")
+        raise NotFulfilled(row.id, refused)
     skus = {n: sku for n, (sku, _) in outside.items()}
     detail = {"reference": back.reference, "lines": back.lines, "location": back.location}
     orders.note(tx, [Note(row.id, "returned", back.reason, detail)], actor)

@@ -6,12 +6,11 @@ import re
 import threading
 from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING
 
-from pipeline.errors import ConfigurationError, InvalidInput
+from argon2 import PasswordHasher
+from argon2.exceptions import VerifyMismatchError
 
-if TYPE_CHECKING:
-    from argon2 import PasswordHasher
+from pipeline.errors import InvalidInput
 
 #: Of a password, in signs. Length is what counts; nothing is asked of which signs they are.
 SHORTEST, LONGEST = 10, 256
@@ -61,8 +60,6 @@ def hash_password(password: str) -> str:
 
 def is_password(kept: str | None, given: str) -> bool:
     """Whether `given` is the password. For nobody (None) it takes as long to say no."""
-    from argon2.exceptions import VerifyMismatchError
-
     with _hashing:
         try:
             return _hasher().verify(kept or _nobodys(), given[:LONGEST]) and kept is not None
@@ -77,11 +74,4 @@ def _nobodys() -> str:
 
 @cache
 def _hasher() -> PasswordHasher:
-    try:
-        from argon2 import PasswordHasher
-    except ModuleNotFoundError:
-        raise ConfigurationError(
-            "signing in needs argon2-cffi, which is not installed; "
-            "install the extra: pip install 'ordermill[web]'"
-        ) from None
     return PasswordHasher()  # RFC 9106's parameters for little memory: 64 MiB, three passes

@@ -18,6 +18,7 @@ from web.api import (
     batch,
     catalogue,
     events,
+    fulfilments,
     gateway_events,
     operating,
     orders,
@@ -56,6 +57,7 @@ def create_app(application: Application, jobs: Jobs = MappingProxyType({})) -> F
     for router in (
         batch.routes(application.intake),
         orders.routes(application),
+        fulfilments.routes(application.database),
         events.routes(application.database),
         quotes.routes(application.database),
         catalogue.routes(application.database),

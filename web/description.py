@@ -14,7 +14,8 @@ from web.api import models, shop_models, webhook_models
 _REF = "#/components/schemas/{model}"
 #: Those that routes read, or answer, by themselves.
 _MODELS = (
-    OrderIn, models.RefundIn, models.Problem, models.Accepted, models.Order,
+    OrderIn, models.RefundIn, models.FulfilmentIn, models.ReturnIn, models.Fulfilled,
+    models.Returned, models.Problem, models.Accepted, models.Order,
     shop_models.ProductIn, shop_models.AdjustmentIn, shop_models.CountIn, shop_models.Run,
     webhook_models.EndpointIn, webhook_models.EndpointMade, webhook_models.Delivery,
 )  # fmt: skip

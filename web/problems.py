@@ -40,7 +40,7 @@ TYPES: dict[str, str] = {
     "invalid": "Fields are wrong",
     "unauthenticated": "No valid key",
     "forbidden": "The key is not for this",
-    "conflict": "The same external_id with another content",
+    "conflict": "The same external_id, or reference, with another content",
     "not-allowed-now": "Its status forbids it",
     "version-passed": "It has changed since",
     "key-reused": "The Idempotency-Key was another request's",

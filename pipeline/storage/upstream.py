@@ -9,7 +9,7 @@ from sqlalchemy import Table, bindparam, select, union_all
 
 from pipeline.errors import UnknownOrder
 from pipeline.payments.account import fold
-from pipeline.storage import archive, payments
+from pipeline.storage import archive, fulfilment, payments
 from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection, where
 from pipeline.storage.tables import (
@@ -32,6 +32,7 @@ _ORDERS = (
         orders.c.id, sources.c.name.label("source"), orders.c.external_id, orders.c.status,
         orders.c.reason, orders.c.stage, orders.c.currency, quotes.c.total, orders.c.accepted_at,
         orders.c.version, _UPDATED.scalar_subquery().label("updated_at"), orders.c.settled_at,
+        fulfilment.status_of(orders).label("fulfilment_status"),
     )
     .join(sources, sources.c.id == orders.c.source_id)
     .outerjoin(quotes, quotes.c.order_id == orders.c.id)
@@ -73,8 +74,10 @@ def _archived(tx: Tx, rows: dict[str, list[Row]]) -> Row:
     [row], timeline, quote = rows[orders.name], rows[events.name], rows[quotes.name]
     named = select(sources.c.name).where(sources.c.id == row["source_id"])
     known = {c.name: row[c.name] for c in _ORDERS.selected_columns if c.name in row}
+    shipped = select(fulfilment.status_of(archived_orders)).where(archived_orders.c.id == row["id"])
     return {
         **known,
+        "fulfilment_status": tx.execute(shipped).scalar_one(),
         "source": tx.execute(named).scalar_one(),
         "total": quote[0]["total"] if quote else None,
         "updated_at": timeline[-1]["at"],

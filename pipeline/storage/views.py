@@ -107,8 +107,8 @@ def one(tx: Tx, order_id: int) -> dict[str, Any]:
         "payment_status": fold(payments.read(tx, [order_id])[order_id]).status,
         "payments": rows(payment_operations, "at", "kind", "state"),
         "reservations": rows(reservations),
-        "shipments": _with_lines(tx, shipments, shipment_lines, order_id),
-        "returns": _with_lines(tx, returns, return_lines, order_id),
+        "shipments": shipments_of(tx, order_id),
+        "returns": returns_of(tx, order_id),
         "cancelled_lines": rows(cancelled_lines),
         "notifications": rows(notifications),
         "events": rows(events),
@@ -157,6 +157,18 @@ def unsettled(tx: Tx) -> int:
     """How many orders the engine still has work with."""
     query = select(func.count()).select_from(orders).where(orders.c.settled_at.is_(None))
     return int(tx.execute(query).scalar_one())
+
+
+def shipments_of(tx: Tx, order_id: int) -> list[dict[str, Any]]:
+    """What left of an order, the oldest first: reference, carrier, tracking, actor, at, and `lines`
+    (line_no, location, sku, units)."""
+    return _with_lines(tx, shipments, shipment_lines, order_id)
+
+
+def returns_of(tx: Tx, order_id: int) -> list[dict[str, Any]]:
+    """What came back, the oldest first: reference, location, reason, actor, at, and `lines`
+    (line_no, sku, units)."""
+    return _with_lines(tx, returns, return_lines, order_id)
 
 
 def _with_lines(tx: Tx, table: Table, lines: Table, order_id: int) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from pipeline.fulfilment import Duplicate, Shipped
+from pipeline.fulfilment import Duplicate, Reused, Shipped
 from pipeline.inventory.shipping import Refused, Shipment
 from pipeline.storage.selection import Selection
 from pipeline.storage.views import page
@@ -195,7 +195,7 @@ def test_other_content_under_the_same_reference_is_refused(
     shop, order = split_order(mill)
     ship(shop, order, lines={1: 2}, tracking="JD01")
 
-    assert ship(shop, order, **{"lines": {1: 2}, "tracking": "JD01", **other}) == Refused(
+    assert ship(shop, order, **{"lines": {1: 2}, "tracking": "JD01", **other}) == Reused(
         "reference", "P-1", "one under which nothing else was shipped"
     )
 

@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+from ordermill.session import actor, bare_database
+from pipeline.storage import operators_log
 from tests.ordermill.conftest import Run
 
 PASSWORD = "correct horse battery"
@@ -80,3 +82,17 @@ def test_who_there_is_not_can_not_be_changed(run: Run, command: tuple[str, ...])
 
 def test_without_any_the_list_says_how_to_make_one(run: Run) -> None:
     assert "ordermill operators create NAME" in run("operators", "ls")[1]
+
+
+def test_what_commands_do_to_queues_is_in_the_operators_log(run: Run) -> None:
+    run("queues", "pause", "pay")
+    run("queues", "resume", "pay")
+
+    with bare_database() as database, database.snapshot() as tx:
+        found = operators_log.page(tx, 10)
+
+    assert [(e["action"], e["target"], e["outcome"]) for e in reversed(found)] == [
+        ("queue.pause", "pay", "done"),
+        ("queue.resume", "pay", "done"),
+    ]
+    assert {e["operator"] for e in found} == {actor()}

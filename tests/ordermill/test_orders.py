@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import typer
 
-from ordermill.session import application
+from ordermill.session import application, operator
+from pipeline.storage import operators_log
 
 Run = Callable[..., tuple[int, str]]
 PRODUCTS = Path(__file__).parents[2] / "docs" / "examples" / "products.csv"
@@ -76,6 +77,20 @@ def test_it_asks_and_a_no_changes_nothing(shop: Run, monkeypatch: pytest.MonkeyP
 
     assert (code, asked) == (1, ["Requeue 3 orders?"])
     assert statuses(shop) == ["on_hold"] * 3
+
+
+def test_what_was_done_to_many_is_in_the_operators_log(shop: Run) -> None:
+    shop("orders", "requeue", "--reason", "country_held", "--rate", "2", "--yes")
+
+    with application() as app, app.database.snapshot() as tx:
+        [entry] = operators_log.page(tx, 10)
+
+    assert (entry["action"], entry["operator"], entry["outcome"]) == (
+        "requeue.all", operator(), "done",
+    )  # fmt: skip
+    assert entry["detail"] == {
+        "reason": "country_held", "rate": 2.0, "found": 3, "moved": 3, "skipped": 0,
+    }  # fmt: skip
 
 
 def test_what_matches_is_requeued_and_the_timeline_says_who(shop: Run) -> None:

@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,35 +15,14 @@ import uvicorn
 from httpx import Response
 from sqlalchemy import text
 
-from pipeline.assembly import Application, assemble
+from pipeline.assembly import Application
 from pipeline.payments.gateway import GatewayEvent
 from pipeline.payments.sandbox import SandboxGateway
-from pipeline.settings import Settings
 from pipeline.storage.database import Database
 from tests.support import Mill
 from web import bodies
 from web.api.gateway_events import LONGEST
 from web.app import create_app
-
-
-class Silent:
-    def announce(self, step: str, dispatch_id: int) -> None: ...
-
-
-@pytest.fixture
-def gateway() -> SandboxGateway:
-    return SandboxGateway(None)
-
-
-@pytest.fixture
-def application(
-    database: Database, gateway: SandboxGateway, tmp_path: Path
-) -> Iterator[Application]:
-    url = database.url.render_as_string(hide_password=False)
-    settings = Settings(_env_file=None, home=tmp_path / "home", database_url=url)
-    made = assemble(settings, Silent(), gateways={"sandbox": gateway})
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -60,11 +38,6 @@ def client(application: Application) -> Iterator[httpx.Client]:
         yield client
     server.should_exit = True
     serving.join()
-
-
-@pytest.fixture
-def shop(database: Database, gateway: SandboxGateway) -> Mill:
-    return Mill(database, gateway=gateway).stocked()
 
 
 def paid(shop: Mill) -> str:

@@ -18,6 +18,7 @@ from pipeline import access
 from pipeline.access import OF_OPERATORS, OF_SOURCES, Scope
 from tests.support import Mill
 from tests.web.conftest import MakeKey
+from web.api import examples
 
 As = Callable[..., TestClient]
 
@@ -45,6 +46,10 @@ RULES = {
     "POST /v1/orders/{order_id}/cancel": _OPERATE,
     "POST /v1/orders/{order_id}/requeue": _OPERATE,
     "POST /v1/orders/{order_id}/refunds": _OPERATE,
+    "GET /v1/orders/{order_id}/fulfilments": _READ,
+    "POST /v1/orders/{order_id}/fulfilments": _OPERATE,
+    "GET /v1/orders/{order_id}/returns": _READ,
+    "POST /v1/orders/{order_id}/returns": _OPERATE,
     "GET /v1/products": Rule(Scope.CATALOGUE_READ),
     "GET /v1/products/{sku}": Rule(Scope.CATALOGUE_READ),
     "PUT /v1/products/{sku}": Rule(Scope.CATALOGUE_WRITE, sources=False),
@@ -74,6 +79,12 @@ RULES = {
     "GET /openapi.json": Rule(None),
 }
 
+#: A good body, of calls that don't take an empty one.
+BODIES = {
+    "POST /v1/orders/{order_id}/fulfilments": examples.FULFILMENT,
+    "POST /v1/orders/{order_id}/returns": examples.RETURN,
+}
+
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
@@ -98,7 +109,9 @@ def call(
     if name == "POST /v1/orders/batch":
         headers["Content-Type"] = "application/x-ndjson"
         return client.request(method, path, headers=headers, content=b"")
-    return client.request(method, path, headers=headers, json=None if method == "GET" else {})
+    return client.request(
+        method, path, headers=headers, json=None if method == "GET" else BODIES.get(name, {})
+    )
 
 
 def is_let_in(answer: Response) -> bool:

@@ -19,6 +19,14 @@ VERDICTS = (
     '{"line":2,"external_id":"web-1002","verdict":"accepted","id":2}\n'
 )
 REFUND: dict[str, Any] = {"lines": {"1": 1}, "shipping": True, "reason": "arrived broken"}
+FULFILMENT: dict[str, Any] = {"lines": {"1": 2}, "carrier": "DHL", "tracking": "JD014600003828"}
+RETURN: dict[str, Any] = {
+    "reference": "rma-17",
+    "lines": {"1": 1},
+    "restock": "main",
+    "reason": "too small",
+    "refund": True,
+}
 PRODUCT: dict[str, Any] = {
     "name": "Mug",
     "categories": ["kitchen"],

@@ -9,7 +9,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from fastapi import Header, Path, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from pipeline.cards import holds_card_number
 from pipeline.intake.schema import MOST_QUANTITY, Price
@@ -31,6 +39,16 @@ def printable(given: str) -> str:
 
 
 Word = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(printable)]
+Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(printable)]
+Place = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(printable)]
+#: Units by a line's number, from 1.
+Units = Annotated[
+    dict[
+        Annotated[str, Field(pattern=r"^[1-9]\d{0,5}$")],
+        Annotated[int, Field(ge=1, le=MOST_QUANTITY)],
+    ],
+    Field(max_length=1000),
+]
 
 
 def in_utc(given: datetime) -> datetime:
@@ -147,6 +165,7 @@ class OrderRow(Out):
     accepted_at: datetime
     updated_at: datetime
     settled_at: datetime | None
+    fulfilment_status: Literal["unfulfilled", "partial", "fulfilled"]
 
 
 class Order(OrderRow):
@@ -198,15 +217,9 @@ class RefundIn(In):
     left."""
 
     amount: Price | None = None
-    lines: Annotated[
-        dict[
-            Annotated[str, Field(pattern=r"^[1-9]\d{0,5}$")],
-            Annotated[int, Field(ge=1, le=MOST_QUANTITY)],
-        ],
-        Field(max_length=1000),
-    ] = {}
+    lines: Units = {}
     shipping: bool = False
-    reason: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(printable)] | None = None  # fmt: skip
+    reason: Name | None = None
 
 
 class Refund(Out):
@@ -217,6 +230,104 @@ class Refund(Out):
     amount: str
     currency: str
     state: str
+
+
+class Capture(Refund):
+    """As a refund."""
+
+
+def _tracking(given: str) -> str:
+    """It may look like a card's number: one in ten of its form does."""
+    if not given.isprintable():
+        raise ValueError("printable characters")
+    return given
+
+
+class FulfilmentIn(In):
+    """What leaves: units of `lines` by number from 1, or all that is left to ship; from `location`,
+    or wherever they are reserved. `capture` asks for the money that is due, if nobody has yet."""
+
+    lines: Annotated[Units, Field(min_length=1)] | None = None
+    location: Place | None = None
+    carrier: Name | None = None
+    tracking: (
+        Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_tracking)] | None
+    ) = None
+    reference: Name | None = Field(
+        None, validate_default=True,
+        description="Names the shipment within its order, for ever; without it `tracking` does.",
+    )  # fmt: skip
+    capture: bool = False
+
+    @field_validator("reference")
+    @classmethod
+    def _is_named(cls, given: str | None, others: ValidationInfo) -> str | None:
+        if given is None and others.data.get("tracking", "") is None:
+            raise ValueError("a reference, or a tracking number")
+        return given
+
+    @property
+    def name(self) -> str:
+        return self.reference or self.tracking or ""
+
+
+class ShippedLine(Out):
+    line: int
+    sku: str
+    units: int
+    location: str
+
+
+class Fulfilment(Out):
+    """Units of an order that left together."""
+
+    reference: str
+    carrier: str | None
+    tracking: str | None
+    lines: list[ShippedLine]
+    actor: str
+    at: datetime
+
+
+class Fulfilled(Fulfilment):
+    """`capture` is what was asked for with it: null if nothing was, or if this shipment was made
+    before."""
+
+    capture: Capture | None = None
+
+
+class ReturnIn(In):
+    """What came back: units of `lines` by number from 1. With `restock` they are put into stock at
+    that location; null: into none. `refund` asks for what was paid for them."""
+
+    reference: Annotated[Name, Field(description="Names the return within its order, for ever.")]
+    lines: Annotated[Units, Field(min_length=1)]
+    restock: Place | None
+    reason: Name | None = None
+    refund: bool = False
+
+
+class ReturnedLine(Out):
+    line: int
+    sku: str
+    units: int
+
+
+class Return(Out):
+    """Units of an order that came back together; `restock` is where they were put into stock."""
+
+    reference: str
+    restock: str | None
+    reason: str | None
+    lines: list[ReturnedLine]
+    actor: str
+    at: datetime
+
+
+class Returned(Return):
+    """`refund` is what was asked for with it: null if nothing was, or if this came back before."""
+
+    refund: Refund | None = None
 
 
 class Quote(Out):

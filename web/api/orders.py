@@ -14,20 +14,20 @@ from starlette.concurrency import run_in_threadpool
 
 from pipeline import operations
 from pipeline.assembly import Application
-from pipeline.errors import InvalidInput, UnknownOrder
+from pipeline.errors import InvalidInput
 from pipeline.intake.accept import Receipt, Verdict
 from pipeline.intake.schema import MOST_BYTES, OrderIn
-from pipeline.money import to_minor, to_text
+from pipeline.money import to_minor
 from pipeline.operations import Announcements
 from pipeline.order import Status
 from pipeline.storage import idempotency, upstream
-from pipeline.storage import orders as order_store
 from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection
 from web.api import models
 from web.api.examples import ORDER, REFUND
 from web.api.models import IdempotencyKey, IfMatch, IfNoneMatch, Most, Next, OrderId, Since, Word
-from web.api.orders_told import etag_of, matches, order_of, row_of
+from web.api.order_access import lock, visible
+from web.api.orders_told import etag_of, matches, operation_of, order_of, row_of, units_of
 from web.bodies import is_long, read_json, reads
 from web.callers import Caller, Reader, Seller, Steerer
 from web.cursors import cursor, position
@@ -129,12 +129,6 @@ def routes(application: Application) -> APIRouter:
             found = upstream.timeline(tx, order_id)
         return models.Page[models.Event](items=[models.Event(**event) for event in found])
 
-    def visible(tx: Tx, caller: Caller, order_id: int) -> None:
-        source_id = upstream.source_of(tx, order_id)
-        if source_id is None:
-            raise UnknownOrder(order_id)
-        caller.require(order_id, source_id)
-
     def act(
         caller: Caller,
         order_id: int,
@@ -143,7 +137,7 @@ def routes(application: Application) -> APIRouter:
     ) -> Response:
         """Do something to an order, and show what became of it."""
         with database.transaction() as tx:
-            _lock(tx, caller, order_id, if_match)
+            lock(tx, caller, order_id, if_match)
             announcements = do(tx)
             told = upstream.one(tx, order_id)
         application.engine.announce(announcements)
@@ -224,35 +218,19 @@ def _refused(receipt: Receipt) -> Refusal:
     )  # fmt: skip
 
 
-def _lock(tx: Tx, caller: Caller, order_id: int, if_match: str | None) -> Any:
-    """The order's row, locked, if the caller may see it and it is as he saw it."""
-    row = order_store.lock(tx, order_id)
-    caller.require(order_id, row.source_id)
-    if if_match is not None and not matches(if_match, row.version):
-        raise Refusal(
-            HTTPStatus.PRECONDITION_FAILED, "version-passed",
-            f"order {order_id} has the ETag {etag_of(row.version)} by now",
-        )  # fmt: skip
-    return row
-
-
 def _refund(
     tx: Tx, caller: Caller, order_id: int, if_match: str | None, asked: models.RefundIn
 ) -> dict[str, Any]:
-    row = _lock(tx, caller, order_id, if_match)
+    row = lock(tx, caller, order_id, if_match)
     try:
         amount = None if asked.amount is None else to_minor(asked.amount, row.currency)
     except InvalidInput as error:
         raise InvalidInput(f"amount: {error}") from None
-    lines = {int(number): units for number, units in asked.lines.items()}
     operation = operations.refund(
         tx, order_id, caller.actor,
-        amount=amount, lines=lines, shipping=asked.shipping, reason=asked.reason,
+        amount=amount, lines=units_of(asked.lines), shipping=asked.shipping, reason=asked.reason,
     )  # fmt: skip
-    return {
-        "id": operation.key, "order_id": order_id, "currency": operation.currency,
-        "amount": to_text(operation.amount, operation.currency), "state": operation.state,
-    }  # fmt: skip
+    return operation_of(operation)
 
 
 def _shown(told: dict[str, Any], status: int = 200) -> Response:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline.money import to_text
+from pipeline.payments.account import Operation
 
 _AMOUNTS = ("unit_price", "discount", "net", "tax", "gross")
 _DOCUMENT = ("customer", "ship_to", "bill_to", "coupons", "shipping_method", "metadata")
@@ -41,6 +42,19 @@ def _asked(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     for line in lines:
         units[line["sku"]] += line["quantity"]
     return [{"sku": sku, "quantity": quantity} for sku, quantity in units.items()]
+
+
+def operation_of(asked: Operation) -> dict[str, Any]:
+    """Money that was asked to be moved."""
+    return {
+        "id": asked.key, "order_id": asked.order_id, "currency": asked.currency,
+        "amount": to_text(asked.amount, asked.currency), "state": asked.state,
+    }  # fmt: skip
+
+
+def units_of(lines: Mapping[str, int]) -> dict[int, int]:
+    """Units by line number, as they are asked for: an object's names are strings."""
+    return {int(number): units for number, units in lines.items()}
 
 
 def amount(minor: int | None, currency: str) -> str | None:

@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 
 from pipeline.assembly import Application
 from pipeline.errors import (
-    ConfigurationError,
     EndpointDisabled,
     InvalidInput,
     NotAllowedNow,
@@ -27,6 +26,7 @@ from pipeline.errors import (
 from web.console import (
     audit,
     bulk,
+    fulfilment,
     jobs,
     log,
     operations,
@@ -45,8 +45,8 @@ from web.console.render import STATIC, problem
 from web.jobs import Job
 
 PAGES = (
-    overview, bulk, orders, order, operations, queues, jobs, stock, sources, webhooks, audit,
-    log, signing,
+    overview, bulk, orders, order, operations, fulfilment, queues, jobs, stock, sources, webhooks,
+    audit, log, signing,
 )  # fmt: skip
 
 
@@ -96,10 +96,6 @@ def _answer(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def http(_: Request, error: HTTPException) -> Response:
         return problem(error.status_code, error.detail, dict(error.headers or {}))
-
-    @app.exception_handler(ConfigurationError)
-    def misconfigured(_: Request, error: ConfigurationError) -> Response:
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
 
     @app.exception_handler(DBAPIError)
     def away(_: Request, error: DBAPIError) -> Response:

@@ -12,11 +12,10 @@ from dataclasses import replace
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from pipeline import bulk
+from pipeline.bulk import Errand
 from pipeline.errors import InvalidInput
-from pipeline.redaction import describe
 from pipeline.storage import operators_log
-from pipeline.storage.selection import Found, find
+from pipeline.storage.selection import find
 from web.console.filters import Asked, from_form, moment
 from web.console.guard import Caller, Operator
 
@@ -67,19 +66,18 @@ def _do(caller: Caller, act: str) -> Response:
     detail = {**asked.given, **({"rate": rate} if rate else {})}
     with caller.app.database.transaction() as tx:
         found = find(tx, replace(asked.selection, settled_by=until))
-        detail["found"] = found.orders
-        entry = operators_log.add(tx, caller.name, f"{act}.all", None, detail, "under_way")
+        errand = Errand.begun(tx, act, found, caller.name, detail)
     # Not a daemon: who stops the process in good order lets it come to its end.
-    doing = threading.Thread(
-        target=_move_all, args=(caller, act, found, rate, entry, detail), name=f"{act}.all"
-    )
+    doing = threading.Thread(target=_run, args=(caller, errand, rate), name=f"{act}.all")
     doing.start()
     doing.join(PATIENCE)
     with caller.read() as tx:
-        row = operators_log.one(tx, entry)
+        row = operators_log.one(tx, errand.entry)
     caller.console.pulse.forget()
     if row is None or row["outcome"] == "under_way":
-        return caller.done(f"/console/log/{entry}", "It is under way; this page tells how far.")
+        return caller.done(
+            f"/console/log/{errand.entry}", "It is under way; this page tells how far."
+        )
     told = row["detail"]
     says = f"{told.get('moved', 0):,} orders: {act} done."
     if told.get("skipped"):
@@ -87,36 +85,11 @@ def _do(caller: Caller, act: str) -> Response:
     return caller.done("/console/held", says)
 
 
-def _move_all(
-    caller: Caller,
-    act: str,
-    found: Found,
-    rate: float | None,
-    entry: int,
-    detail: dict[str, object],
-) -> None:
-    database = caller.app.database
-
-    def tell(outcome: operators_log.Outcome, **more: object) -> None:
-        with database.transaction() as tx:
-            operators_log.progress(tx, entry, {**detail, **more}, outcome)
-
-    moved = 0
-
-    def on_progress(tally: bulk.Tally) -> None:
-        nonlocal moved
-        moved = tally.moved
-        tell("under_way", moved=moved)
-
+def _run(caller: Caller, errand: Errand, rate: float | None) -> None:
     try:
-        tally = bulk.move_all(
-            database, found, bulk.ACTS[act], caller.actor, caller.app.engine.announce,
-            rate=rate, progress=on_progress,
-        )  # fmt: skip
-        tell("done", moved=tally.moved, skipped=tally.skipped)
-    except Exception as error:  # what was committed stays; the same again does the rest
-        log.exception("%s of all that match broke off after %d", act, moved)
-        tell("failed", moved=moved, why=describe(error))
+        errand.run(caller.app.database, caller.actor, caller.app.engine.announce, rate=rate)
+    except Exception:  # what was committed stays; the same again does the rest
+        log.exception("%s of all that match broke off", errand.act)
 
 
 def _rate(given: str) -> float | None:

@@ -9,12 +9,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from pipeline import operations
-from pipeline.errors import InvalidInput, OrdermillError
+from pipeline.errors import InvalidInput
 from pipeline.money import to_minor, to_text
 from pipeline.payments.account import Operation, fold
 from pipeline.storage import orders, payments, views
 from pipeline.storage.database import Tx
-from web.console.guard import Act, Caller, Changed, Number, Operator
+from web.console.asking import ask, back, do_now, kept, seen, units_of_lines, with_version
+from web.console.guard import Act, Caller, Number, Operator
 from web.console.signing import confirm, is_confirmed
 
 router = APIRouter(prefix="/orders/{order_id}")
@@ -26,55 +27,31 @@ CANCEL = (
 )
 
 
-def _ask(
-    caller: Caller, order_id: int, title: str, says: list[str], button: str, *,
-    fields: dict[str, str] | None = None, version: int, password: bool = False, wrong: str = "",
-) -> Response:  # fmt: skip
-    action = f"/console/orders/{order_id}/{title.split()[0].lower()}"
-    return caller.page(
-        "confirm.html", 403 if wrong else 200, title=title, says=says, button=button, action=action,
-        back=f"/console/orders/{order_id}", fields={"version": version, **(fields or {})},
-        password=password, wrong=wrong, danger=not title.startswith("Requeue"),
-    )  # fmt: skip
-
-
-def _seen(tx: Tx, caller: Caller, order_id: int) -> Any:
-    """Its row, locked, if it is as the page had it: so that a form sent twice does it once."""
-    row = orders.lock(tx, order_id)
-    if str(row.version) != caller.form.get("version"):
-        raise Changed(f"order {order_id}")
-    return row
-
-
-def _locked(caller: Caller, order_id: int) -> tuple[dict[str, Any], int]:
-    with caller.read() as tx:
-        found = views.one(tx, order_id)
-    return found, found["events"][-1]["seq"]
-
-
 @router.get("/requeue")
 def ask_requeue(caller: Operator, order_id: Number) -> Response:
-    found, version = _locked(caller, order_id)
+    found, version = with_version(caller, order_id)
     rules = found["reason"] in operations.HOLD_RULES
     says = [f"Order {order_id} is {found['status']}, {found['reason'] or 'for no reason'}."]
     says += [REQUEUE, *([APPROVES] if rules else [])]
-    return _ask(caller, order_id, f"Requeue order {order_id}", says, "Requeue", version=version)
+    return ask(caller, order_id, f"Requeue order {order_id}", says, "Requeue", version=version)
 
 
 @router.post("/requeue")
 def requeue(caller: Operator, order_id: Number) -> Response:
     with caller.act("requeue", order_id) as act:
-        _seen(act.tx, caller, order_id)
+        seen(act.tx, caller, order_id)
         announcements = operations.requeue(act.tx, [order_id], caller.actor)
     caller.app.engine.announce(announcements)
-    return _back(caller, order_id, "It is back at work.")
+    return back(caller, order_id, "It is back at work.")
 
 
 @router.get("/cancel")
 def ask_cancel(caller: Operator, order_id: Number) -> Response:
-    found, version = _locked(caller, order_id)
+    found, version = with_version(caller, order_id)
     with caller.read() as tx:
         account = fold(payments.read(tx, [order_id])[order_id])
+    if found["shipments"]:
+        return _ask_cancel_rest(caller, found, version)
     says = [f"Order {order_id} is {found['status']}.", CANCEL]
     if account.owed > 0:
         owed = to_text(account.owed, found["currency"])
@@ -85,29 +62,44 @@ def ask_cancel(caller: Operator, order_id: Number) -> Response:
         says.append(f"{units:,} reserved units are released; orders that wait have them first.")
     says.append("This can't be undone.")
     title = f"Cancel order {order_id}"
-    return _ask(caller, order_id, title, says, "Cancel the order", version=version)
+    return ask(caller, order_id, title, says, "Cancel the order", version=version)
+
+
+def _ask_cancel_rest(caller: Caller, order: dict[str, Any], version: int) -> Response:
+    """Of an order of which part was shipped: what is tried says what it comes to."""
+    order_id, currency = order["id"], order["currency"]
+
+    def attempt(tx: Tx) -> dict[str, Any]:
+        operations.cancel(tx, order_id, caller.actor)
+        return views.one(tx, order_id)
+
+    lines = caller.tried(attempt)["cancelled_lines"]
+    units = ", ".join(f"{line['units']:,} × {line['sku']}" for line in lines)
+    share = to_text(sum(line["amount"] for line in lines), currency)
+    says = [
+        f"{units} will never leave: they go back to stock, and to orders that wait for them.",
+        f"Their share of the order is {share} {currency}. What was paid of it goes back.",
+        "What was shipped stays sold, and the order confirmed. This can't be undone.",
+    ]
+    title = f"Cancel what is left of order {order_id}"
+    return ask(caller, order_id, title, says, "Cancel what is left", version=version)
 
 
 @router.post("/cancel")
 def cancel(caller: Operator, order_id: Number) -> Response:
     with caller.act("cancel", order_id) as act:
-        _seen(act.tx, caller, order_id)
+        seen(act.tx, caller, order_id)
         announcements = operations.cancel(act.tx, order_id, caller.actor)
     caller.app.engine.announce(announcements)
-    return _back(caller, order_id, "It is being cancelled; its timeline tells how far it is.")
+    return back(caller, order_id, "It is being cancelled; its timeline tells how far it is.")
 
 
 # --- Money -----------------------------------------------------------------------------------------
 
 
 def _refund(tx: Tx, order_id: int, actor: str, form: dict[str, str]) -> Operation:
-    lines = {
-        int(name.removeprefix("line_")): _units(name, units)
-        for name, units in form.items()
-        if name.startswith("line_") and name[5:].isdecimal() and units not in ("", "0")
-    }
     return operations.refund(
-        tx, order_id, actor, amount=_amount(tx, order_id, form), lines=lines,
+        tx, order_id, actor, amount=_amount(tx, order_id, form), lines=units_of_lines(form),
         shipping=form.get("shipping") == "yes", reason=form.get("reason") or None,
     )  # fmt: skip
 
@@ -117,12 +109,6 @@ def _capture(tx: Tx, order_id: int, actor: str, form: dict[str, str]) -> Operati
 
 
 _DO = {"refund": _refund, "capture": _capture}
-
-
-def _units(name: str, given: str) -> int:
-    if not given.isdecimal() or len(given) > 9:
-        raise InvalidInput(f"{name}: got {given[:32]!r}, expected a number of units")
-    return int(given)
 
 
 def _amount(tx: Tx, order_id: int, form: dict[str, str]) -> int | None:
@@ -168,7 +154,7 @@ def capture(caller: Operator, order_id: Number) -> Response:
 def _ask_money(
     caller: Caller, order_id: int, kind: str, form: dict[str, str], wrong: str = ""
 ) -> Response:
-    _, version = _locked(caller, order_id)
+    _, version = with_version(caller, order_id)
     try:
         would = caller.tried(lambda tx: _DO[kind](tx, order_id, caller.actor, form))
     except InvalidInput as error:
@@ -182,10 +168,9 @@ def _ask_money(
         "capture": [f"{amount} are taken from the customer, by {would.gateway}.",
                     "An authorization has one capture: the rest of it is released."],
     }[kind]  # fmt: skip
-    fields = {k: v for k, v in form.items() if k not in ("password", "version", "choose") and v}
-    return _ask(
+    return ask(
         caller, order_id, f"{kind.capitalize()} {amount} of order {order_id}", says,
-        f"{kind.capitalize()} {amount}", fields=fields, version=version, wrong=wrong,
+        f"{kind.capitalize()} {amount}", fields=kept(form), version=version, wrong=wrong,
         password=kind == "refund" and not is_confirmed(caller),
     )  # fmt: skip
 
@@ -195,34 +180,14 @@ def _do_money(
 ) -> Response:
     with caller.act(kind, order_id) as act:
         asked = _requested(act, caller, order_id, kind, form)
-    says = _now(caller, asked, done)
-    return _back(caller, order_id, says)
+    says = do_now(caller, asked, done)
+    return back(caller, order_id, says)
 
 
 def _requested(
     act: Act, caller: Caller, order_id: int, kind: str, form: dict[str, str]
 ) -> Operation:
-    _seen(act.tx, caller, order_id)
+    seen(act.tx, caller, order_id)
     asked = _DO[kind](act.tx, order_id, caller.actor, form)
     act.detail |= {"amount": to_text(asked.amount, asked.currency), "currency": asked.currency}
     return asked
-
-
-def _now(caller: Caller, asked: Operation, done: str) -> str:
-    """Do it now. Whatever isn't done, the job will do: it was asked for, and that is committed."""
-    amount = f"{to_text(asked.amount, asked.currency)} {asked.currency}"
-    try:
-        ended = caller.app.payment_tasks.run([(asked.order_id, asked.key)])
-    except OrdermillError:
-        ended = []
-    state = ended[-1].state if ended else asked.state
-    if state == "succeeded":
-        return f"{amount} {done}."
-    if state == "failed":
-        return f"The gateway refused: {amount} were not {done} ({ended[-1].code})."
-    return f"{amount} are being {done}; the timeline tells when it is done."
-
-
-def _back(caller: Caller, order_id: int, says: str) -> Response:
-    caller.console.pulse.forget()
-    return caller.done(f"/console/orders/{order_id}", says)

@@ -57,6 +57,20 @@ def _can(order: dict[str, Any], account: Any) -> dict[str, str]:
         can["capture"] = "Capture"
     if status is Status.CONFIRMED and account.refundable and not by_hand:
         can["refund"] = "Refund"
-    if status not in (Status.REJECTED, Status.CANCELLED, Status.CANCELLING):
+    if status is Status.CONFIRMED and order["reservations"]:
+        can["fulfil"] = "Fulfil"
+    if status is Status.CONFIRMED and _outside(order):
+        can["return"] = "Return"
+    is_over = status in (Status.REJECTED, Status.CANCELLED, Status.CANCELLING)
+    if not is_over and order["fulfilment_status"] != "fulfilled":
         can["cancel"] = "Cancel"
     return can
+
+
+def _outside(order: dict[str, Any]) -> int:
+    """Units that were shipped and haven't come back."""
+
+    def units(kind: str) -> int:
+        return sum(int(line["units"]) for each in order[kind] for line in each["lines"])
+
+    return units("shipments") - units("returns")

@@ -41,6 +41,8 @@ PAGES = {
     "order": "/orders/{held}",
     "requeue-all": "/bulk/requeue?reason=country_held",
     "refund": "/orders/{confirmed}/refund?choose=yes&amount=5.00",
+    "fulfil": "/orders/{confirmed}/fulfil?choose=yes&line_1=1&carrier=DHL&tracking=JD02",
+    "shipped": "/orders/{shipped}",
     "queues": "/queues",
     "workers": "/workers",
     "jobs": "/jobs",
@@ -84,7 +86,7 @@ def make_shop(home: Path) -> tuple[Application, dict[str, int]]:
     for job in ("audit", "settle-payments", "roll-up-counters"):
         run_until_ended(app, JOBS[job], ask(app, JOBS[job], "operator:ada"))
     database.close()
-    return app, {"held": held[0], "confirmed": confirmed[0]}
+    return app, {"held": held[0], "confirmed": confirmed[0], "shipped": confirmed[2]}
 
 
 def _breathe(app: Application) -> None:
@@ -159,6 +161,8 @@ def _act(page, address, ids) -> None:  # type: ignore[no-untyped-def]
         "/queues/notify/pause", "/queues/notify/resume", "/jobs/settle-payments/run",
         f"/orders/{ids['held'] + 1}/requeue", "/stock/adjust?sku=TEE-01&units=-2&reason=torn",
         f"/orders/{ids['confirmed'] + 1}/refund?choose=yes&line_1=1&reason=chipped",
+        f"/orders/{ids['shipped']}/fulfil?choose=yes&line_1=2&carrier=DHL&tracking=JD01",
+        f"/orders/{ids['shipped']}/return?choose=yes&line_1=1&restock=at:main&reason=too+small",
     ):  # fmt: skip
         page.goto(f"{address}/console{path}")
         page.click("main form[method=post] button")

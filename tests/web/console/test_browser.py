@@ -11,13 +11,15 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from pipeline import fulfilment
 from pipeline.assembly import Application
+from pipeline.inventory.shipping import Return, Shipment
 from pipeline.operators import hash_password
 from pipeline.source import Policy
 from pipeline.storage import operators, sources, webhook_deliveries, webhooks
 from pipeline.storage.database import Database
 from pipeline.storage.webhook_deliveries import Result
-from tests.support import Mill, an_order
+from tests.support import MUG, Mill, an_order
 from tests.web.console.conftest import PASSWORD, held
 from tests.web.console.serving import chromium, serving
 
@@ -150,6 +152,23 @@ def refund(page: Page, address: str, order_id: int) -> None:
     expect(page.get_by_text("operator:ada").first).to_be_visible()
 
 
+def ship_and_take_back(page: Page, address: str, order_id: int) -> None:
+    page.goto(f"{address}/orders/{order_id}")
+    page.get_by_role("link", name="Fulfil…").click()
+    page.get_by_label("MUG-01, 2 left").fill("1")
+    page.get_by_label("Carrier").fill("DHL")
+    page.get_by_role("button", name="What would that be?").click()
+    expect(page.get_by_text("Units left to ship after that: 1.")).to_be_visible()
+    page.get_by_role("button", name="Ship").click()
+    expect(page.get_by_text("Shipped: 1 × MUG-01 from main.")).to_be_visible()
+    page.get_by_role("link", name="Return…").click()
+    page.get_by_label("MUG-01, 1 shipped").fill("1")
+    page.get_by_label("Where they go").select_option("into stock at main")
+    page.get_by_role("button", name="What would that be?").click()
+    page.get_by_role("button", name="Take back").click()
+    expect(page.get_by_text("Came back: 1 × MUG-01.")).to_be_visible()
+
+
 def test_a_refund_is_made(page: Page, address: str, shop: Mill) -> None:
     order_id = shop.accept()
     shop.turn()
@@ -171,22 +190,28 @@ def test_everything_can_be_read_and_done_without_javascript(
     page.get_by_role("button", name="Requeue all 3").click()
     expect(page.get_by_text("3 orders: requeue done.")).to_be_visible()
     refund(page, address, order_id)
+    ship_and_take_back(page, address, order_id)
 
 
 PAGES = ("/", "/held", "/orders?status=on_hold", "/orders/1", "/orders/2/cancel", "/queues",
          "/workers", "/jobs", "/jobs/audit", "/stock", "/stock/sku?sku=MUG-01", "/sources",
          "/sources/shop", "/audit", "/log", "/me", "/bulk/requeue?reason=country_held",
-         "/orders/2/refund", "/webhooks/0123456789ab", "/webhooks/0123456789ab/deliveries/1",
-         "/webhooks/0123456789ab/disable")  # fmt: skip
+         "/orders/2/refund", "/orders/2", "/orders/2/fulfil", "/orders/3", "/orders/3/return",
+         "/orders/3/cancel", "/webhooks/0123456789ab",
+         "/webhooks/0123456789ab/deliveries/1", "/webhooks/0123456789ab/disable")  # fmt: skip
 
 
 @pytest.fixture
 def trade(shop: Mill) -> Mill:
-    """An order on hold (1), and a confirmed one (2); an endpoint to which a delivery failed."""
+    """An order on hold (1), a confirmed one (2), and one (3) of which part was shipped and a part
+    of that came back; an endpoint to which a delivery failed."""
     held(shop, 1)
-    shop.accept(ship_to={"country": "DE", "postal_code": "10115"})
+    for _ in range(2):
+        shop.accept(ship_to={"country": "DE", "postal_code": "10115"}, lines=[(MUG, 3)])
     shop.turn()
     with shop.database.transaction() as tx:
+        fulfilment.ship_one(tx, Shipment(3, "P-1", {1: 2}, None, "DHL", "JD01"), "ada")
+        fulfilment.take_back(tx, Return(3, "R-1", {1: 1}, "main", "too small"), "ada")
         name, url = "0123456789ab", "https://shop.example/hooks"
         webhooks.add(tx, name, shop.source.id, url, ["order.confirmed"], name, None, "test")
         delivery = webhook_deliveries.add_test(tx, name, "webhook.test")

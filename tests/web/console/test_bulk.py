@@ -82,7 +82,7 @@ def test_what_breaks_off_is_told_as_far_as_it_came(
     def break_off(*_: object, **__: object) -> None:
         raise RuntimeError("the shelf is gone")
 
-    monkeypatch.setattr(bulk.bulk, "move_all", break_off)
+    monkeypatch.setattr("pipeline.bulk.move_all", break_off)
 
     grace.do("/bulk/requeue", "?reason=country_held")
 

@@ -29,6 +29,8 @@ RULES = {
         "GET /orders/{order_id}/cancel", "POST /orders/{order_id}/cancel",
         "GET /orders/{order_id}/refund", "POST /orders/{order_id}/refund",
         "GET /orders/{order_id}/capture", "POST /orders/{order_id}/capture",
+        "GET /orders/{order_id}/fulfil", "POST /orders/{order_id}/fulfil",
+        "GET /orders/{order_id}/return", "POST /orders/{order_id}/return",
         "GET /queues/{step}/pause", "POST /queues/{step}/pause",
         "GET /queues/{step}/resume", "POST /queues/{step}/resume",
         "GET /jobs/{name}/run", "POST /jobs/{name}/run",
