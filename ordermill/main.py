@@ -34,6 +34,7 @@ from ordermill.session import application, bare_database, configure_logging
 from ordermill.sources import sources
 from ordermill.stock import stock
 from ordermill.top import top
+from ordermill.webhooks import webhooks
 from pipeline.audit.audit import audit as run_audit
 from pipeline.chain import STEPS
 from pipeline.check import check as run_check
@@ -55,6 +56,7 @@ for group, name in (
     (jobs, "jobs"),
     (sources, "sources"),
     (keys, "keys"),
+    (webhooks, "webhooks"),
     (products, "products"),
     (pricing, "pricing"),
     (stock, "stock"),

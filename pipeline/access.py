@@ -28,6 +28,7 @@ class Scope(StrEnum):
     CATALOGUE_READ = "catalogue:read"
     STOCK_WRITE = "stock:write"
     STOCK_READ = "stock:read"
+    WEBHOOKS = "webhooks"  # endpoints: where a source is told of its orders
     OPERATE = "operate"  # cancel, requeue, refund; for operators queues and jobs too
     METRICS = "metrics"  # how the whole shop is doing, in figures
 

@@ -21,7 +21,6 @@ from pipeline.intake.accept import Intake
 from pipeline.notifications.deliver import Courier
 from pipeline.notifications.email import EmailSender, FileMailbox
 from pipeline.notifications.pager import LogPager, Pager
-from pipeline.notifications.webhook import WebhookSender, derive_secret
 from pipeline.payments.callers import Callers
 from pipeline.payments.events import GatewayEvents
 from pipeline.payments.gateway import Gateway
@@ -38,6 +37,9 @@ from pipeline.stages.step import Step
 from pipeline.stages.undo_pay import UndoPay
 from pipeline.stages.validate import Validate
 from pipeline.storage.database import Database
+from pipeline.webhooks.endpoints import Webhooks
+from pipeline.webhooks.signing import Signer
+from pipeline.webhooks.targets import parse_allowed
 
 #: Seconds that a process which is starting waits for its database.
 DATABASE_PATIENCE = 300.0
@@ -55,6 +57,7 @@ class Application:
     gateway_events: GatewayEvents
     payment_tasks: TaskRunner
     courier: Courier
+    webhooks: Webhooks
 
     def close(self) -> None:
         self.engine.leases.stop()
@@ -103,6 +106,7 @@ def assemble(
         GatewayEvents(database, callers, engine.announce),
         TaskRunner(database, callers),
         courier,
+        open_webhooks(settings),
     )
 
 
@@ -122,6 +126,10 @@ def steps(callers: Callers, courier: Courier) -> dict[str, Step[Any, Any]]:
 def open_database(settings: Settings) -> Database:
     settings.home.mkdir(parents=True, exist_ok=True)
     return Database(settings.database, pool_size=settings.worker_threads + 8)
+
+
+def open_webhooks(settings: Settings) -> Webhooks:
+    return Webhooks(Signer(_webhook_secret(settings)), parse_allowed(settings.webhook_allow))
 
 
 def open_gateways(settings: Settings) -> dict[str, Gateway]:
@@ -146,7 +154,7 @@ def _sandbox(settings: Settings) -> Gateway:
     faults = SandboxFaults(
         timeout_after=settings.sandbox_timeout_after, decline=settings.sandbox_decline
     )
-    secret = derive_secret(_webhook_secret(settings), "gateway sandbox")
+    secret = Signer(_webhook_secret(settings)).secret("gateway sandbox")
     return SandboxGateway(None if book == "memory" else book, faults, secret)
 
 
@@ -174,7 +182,7 @@ def _courier(settings: Settings) -> Courier:
     )
     urls = settings.pager.get_secret_value()
     pager = Pager(urls) if urls else LogPager()
-    return Courier(mail, WebhookSender(_webhook_secret(settings)), pager=pager)
+    return Courier(mail, pager=pager)
 
 
 def _webhook_secret(settings: Settings) -> str:

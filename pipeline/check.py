@@ -10,7 +10,7 @@ import redis
 from sqlalchemy import text
 
 from pipeline.settings import Settings
-from pipeline.storage import processes, rules, sources
+from pipeline.storage import processes, rules, sources, webhooks
 from pipeline.storage.database import Database, wanted_schema
 
 Level = Literal["ok", "warning", "error"]
@@ -30,7 +30,7 @@ def check(settings: Settings, database: Database) -> list[Check]:
     """Look at everything; an error means that orders would not flow, or could be lost."""
     found = [*_database(database), *_broker(settings), *_secrets(settings)]
     if all(c.level != "error" for c in found):
-        found += [*_gateways(settings, database), *_rules(database)]
+        found += [*_gateways(settings, database), *_rules(database), *_webhooks(database)]
         found += _processes(settings, database)
     return found
 
@@ -168,6 +168,18 @@ def _rules(database: Database) -> Iterator[Check]:
                 f"{source} is priced by {name}, which nobody has imported: no tax, no shipping",
                 f"`ordermill pricing import FILE --name {name}`, or name others with `sources set`",
             )  # fmt: skip
+
+
+def _webhooks(database: Database) -> Iterator[Check]:
+    with database.snapshot() as tx:
+        dead = webhooks.dead(tx)
+    for endpoint in dead:
+        yield Check(
+            "webhooks", "warning",
+            f"endpoint {endpoint.id} of {endpoint.source} is disabled: {endpoint.disabled_why}",
+            f"look at `ordermill webhooks deliveries {endpoint.id}`, then "
+            f"`ordermill webhooks enable {endpoint.id}`, or disable it by hand",
+        )  # fmt: skip
 
 
 def _processes(settings: Settings, database: Database) -> Iterator[Check]:

@@ -7,6 +7,9 @@ OrdermillError
 │   ├── UnknownSource
 │   ├── UnknownOrder
 │   ├── UnknownGateway
+│   ├── UnknownEndpoint
+│   ├── UnknownDelivery
+│   ├── EndpointDisabled    nothing is delivered to a webhook's endpoint
 │   ├── NotAllowedNow       right words, wrong moment (the order's status forbids it)
 │   └── NotFulfilled        of a shipment or a return; pipeline.fulfilment has it
 ├── GatewayAway             a payment gateway's list could not be read to its end
@@ -62,6 +65,24 @@ class UnknownGateway(InvalidInput):
     def __init__(self, name: str, known: list[str]) -> None:
         super().__init__(f"there is no gateway named {name!r}; expected {', '.join(known)}")
         self.name = name
+
+
+class UnknownEndpoint(InvalidInput):
+    def __init__(self, endpoint_id: str) -> None:
+        super().__init__(f"there is no webhook endpoint {endpoint_id}")
+        self.endpoint_id = endpoint_id
+
+
+class UnknownDelivery(InvalidInput):
+    def __init__(self, delivery_id: int) -> None:
+        super().__init__(f"there is no delivery {delivery_id} to this endpoint")
+        self.delivery_id = delivery_id
+
+
+class EndpointDisabled(InvalidInput):
+    def __init__(self, endpoint_id: str) -> None:
+        super().__init__(f"webhook endpoint {endpoint_id} is disabled: enable it first")
+        self.endpoint_id = endpoint_id
 
 
 class NotAllowedNow(InvalidInput):

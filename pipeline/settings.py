@@ -26,6 +26,9 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr = Field(
         SecretStr(""), description="master secret that webhooks are signed from"
     )
+    webhook_allow: str = Field(
+        "", description="hosts and networks that webhooks may go to although they are not public"
+    )
     smtp_url: SecretStr = Field(
         SecretStr(""), description="smtp://user:password@host:port; empty: mails go to `home`/mail"
     )

@@ -68,7 +68,6 @@ class Policy(BaseModel):
         description="days after which an order that is over forgets who ordered; null: never",
     )
     email: bool = Field(default=True, description="mail the customer when the order is confirmed")
-    webhook_url: str | None = Field(default=None, description="told of every confirmed order")
 
 
 class Source(BaseModel):

@@ -11,6 +11,7 @@ from dramatiq import Broker
 from pipeline.assembly import DATABASE_PATIENCE, assemble
 from pipeline.presence import Presence
 from pipeline.settings import Settings
+from pipeline.webhooks.dispatcher import Dispatcher
 from scheduler.announce import announce
 from scheduler.job import Job
 from scheduler.runner import Pace, Runner
@@ -20,7 +21,8 @@ from workers.announcer import BrokerAnnouncer
 from workers.broker import make_broker
 
 ANNOUNCE_EVERY = 0.5
-#: Seconds that runs in hand have to end when the process is told to; then others go on with them.
+#: Seconds that runs, and webhooks, in hand have to end when the process is told to; then others go
+#: on with them.
 STOP_WITHIN = 10.0
 
 
@@ -53,13 +55,18 @@ class SchedulerProcess:
         self._clock.add_job(
             partial(tick, self.app.database, self._runner, jobs), "interval", seconds=pace.tick
         )
+        # Nor is this one, which has a log of its own.
+        webhooks = self.app.webhooks
+        self._webhooks = Dispatcher(self.app.database, webhooks.signer, webhooks.allowed)
 
     def start(self) -> None:
         self._presence.start()
         self._clock.start()
+        self._webhooks.start()
 
     def stop(self) -> None:
         self._clock.shutdown(wait=True)
+        self._webhooks.stop(STOP_WITHIN)
         self._runner.stop(STOP_WITHIN)
         self._presence.stop()
         self.app.close()

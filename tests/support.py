@@ -62,7 +62,7 @@ class Mill:
         self.gateway = gateway or SandboxGateway(None)
         self.gateways = {"manual": ManualGateway(), self.gateway.name: self.gateway}
         self.inbox = Inbox()
-        self.courier = Courier(self.inbox, self.inbox, pager=self.inbox)
+        self.courier = Courier(self.inbox, self.inbox)
         self.announced: list[tuple[str, int]] = []
         callers = Callers(self.gateways, 8)
         made = steps(callers, self.courier)

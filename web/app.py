@@ -27,6 +27,7 @@ from web.api import (
     quotes,
     shop_models,
     stock,
+    webhooks,
 )
 from web.callers import Keys
 from web.console.app import serve_console
@@ -71,6 +72,7 @@ def create_app(application: Application, jobs: Jobs = MappingProxyType({})) -> F
         quotes.routes(application.database),
         catalogue.routes(application.database),
         stock.routes(application.database),
+        webhooks.routes(application),
         operating.routes(application.database, jobs),
         gateway_events.routes(application.gateway_events),
         metrics.routes(app.state.exposition),

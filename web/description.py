@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from pipeline.intake.schema import OrderIn
-from web.api import models, shapes, shop_models
+from web.api import models, shapes, shop_models, webhook_models
 
 _REF = "#/components/schemas/{model}"
 #: Those that routes read, or answer, by themselves.
@@ -17,6 +17,7 @@ _MODELS = (
     OrderIn, models.RefundIn, models.FulfilmentIn, models.ReturnIn, shapes.Fulfilled,
     shapes.Returned, shapes.Problem, shapes.Accepted, shapes.Order,
     shop_models.ProductIn, shop_models.AdjustmentIn, shop_models.CountIn, shop_models.Run,
+    webhook_models.EndpointIn, webhook_models.EndpointMade, webhook_models.Delivery,
 )  # fmt: skip
 
 SUMMARY = """Orders in, and what became of them. Every call bears a key; every answer that is no

@@ -16,7 +16,15 @@ from sqlalchemy.exc import TimeoutError as SqlTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from pipeline.errors import InvalidInput, NotAllowedNow, UnknownGateway, UnknownOrder
+from pipeline.errors import (
+    EndpointDisabled,
+    InvalidInput,
+    NotAllowedNow,
+    UnknownDelivery,
+    UnknownEndpoint,
+    UnknownGateway,
+    UnknownOrder,
+)
 from pipeline.intake.schema import Problem, problems
 from pipeline.storage.database import Database
 from pipeline.storage.idempotency import KeyReused
@@ -33,7 +41,7 @@ TYPES: dict[str, str] = {
     "unauthenticated": "No valid key",
     "forbidden": "The key is not for this",
     "conflict": "The same external_id, or reference, with another content",
-    "not-allowed-now": "The order's status forbids it",
+    "not-allowed-now": "Its status forbids it",
     "version-passed": "It has changed since",
     "key-reused": "The Idempotency-Key was another request's",
     "rate-limited": "Too many requests",
@@ -77,9 +85,9 @@ def refusal_of(error: InvalidInput) -> Refusal:
     """What the API answers to a request that the pipeline refuses."""
     detail = str(error)
     match error:
-        case UnknownOrder():
+        case UnknownOrder() | UnknownEndpoint() | UnknownDelivery():
             return Refusal(HTTPStatus.NOT_FOUND, "", detail)
-        case NotAllowedNow():
+        case NotAllowedNow() | EndpointDisabled():
             return Refusal(HTTPStatus.CONFLICT, "not-allowed-now", detail)
         case KeyReused():
             return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "key-reused", detail)

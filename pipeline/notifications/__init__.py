@@ -1,1 +1,1 @@
-"""Telling people and systems what became of an order: mails and webhooks."""
+"""Telling people what became of an order: mails and pages."""

@@ -1,4 +1,4 @@
-"""Delivering a batch of notifications at once, so that a slow endpoint delays only itself."""
+"""Delivering a batch of notifications at once, so that a slow channel delays only itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pipeline.notifications.message import Delivery, Failed, Notification, Sender
 from pipeline.notifications.pager import LogPager
 
-#: Conversations with one endpoint at a time: enough to hide its latency, too few to harm it.
+#: Conversations in one channel at a time: enough to hide its latency, too few to harm it.
 STRANDS = 4
 
 
@@ -24,13 +24,12 @@ class Courier:
     def __init__(
         self,
         email: Sender,
-        webhook: Sender,
+        pager: Sender | None = None,
+        *,
         size: int = 16,
         deadline: float = 30.0,
-        *,
-        pager: Sender | None = None,
     ) -> None:
-        self._senders = {"email": email, "webhook": webhook, "page": pager or LogPager()}
+        self._senders = {"email": email, "page": pager or LogPager()}
         self._size = size
         self._deadline = deadline
 
@@ -41,7 +40,7 @@ class Courier:
         """
         results: list[Delivery | None] = [None] * len(notifications)
         over = time.monotonic() + self._deadline
-        # A pool for this batch alone: who is stuck with an endpoint can't hold up the next batch.
+        # A pool for this batch alone: who is stuck with a server can't hold up the next batch.
         pool = ThreadPoolExecutor(self._size, thread_name_prefix="courier")
         conversations = [
             pool.submit(self._converse, strand, notifications, results, over)
@@ -67,25 +66,18 @@ class Courier:
                 results[position] = delivery
                 if time.monotonic() > over:  # the rest was called late, and another will send it
                     return
-        except Exception as defect:  # a sender's own; the other endpoints must not suffer for it
+        except Exception as defect:  # a sender's own; the other channels must not suffer for it
             for position in strand:
                 results[position] = results[position] or Failed(f"the sender broke: {defect!r}")
 
 
 def _strands(notifications: Sequence[Notification]) -> list[list[int]]:
-    """Positions by endpoint, those of a busy endpoint dealt out to several strands."""
-    endpoints: defaultdict[str, list[int]] = defaultdict(list)
+    """Positions by channel, those of a busy one dealt out to several strands."""
+    channels: defaultdict[str, list[int]] = defaultdict(list)
     for position, notification in enumerate(notifications):
-        endpoints[_endpoint(notification)].append(position)
+        channels[notification.channel].append(position)
     return [
         positions[start::STRANDS]
-        for positions in endpoints.values()
+        for positions in channels.values()
         for start in range(min(STRANDS, len(positions)))
     ]
-
-
-def _endpoint(notification: Notification) -> str:
-    """Whose slowness it would be: the mail server's, or that of a webhook's scheme://host."""
-    return (
-        "" if notification.channel == "email" else "/".join(notification.target.split("/", 3)[:3])
-    )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-Channel = Literal["email", "webhook", "page"]
+Channel = Literal["email", "page"]
 
 CONFIRMED = "order.confirmed"
 SHIPPED = "order.shipped"
@@ -17,8 +17,8 @@ class Notification:
     """One thing to tell one target.
 
     `id` names it for ever: a delivery that is repeated carries the same id, so that the receiver
-    can tell. `topic` ("order.confirmed") picks the template and is a webhook's type. `target` is
-    an address or a URL; a page goes to whoever is on call. `payload` is JSON; the templates want
+    can tell. `topic` ("order.confirmed") picks the template. `target` is an address; a page goes to
+    whoever is on call. `payload` is JSON; the templates want
     `order_id`, `external_id`, `customer_name` (or None), `currency`, `lines` (each `sku`, `quantity`, `discount`, `net`,
     `gross`), `shipping` (None, or `method`, `discount`, `net`, `gross`) and `totals` (`net`, `tax`,
     `shipping`, `discount`, `gross`), amounts as text. Net and gross are after discounts, which are

@@ -14,6 +14,7 @@ connect as the same role as those that serve the feed, or that one needs pg_read
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,7 +23,7 @@ from sqlalchemy import BigInteger, Integer, and_, bindparam, func, or_, select, 
 
 from pipeline.storage import clock
 from pipeline.storage.database import Database, Tx
-from pipeline.storage.sql import UtcDateTime
+from pipeline.storage.sql import UtcDateTime, pack, rows
 from pipeline.storage.tables import events, orders, sources
 
 #: Events that are looked at for one page, whosever they are: a page costs the same for a source
@@ -68,7 +69,8 @@ def horizon(database: Database) -> datetime:
 _e = events.c
 
 
-def _after(at: Any, order_id: Any, seq: Any) -> Any:
+def comes_after(at: Any, order_id: Any, seq: Any) -> Any:
+    """Which events come after a position, as a condition."""
     # The first condition is the others' too: it is the one that the index on time can use.
     return and_(
         _e.at >= at,
@@ -84,7 +86,7 @@ _in_order = (_e.at, _e.order_id, _e.seq)
 _LOOKED_AT = (
     select(events)
     .where(
-        _after(
+        comes_after(
             bindparam("at", type_=UtcDateTime),
             bindparam("after_order", type_=BigInteger),
             bindparam("after_seq", type_=Integer),
@@ -138,6 +140,22 @@ def _read(tx: Tx, after: Position, until: datetime, source_id: int | None, most:
         return Page(told, after, more=False)
     more = end.looked_at == MOST_LOOKED_AT
     return Page(told, Position(end.at, end.order_id, end.seq), more)
+
+
+_named = rows(_e.order_id, _e.seq)
+_THESE = (
+    select(events, sources.c.name.label("source"), orders.c.external_id)
+    .join(_named, and_(_named.c.order_id == _e.order_id, _named.c.seq == _e.seq))
+    .join(orders, orders.c.id == _e.order_id)
+    .join(sources, sources.c.id == orders.c.source_id)
+)
+
+
+def these(tx: Tx, keys: Iterable[tuple[int, int]]) -> dict[tuple[int, int], dict[str, Any]]:
+    """Events by order id and sequence, as the feed tells them; one that is not there, as its order is
+    in the archive, is absent."""
+    found = tx.execute(_THESE, {"rows": pack(keys)})
+    return {(row.order_id, row.seq): _told(row) for row in found}
 
 
 def _told(row: Any) -> dict[str, Any]:

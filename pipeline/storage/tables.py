@@ -1,6 +1,6 @@
 """Every table, once. `migrations/` brings a database here; a test compares the two.
 
-Lock order, for everyone: the row of an Idempotency-Key, dispatches, then orders by id, then archived
+Lock order, for everyone: the row of an Idempotency-Key, a webhook's endpoint, dispatches, then orders by id, then archived
 orders by id, then payment tasks, then stock levels by (sku, location), then coupon uses by (rules,
 code, customer), then backorders. Dispatches that wait for stock, and that nobody works on, come last,
 by id: whoever works on one waits for no level.
@@ -525,7 +525,7 @@ notifications = Table(
     metadata,
     Column("id", String(36), primary_key=True),
     _order_id(),
-    Column("channel", String(16), nullable=False),  # email, webhook, page
+    Column("channel", String(16), nullable=False),  # email, page
     Column("topic", String(64), nullable=False),
     Column("target", String(2048), nullable=False),
     Column("state", String(12), nullable=False),  # pending, delivered, failed
@@ -740,3 +740,72 @@ operators_log = Table(
     Column("detail", Text),  # JSON
     Column("outcome", String(16), nullable=False),  # done, refused, under_way, failed
 )
+
+# Where a source is told of what happens to its orders. The secret isn't here: it is made of the
+# master secret and the seed. `read_…` is how far the feed of events is made into deliveries.
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("id", String(12), primary_key=True),
+    Column("source_id", _Id, ForeignKey("sources.id"), nullable=False),
+    Column("url", String(2000), nullable=False),
+    Column("types", Text, nullable=False),  # JSON array of pipeline.webhooks.types
+    Column("seed", String(64), nullable=False),
+    Column("earlier_seed", String(64)),  # of the secret before, which signs beside it until then
+    Column("earlier_until", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", String(64), nullable=False),
+    Column("disabled_at", UtcDateTime),
+    Column("disabled_by", String(64)),
+    Column("disabled_why", String(255)),
+    Column("told_at", UtcDateTime),  # somebody was told that it was found dead
+    Column("read_at", UtcDateTime, nullable=False),
+    Column("read_order", _Id, nullable=False),
+    Column("read_seq", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),  # in a row
+    Column("failing_since", UtcDateTime),
+    Column("rest_until", UtcDateTime),  # it is left alone for so long
+    Column("lease", String(36)),  # who delivers to it
+    Column("leased_until", UtcDateTime),
+    Index("ix_webhook_endpoints_source_id", "source_id"),
+    postgresql_with={"fillfactor": 50},
+)
+
+# An event of an order, and one endpoint that wants it. What is sent is read from the events.
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    _id(),
+    Column("endpoint_id", String(12), ForeignKey("webhook_endpoints.id"), nullable=False),
+    Column("order_id", _Id),  # null: a test
+    Column("seq", Integer),
+    Column("type", String(64), nullable=False),
+    Column("state", String(12), nullable=False),  # pending, delivered, failed
+    Column("attempts", Integer, nullable=False),
+    Column("tries", Integer, nullable=False),  # attempts since it was last asked for
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("status", Integer),  # of the last attempt, as is the error
+    Column("error", String(255)),
+    UniqueConstraint("endpoint_id", "order_id", "seq"),
+    Index("ix_webhook_deliveries_endpoint_id_id", "endpoint_id", "id"),
+    Index("ix_webhook_deliveries_due_at", "due_at"),
+    Index("ix_webhook_deliveries_pending", "endpoint_id", "due_at",
+          postgresql_where=text("state = 'pending'"), sqlite_where=text("state = 'pending'")),
+)  # fmt: skip
+
+webhook_attempts = Table(
+    "webhook_attempts",
+    metadata,
+    Column(
+        "delivery_id", _Id, ForeignKey("webhook_deliveries.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("ms", Integer, nullable=False),
+    Column("status", Integer),  # null: there was no answer
+    Column("error", String(255)),
+    Column("answer", String(500)),  # its beginning
+)  # fmt: skip

@@ -5,19 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
-
-import pytest
 
 from pipeline.notifications.deliver import STRANDS, Courier
-from pipeline.notifications.email import FileMailbox
 from pipeline.notifications.message import Channel, Delivered, Delivery, Failed, Notification
-from pipeline.notifications.webhook import WebhookSender
 
 
-def notification(target: str, n: int = 1, channel: Channel = "webhook") -> Notification:
+def notification(target: str, n: int = 1, channel: Channel = "page") -> Notification:
     payload = {
         "order_id": n,
         "external_id": f"web-{n}",
@@ -53,10 +46,7 @@ def echo(each: Notification) -> Delivery:
 
 def test_results_come_in_input_order() -> None:
     """Each notification has its result at its own place, whatever was finished first."""
-    batch = [
-        notification(f"https://shop-{n % 3}.example/hook", n, "email" if n % 4 == 0 else "webhook")
-        for n in range(40)
-    ]
+    batch = [notification("operators", n, "email" if n % 4 == 0 else "page") for n in range(40)]
 
     results = Courier(Scripted(echo), Scripted(echo)).deliver(batch)
 
@@ -68,15 +58,15 @@ def test_an_empty_batch_has_no_results() -> None:
     assert Courier(Scripted(echo), Scripted(echo)).deliver([]) == []
 
 
-def test_an_endpoint_sees_few_conversations_at_a_time() -> None:
-    """A hundred webhooks for one host are dealt out to a handful of strands."""
-    webhooks = Scripted(delivered)
-    batch = [notification(f"https://shop.example/hook/{n}", n) for n in range(100)]
+def test_a_mail_server_sees_few_conversations_at_a_time() -> None:
+    """A hundred mails are dealt out to a handful of strands."""
+    mails = Scripted(delivered)
+    batch = [notification("ada@example.com", n, "email") for n in range(100)]
 
-    Courier(Scripted(delivered), webhooks).deliver(batch)
+    Courier(mails).deliver(batch)
 
-    assert len(webhooks.conversations) == STRANDS
-    assert sum(map(len, webhooks.conversations)) == 100
+    assert len(mails.conversations) == STRANDS
+    assert sum(map(len, mails.conversations)) == 100
 
 
 def test_a_sender_that_breaks_fails_only_what_it_had_in_hand() -> None:
@@ -85,7 +75,7 @@ def test_a_sender_that_breaks_fails_only_what_it_had_in_hand() -> None:
     def broken(_: Notification) -> Delivery:
         raise KeyError("a defect")
 
-    batch = [notification("https://shop.example"), notification("ada@example.com", 2, "email")]
+    batch = [notification("operators"), notification("ada@example.com", 2, "email")]
 
     results = Courier(Scripted(delivered), Scripted(broken)).deliver(batch)
 
@@ -100,7 +90,7 @@ def test_what_was_delivered_before_a_defect_stays_delivered() -> None:
             raise KeyError("a defect")
         return Delivered()
 
-    batch = [notification("https://shop.example", n) for n in range(STRANDS + 1)]
+    batch = [notification("operators", n) for n in range(STRANDS + 1)]
 
     results = Courier(Scripted(delivered), Scripted(breaks_on_mondays)).deliver(batch)
 
@@ -112,13 +102,12 @@ def test_a_sender_that_hangs_does_not_hold_up_the_batch() -> None:
     release = threading.Event()
 
     def hangs(each: Notification) -> Delivery:
-        if "slow" in each.target:
-            release.wait(10)
+        release.wait(10)
         return Delivered()
 
     courier = Courier(Scripted(delivered), Scripted(hangs), size=2, deadline=0.3)
-    slow = notification("https://slow.example/hook")
-    quick = notification("https://quick.example/hook")
+    slow = notification("operators")
+    quick = notification("ada@example.com", 2, "email")
 
     began = time.monotonic()
     results = courier.deliver([slow, quick])
@@ -137,87 +126,13 @@ def test_what_was_called_late_is_not_sent_behind_our_back() -> None:
 
     def slow(each: Notification) -> Delivery:
         time.sleep(0.15)
-        sent.append(each.target)
+        sent.append(each.id)
         return Delivered()
 
-    letters = [notification("https://slow.example", n) for n in range(STRANDS * 5)]
+    letters = [notification("operators", n) for n in range(STRANDS * 5)]
     results = Courier(Scripted(delivered), Scripted(slow), deadline=0.2).deliver(letters)
     told = results.count(Delivered())
     time.sleep(0.5)
 
     assert 0 < told < len(letters)
     assert len(sent) <= told + STRANDS  # those on their way at the deadline
-
-
-@pytest.mark.parametrize("target", ["http://[", "nonsense", ""])
-def test_a_target_that_is_no_url_fails_alone(target: str) -> None:
-    """A mistyped URL is a result like any other."""
-    courier = Courier(Scripted(delivered), WebhookSender("secret"))
-
-    first, second = courier.deliver([notification(target), notification("a@b.example", 2, "email")])
-
-    assert isinstance(first, Failed)
-    assert second == Delivered()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """Notes when it was told of an order; the slow ones among them are never answered."""
-
-    told: dict[str, float]
-    over: threading.Event
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        self.told[self.headers["webhook-id"]] = time.monotonic()
-        if self.path == "/slow":
-            self.over.wait(10)
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Silent: the test reads what was told."""
-
-
-@pytest.fixture
-def told() -> dict[str, float]:
-    return {}
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = (
-        64  # with the default of 5, a burst waits a second for its SYN to be resent
-    )
-
-
-@pytest.fixture
-def port(told: dict[str, float]) -> Iterator[int]:
-    over = threading.Event()
-    handler = type("Handler", (_Handler,), {"told": told, "over": over})
-    server = _Server(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server.server_port
-    over.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_a_slow_endpoint_does_not_delay_the_others(
-    tmp_path: Path, port: int, told: dict[str, float]
-) -> None:
-    """An endpoint hangs until the time-out; mails and all other webhooks are through by then."""
-    courier = Courier(FileMailbox(tmp_path), WebhookSender("secret", timeout=3))
-    slow = [notification(f"http://localhost:{port}/slow", n) for n in range(20)]
-    quick = [notification(f"http://127.0.0.1:{port}/quick", n) for n in range(20, 40)]
-    mails = [notification("ada@example.com", n, "email") for n in range(20)]
-
-    began = time.monotonic()
-    results = courier.deliver(slow + quick + mails)
-    took = time.monotonic() - began
-
-    assert [type(result) for result in results] == [Failed] * 20 + [Delivered] * 40
-    assert all(told[each.id] - began < 2.7 for each in quick)
-    assert len(list(tmp_path.glob("*.eml"))) == 20
-    assert 3 <= took < 9

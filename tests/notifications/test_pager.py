@@ -136,10 +136,10 @@ def test_a_page_is_sent_by_the_job_and_sent_again_until_it_is_taken(mill: MakeMi
         outbox.page(tx, [order], outbox.UNDO_FAILED)
     called = Inbox()
 
-    first = deliver(shop, Courier(Inbox(), Inbox(), pager=Broken()))
+    first = deliver(shop, Courier(Inbox(), Broken()))
     with shop.database.transaction() as tx:
         tx.execute(update(table).values(due_at=now()))
-    then = deliver(shop, Courier(Inbox(), Inbox(), pager=called))
+    then = deliver(shop, Courier(Inbox(), called))
 
     assert (first, then) == (["pending"], ["delivered"])
     assert [page.order_id for page in called.received] == [order]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from pipeline.errors import ConfigurationError
 from pipeline.order import customer_key
 from pipeline.pricing.rules import Rules
 from pipeline.source import Policy
-from pipeline.storage import catalogue, job_runs, rules, sources
+from pipeline.storage import catalogue, job_runs, rules, sources, webhooks
 from pipeline.storage.database import Database, _alembic
 from pipeline.storage.tables import metadata, orders
+from pipeline.webhooks.signing import derive_secret
 
 SCHEMA = "migrated"
 
@@ -290,3 +292,45 @@ def test_a_pages_own_name_is_no_part_of_its_topic_any_more(old_shop: Database) -
         assert [tuple(row) for row in found] == [
             ("order.undo_failed", "1a2b3c4d"), ("order.confirmed", ""),
         ]  # fmt: skip
+
+
+# --- 0012: webhooks -------------------------------------------------------------------------------
+
+
+def test_a_policys_webhook_becomes_an_endpoint_with_the_secret_it_had(
+    empty_database: Database,
+) -> None:
+    upgrade(empty_database, "0011")
+    at = "2026-11-01 00:00:00+00:00"
+    said = {"lane": "bulk", "webhook_url": "https://shop.example/hook"}
+    insert(empty_database, "sources", id=1, name="web", policy=json.dumps(said), created_at=at)
+    insert(empty_database, "sources", id=2, name="plain", policy="{}", created_at=at)
+    for n, (channel, state) in enumerate(
+        [("webhook", "pending"), ("webhook", "delivered"), ("email", "pending")]
+    ):
+        insert(
+            empty_database, "notifications", id=str(n), order_id=1, channel=channel,
+            topic=f"t{n}", target="x", state=state, attempts=0, due_at=at,
+        )  # fmt: skip
+    insert(
+        empty_database, "orders", id=1, source_id=1, external_id="web-1", chain="capture_first",
+        lane=0, status="confirmed", currency="EUR", approved=False, version=1, accepted_at=at,
+    )  # fmt: skip
+    told_until = "2026-11-05 00:00:00+00:00"
+    insert(
+        empty_database, "events", order_id=1, seq=1, at=told_until, kind="advanced",
+        from_status="reserved", to_status="confirmed", actor="engine",
+    )  # fmt: skip
+
+    empty_database.upgrade()
+
+    with empty_database.snapshot() as tx:
+        [endpoint] = webhooks.all_endpoints(tx)
+        assert sources.by_name(tx, "web").policy == Policy(lane="bulk")
+        left = tx.execute(text("SELECT channel, state FROM notifications ORDER BY id")).all()
+    assert (endpoint.source, endpoint.url) == ("web", "https://shop.example/hook")
+    assert endpoint.types == ["order.confirmed", "order.shipped"]
+    assert derive_secret("m", endpoint.seeds[0]) == derive_secret("m", "web")
+    # What it was yet to be told of is told from the feed, and by nobody else.
+    assert endpoint.position.at == datetime(2026, 11, 5, tzinfo=UTC)
+    assert [tuple(row) for row in left] == [("webhook", "delivered"), ("email", "pending")]

@@ -34,6 +34,7 @@ class Rule:
 
 _READ, _OPERATE = Rule(Scope.ORDERS_READ), Rule(Scope.OPERATE)
 _SHOP = Rule(Scope.OPERATE, sources=False)
+_HOOKS = Rule(Scope.WEBHOOKS)
 RULES = {
     "POST /v1/orders": Rule(Scope.ORDERS_WRITE, operators=False),
     "POST /v1/orders/batch": Rule(Scope.ORDERS_WRITE, operators=False),
@@ -55,6 +56,17 @@ RULES = {
     "GET /v1/stock": Rule(Scope.STOCK_READ),
     "POST /v1/stock/adjustments": Rule(Scope.STOCK_WRITE, sources=False),
     "POST /v1/stock/counts": Rule(Scope.STOCK_WRITE, sources=False),
+    "GET /v1/webhooks": _HOOKS,
+    "POST /v1/webhooks": Rule(Scope.WEBHOOKS, operators=False),
+    "GET /v1/webhooks/{endpoint_id}": _HOOKS,
+    "POST /v1/webhooks/{endpoint_id}/rotate": _HOOKS,
+    "POST /v1/webhooks/{endpoint_id}/disable": _HOOKS,
+    "POST /v1/webhooks/{endpoint_id}/enable": _HOOKS,
+    "POST /v1/webhooks/{endpoint_id}/test": _HOOKS,
+    "GET /v1/webhooks/{endpoint_id}/deliveries": _HOOKS,
+    "GET /v1/webhooks/{endpoint_id}/deliveries/{delivery_id}": _HOOKS,
+    "POST /v1/webhooks/{endpoint_id}/deliveries/{delivery_id}/redeliver": _HOOKS,
+    "POST /v1/webhooks/{endpoint_id}/redeliver": _HOOKS,
     "GET /v1/queues": _SHOP,
     "POST /v1/queues/{name}/pause": _SHOP,
     "POST /v1/queues/{name}/resume": _SHOP,
@@ -86,9 +98,14 @@ def calls(app: FastAPI) -> Iterator[str]:
             yield f"{method} {route.path_format}"
 
 
-def call(client: TestClient, name: str, order_id: int = 1) -> Response:
+def call(
+    client: TestClient, name: str, order_id: int = 1, endpoint_id: str = "0123456789ab"
+) -> Response:
     method, _, path = name.partition(" ")
-    path = path.format(order_id=order_id, sku="MUG-01", name="validate", run=1)
+    path = path.format(
+        order_id=order_id, sku="MUG-01", name="validate", run=1, endpoint_id=endpoint_id,
+        delivery_id=1,
+    )  # fmt: skip
     headers = {"Idempotency-Key": "k"}
     if name == "POST /v1/orders/batch":
         headers["Content-Type"] = "application/x-ndjson"
@@ -175,6 +192,24 @@ def test_to_another_source_an_order_is_not_there(as_: As, shop: Mill, name: str)
     assert (theirs.status_code, nowhere.status_code) == (404, 404)
     assert theirs.json() == {**nowhere.json(), "detail": f"there is no order {order_id}"}
     assert shop.row(order_id) == before
+
+
+@pytest.mark.parametrize("name", [name for name in RULES if "{endpoint_id}" in name])
+def test_to_another_source_an_endpoint_is_not_there(as_: As, shop: Mill, name: str) -> None:
+    hook = {"url": "https://shop.example/hook"}
+    made = as_("shop").post("/v1/webhooks", json=hook, headers={"Idempotency-Key": "k"}).json()
+    its = made["id"]
+    owner = as_("shop")
+    owner.post(f"/v1/webhooks/{its}/test")  # delivery 1
+    before = owner.get(f"/v1/webhooks/{its}").json()
+
+    theirs = call(as_("rival"), name, endpoint_id=its)
+    nowhere = call(as_("rival"), name)
+
+    assert (theirs.status_code, nowhere.status_code) == (404, 404)
+    assert theirs.json() == {**nowhere.json(), "detail": f"there is no webhook endpoint {its}"}
+    assert owner.get(f"/v1/webhooks/{its}").json() == before
+    assert as_("rival").get("/v1/webhooks").json() == []
 
 
 @pytest.mark.parametrize("name", ["GET /v1/orders", "GET /v1/events"])

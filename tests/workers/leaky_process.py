@@ -18,7 +18,6 @@ from pipeline.payments.gateway import Answer, Call, Gateway, Unavailable, Unknow
 from pipeline.payments.sandbox import SandboxGateway
 from pipeline.redaction import guard_logs
 from pipeline.settings import Settings, load_settings
-from pipeline.source import Policy
 from scheduler.job import Every, Job
 from scheduler.tick import ask, run_until_ended
 from tests.support import Mill, an_order
@@ -26,6 +25,7 @@ from tests.support import Mill, an_order
 CARD = "4111 1111 1111 1111"
 KEY = "sk_" + "live_51HxZ8KLkdIwHu7ixQ"
 PASSWORD = "hunter-two-and-a-half"
+TOLD = ["order.confirmed"]
 WEBHOOK = "whsec_" + "bWFzdGVyIG9mIGFsbA"
 CLIENT = "pi_3Mtw_secret_YrKJUKribcBjcG8HVhf"
 SPILLED = (CARD, CARD.replace(" ", ""), KEY, PASSWORD, WEBHOOK, CLIENT, CLIENT.rpartition("_")[2])
@@ -56,14 +56,16 @@ def main(home: Path) -> None:
         log_level="DEBUG",
         database_url="",
         broker_url="memory://",
+        webhook_allow="localhost",
     )
     configure_logging(settings)
     upgrade_embedded(settings)
     with patch.object(assembly, "open_gateways", _open):
         everything = Everything(settings)
     app = everything.worker.app
-    shop = Mill(app.database, policy=Policy(webhook_url="http://localhost:1/hook"))
-    shop.stocked()
+    shop = Mill(app.database).stocked()
+    with app.database.transaction() as tx:
+        app.webhooks.create(tx, shop.source.id, "http://localhost:1/hook", "test", types=TOLD)
     with running(everything):
         for method in ("pm_defect", "pm_unknown", "pm_away", "pm_card_visa"):
             app.intake.accept(shop.source, an_order(method=method))
@@ -101,8 +103,9 @@ def _await(shop: Mill) -> None:
         "SELECT count(*) AS n FROM orders WHERE reason = 'gateway_unavailable'",
         "SELECT count(*) AS n FROM refusals",
         "SELECT count(*) AS n FROM notifications WHERE error IS NOT NULL",
+        "SELECT count(*) AS n FROM webhook_deliveries WHERE error IS NOT NULL",
     )
-    while [shop.query(query)[0].n for query in wanted] != [2, 1, 2, 2]:
+    while [shop.query(query)[0].n for query in wanted] != [2, 1, 2, 1, 1]:
         assert time.monotonic() < give_up, [shop.query(query)[0].n for query in wanted]
         time.sleep(0.05)
 

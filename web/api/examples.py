@@ -33,4 +33,8 @@ PRODUCT: dict[str, Any] = {
     "prices": [{"currency": "EUR", "price": "12.00"}],
 }
 ADJUSTMENT: dict[str, Any] = {"sku": "MUG-01", "units": -1, "reason": "broken in the warehouse"}
+WEBHOOK: dict[str, Any] = {
+    "url": "https://shop.example/hooks/orders",
+    "types": ["order.confirmed", "order.shipped"],
+}
 COUNT: dict[str, Any] = {"sku": "MUG-01", "units": 40}

@@ -48,7 +48,7 @@ Units = Annotated[
 ]
 
 
-def _in_utc(given: datetime) -> datetime:
+def in_utc(given: datetime) -> datetime:
     try:
         return given.astimezone(UTC)
     except OverflowError:
@@ -58,7 +58,7 @@ def _in_utc(given: datetime) -> datetime:
 Since = Annotated[
     AwareDatetime | None,
     Query(description="At that moment or later; RFC 3339."),
-    AfterValidator(lambda given: given and _in_utc(given)),
+    AfterValidator(lambda given: given and in_utc(given)),
 ]
 IdempotencyKey = Annotated[
     str,

@@ -15,8 +15,11 @@ from starlette.exceptions import HTTPException
 
 from pipeline.assembly import Application
 from pipeline.errors import (
+    EndpointDisabled,
     InvalidInput,
     NotAllowedNow,
+    UnknownDelivery,
+    UnknownEndpoint,
     UnknownOrder,
     UnknownSource,
 )
@@ -34,6 +37,7 @@ from web.console import (
     signing,
     sources,
     stock,
+    webhooks,
 )
 from web.console.guard import Changed, Console, SignInFirst
 from web.console.headers import SecurityHeaders
@@ -41,8 +45,8 @@ from web.console.render import STATIC, problem
 from web.jobs import Job
 
 PAGES = (
-    overview, bulk, orders, order, operations, fulfilment, queues, jobs, stock, sources, audit, log,
-    signing,
+    overview, bulk, orders, order, operations, fulfilment, queues, jobs, stock, sources, webhooks,
+    audit, log, signing,
 )  # fmt: skip
 
 
@@ -78,9 +82,9 @@ def _answer(app: FastAPI) -> None:
     @app.exception_handler(InvalidInput)
     def invalid(_: Request, error: InvalidInput) -> Response:
         status = HTTPStatus.UNPROCESSABLE_ENTITY
-        if isinstance(error, UnknownOrder | UnknownSource):
+        if isinstance(error, UnknownOrder | UnknownSource | UnknownEndpoint | UnknownDelivery):
             status = HTTPStatus.NOT_FOUND
-        elif isinstance(error, NotAllowedNow | Changed):
+        elif isinstance(error, NotAllowedNow | EndpointDisabled | Changed):
             status = HTTPStatus.CONFLICT
         return problem(status, str(error))
 

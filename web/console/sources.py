@@ -7,7 +7,9 @@ from fastapi.responses import Response
 
 from pipeline.source import Policy
 from pipeline.storage import sources as storage
+from pipeline.storage import webhooks
 from web.console.guard import Viewer
+from web.console.webhooks import told
 
 router = APIRouter(prefix="/sources")
 
@@ -23,6 +25,7 @@ def sources(caller: Viewer) -> Response:
 def one(caller: Viewer, name: str) -> Response:
     with caller.read() as tx:
         found = storage.by_name(tx, name)
+        endpoints = [told(each) for each in webhooks.all_endpoints(tx, found.id)]
     default = Policy().model_dump(mode="json")
     policy = [
         {
@@ -33,4 +36,4 @@ def one(caller: Viewer, name: str) -> Response:
         }
         for key, value in found.policy.model_dump(mode="json").items()
     ]
-    return caller.page("source.html", source=found, policy=policy)
+    return caller.page("source.html", source=found, policy=policy, endpoints=endpoints)

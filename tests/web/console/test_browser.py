@@ -16,8 +16,9 @@ from pipeline.assembly import Application
 from pipeline.inventory.shipping import Return, Shipment
 from pipeline.operators import hash_password
 from pipeline.source import Policy
-from pipeline.storage import operators, sources
+from pipeline.storage import operators, sources, webhook_deliveries, webhooks
 from pipeline.storage.database import Database
+from pipeline.storage.webhook_deliveries import Result
 from tests.support import MUG, Mill, an_order
 from tests.web.console.conftest import PASSWORD, held
 from tests.web.console.serving import chromium, serving
@@ -196,13 +197,14 @@ PAGES = ("/", "/held", "/orders?status=on_hold", "/orders/1", "/orders/2/cancel"
          "/workers", "/jobs", "/jobs/audit", "/stock", "/stock/sku?sku=MUG-01", "/sources",
          "/sources/shop", "/audit", "/log", "/me", "/bulk/requeue?reason=country_held",
          "/orders/2/refund", "/orders/2", "/orders/2/fulfil", "/orders/3", "/orders/3/return",
-         "/orders/3/cancel")  # fmt: skip
+         "/orders/3/cancel", "/webhooks/0123456789ab",
+         "/webhooks/0123456789ab/deliveries/1", "/webhooks/0123456789ab/disable")  # fmt: skip
 
 
 @pytest.fixture
 def trade(shop: Mill) -> Mill:
     """An order on hold (1), a confirmed one (2), and one (3) of which part was shipped and a part
-    of that came back."""
+    of that came back; an endpoint to which a delivery failed."""
     held(shop, 1)
     for _ in range(2):
         shop.accept(ship_to={"country": "DE", "postal_code": "10115"}, lines=[(MUG, 3)])
@@ -210,6 +212,12 @@ def trade(shop: Mill) -> Mill:
     with shop.database.transaction() as tx:
         fulfilment.ship_one(tx, Shipment(3, "P-1", {1: 2}, None, "DHL", "JD01"), "ada")
         fulfilment.take_back(tx, Return(3, "R-1", {1: 1}, "main", "too small"), "ada")
+        name, url = "0123456789ab", "https://shop.example/hooks"
+        webhooks.add(tx, name, shop.source.id, url, ["order.confirmed"], name, None, "test")
+        delivery = webhook_deliveries.add_test(tx, name, "webhook.test")
+        answer = "it says no, " * 40
+        result = Result(delivery, 0.0, 12, 500, "answered 500", answer, "failed", 0.0)
+        webhook_deliveries.settle(tx, [result])
     return shop
 
 

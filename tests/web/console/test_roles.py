@@ -19,7 +19,8 @@ RULES = {
         "GET /", "GET /held", "GET /workers", "GET /live", "GET /orders", "GET /search",
         "GET /orders/{order_id}", "GET /queues", "GET /jobs", "GET /jobs/{name}",
         "GET /jobs/{name}/runs/{run_id}", "GET /stock", "GET /stock/sku", "GET /sources",
-        "GET /sources/{name}", "GET /audit", "GET /me", "POST /sign-out",
+        "GET /sources/{name}", "GET /webhooks/{endpoint_id}",
+        "GET /webhooks/{endpoint_id}/deliveries/{delivery_id}", "GET /audit", "GET /me", "POST /sign-out",
         "POST /sign-out-everywhere",
     },
     "operator": {
@@ -34,7 +35,9 @@ RULES = {
         "GET /queues/{step}/resume", "POST /queues/{step}/resume",
         "GET /jobs/{name}/run", "POST /jobs/{name}/run",
         "GET /stock/adjust", "POST /stock/adjust", "GET /stock/count", "POST /stock/count",
-        "GET /log/{entry}",
+        "GET /webhooks/{endpoint_id}/{action}", "POST /webhooks/{endpoint_id}/{action}",
+        "GET /webhooks/{endpoint_id}/deliveries/{delivery_id}/redeliver",
+        "POST /webhooks/{endpoint_id}/deliveries/{delivery_id}/redeliver", "GET /log/{entry}",
     },
     "admin": {"GET /log"},
 }  # fmt: skip
@@ -65,6 +68,7 @@ def test_a_role_may_do_what_the_rules_say_and_nothing_else(
     allowed = set().union(*(RULES[r] for r in ROLES[: ROLES.index(role) + 1]))
     values = {
         "order_id": order_id, "step": "pay", "name": "audit", "run_id": 1, "entry": 1, "sku": MUG,
+        "endpoint_id": "0123456789ab", "action": "disable", "delivery_id": 1,
     }  # fmt: skip
 
     def is_refused_here(route: str) -> bool:

@@ -1,0 +1,1 @@
+"""Webhooks: what happens to a source's orders, told to endpoints of its own choosing."""
