@@ -8,20 +8,15 @@ runs one thread at a time, and a step of a thousand orders keeps it busy for a g
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pipeline.order import Lane
+from pipeline.shoppers import PORTION, Shoppers
 
 #: Seconds that a bulk batch gives way at each step. At rest a shopper's order is through all stages
 #: in a third of it; one that waits for its gateway must not stop an import.
 PATIENCE = 0.25
-
-#: Seconds after a shopper's order for which others are expected; and the bulk orders that are taken
-#: at once meanwhile. A step that has begun is waited for, so it must not be long.
-SHOPPING_SECONDS = 5.0
-PORTION = 250
 
 
 class Lanes:
@@ -32,12 +27,11 @@ class Lanes:
         self._changed = threading.Condition()
         self._in_hand = dict.fromkeys((lane.rank for lane in Lane), 0)
         self._turned_away: set[str] = set()
-        self._last_shopper = -SHOPPING_SECONDS
+        self._shoppers = Shoppers()
 
     def most_bulk(self, batch: int) -> int:
         """Bulk orders to be taken at once by who would take so many."""
-        alone = time.monotonic() - self._last_shopper > SHOPPING_SECONDS
-        return batch if alone else min(batch, PORTION)
+        return min(batch, PORTION) if self._shoppers.expected else batch
 
     @contextmanager
     def visit(self, step: str) -> Iterator[Visit]:
@@ -64,7 +58,7 @@ class Lanes:
                 return False
             self._in_hand[lane] += 1
             if lane == Lane.INTERACTIVE.rank:
-                self._last_shopper = time.monotonic()
+                self._shoppers.came()
             return True
 
     def _leave(self, lane: int) -> None:

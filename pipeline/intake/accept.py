@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import Any
 from pipeline.chain import FIRST_STAGE
 from pipeline.intake.schema import Document, InvalidOrder, Problem, read_order
 from pipeline.order import Lane, customer_key
+from pipeline.shoppers import PORTION, Shoppers
 from pipeline.source import Source
 from pipeline.storage import archive, dispatches, orders
 from pipeline.storage.database import Database, Tx
@@ -23,11 +23,6 @@ from pipeline.telemetry import metrics, tracing
 
 #: Orders in one dispatch: what the engine takes at once. A larger one could not be absorbed whole.
 DISPATCH_SIZE = 500
-#: In the lane bulk: what a worker takes of it at once beside shoppers. A dispatch is not cut.
-BULK_SIZE = 250
-
-#: Seconds after a shopper's order for which others are expected.
-SHOPPING_SECONDS = 5.0
 
 
 class Verdict(StrEnum):
@@ -64,12 +59,12 @@ class Intake:
         self._announce = announce
         self._dispatch_size = min(dispatch_size, DISPATCH_SIZE)
         self._group = _GroupCommit(self._commit)
-        self._last_shopper = -SHOPPING_SECONDS
+        self._shoppers = Shoppers()
 
     @property
     def has_shoppers(self) -> bool:
         """Whether interactive orders come in here one by one, beside whatever else does."""
-        return time.monotonic() - self._last_shopper < SHOPPING_SECONDS
+        return self._shoppers.expected
 
     def accept(self, source: Source, data: Any) -> Receipt:
         """Take one order in, and wait for it."""
@@ -81,7 +76,7 @@ class Intake:
         the order, as that can be done during a commit; it doesn't wait. The order's trace is that of
         the caller."""
         if Lane(source.policy.lane) is Lane.INTERACTIVE:
-            self._last_shopper = time.monotonic()
+            self._shoppers.came()
         read = _read(source, data)
         if isinstance(read, Document):
             return self._group.submit((source, read, tracing.current()))
@@ -200,7 +195,7 @@ def _dispatch(tx: Tx, accepted: Sequence[tuple[Source, int]], size: int) -> list
         [
             NewDispatch(FIRST_STAGE, lane, tuple(sorted(ids)[start : start + most]))
             for lane, ids in by_lane.items()
-            for most in [size if lane == Lane.INTERACTIVE.rank else min(size, BULK_SIZE)]
+            for most in [size if lane == Lane.INTERACTIVE.rank else min(size, PORTION)]
             for start in range(0, len(ids), most)
         ],
     )

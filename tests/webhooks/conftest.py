@@ -86,6 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
             match self.path:
                 case "/silent":
                     self.script.over.wait(20)
+                    self._hang_up()  # else the client waits on, to the end of its patience
                 case "/stalls":
                     self._stall()
                 case "/drips":

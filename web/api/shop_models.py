@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from pipeline.intake.schema import CurrencyCode, Price, Sku, Text
 from pipeline.storage.job_runs import State as RunState
-from web.api.models import In, printable
+from web.api.models import In, Place, printable
 from web.api.shapes import Out
 
 # --- Catalogue and stock --------------------------------------------------------------------------
@@ -39,12 +39,9 @@ class ProductIn(In):
     prices: list[PriceIn] = Field(default_factory=list, max_length=500)
 
 
-Location = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(printable)]
-
-
 class AdjustmentIn(In):
     sku: Sku
-    location: Location = "main"
+    location: Place = "main"
     units: Annotated[int, Field(description="So many more or, negative, fewer.")]
     reason: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(printable)]
 
@@ -53,7 +50,7 @@ class CountIn(In):
     """`at`: when they were counted (RFC 3339); now without it."""
 
     sku: Sku
-    location: Location = "main"
+    location: Place = "main"
     units: int
     at: Annotated[str, Field(max_length=40)] | None = None
     reason: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(printable)] | None = None  # fmt: skip

@@ -25,10 +25,10 @@ def kept(shop: Mill) -> Counter[str]:
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
-def test_two_hundred_orders_are_placed_once_each(
+def test_orders_are_placed_once_each(
     url: str, make_client: MakeClient, make_key: MakeKey, shop: Mill
 ) -> None:
-    orders = [an_order() for _ in range(200)]
+    orders = [an_order() for _ in range(66)]
     with unreliable(url) as proxy:
         client = make_client(proxy.url, make_key(), timeout=SHORT)
 
@@ -39,9 +39,9 @@ def test_two_hundred_orders_are_placed_once_each(
     ids = dict(shop.query("SELECT external_id, id FROM orders"))
     assert all(p.id == ids[p.external_id] for p in placed)
     # Those whose first answer was lost are told to be known.
-    assert Counter(p.verdict for p in placed)["duplicate"] > 20
+    assert Counter(p.verdict for p in placed)["duplicate"] > 6
     assert set(proxy.happened) == set(BAD)
-    assert proxy.happened.total() > 400
+    assert proxy.happened.total() > 132
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
@@ -87,6 +87,7 @@ def test_a_batch_that_was_interrupted_is_resumed_with_what_has_no_verdict(
     assert kept(shop) == Counter(told)
 
 
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_a_refund_and_an_adjustment_are_done_once(
     url: str, make_client: MakeClient, make_key: MakeKey, shop: Mill
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
@@ -63,9 +64,12 @@ def test_what_takes_long_goes_on_behind_its_entry_in_the_log(
     grace: Browser, shop: Mill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held(shop, 3)
+    answered, run = threading.Event(), bulk._run
+    monkeypatch.setattr(bulk, "_run", lambda *given: answered.wait(20) and run(*given))
     monkeypatch.setattr(bulk, "PATIENCE", 0.0)
 
     answer = grace.do("/bulk/requeue", "?reason=country_held")
+    answered.set()
     for _ in range(200):
         if "under way" not in (page := grace.text(answer.url.path.removeprefix("/console"))):
             break
