@@ -137,7 +137,10 @@ def test_tries_end_with_the_time_for_them() -> None:
     assert end.__cause__ is BROKEN
 
 
-@pytest.mark.parametrize("nonsense", ["", "soon", "-1", "1.5", "Thu, 99 Foo 2026"])
+@pytest.mark.parametrize(
+    "nonsense",
+    ["", "soon", "-1", "1.5", "Thu, 99 Foo 2026", "Thu, 01 Jan 99999999999999999999 00:00:00 GMT"],
+)
 def test_a_retry_after_that_makes_no_sense_is_none(nonsense: str) -> None:
     _, waited, end = play([Answer(503, {"retry-after": nonsense}), DONE])
 
