@@ -81,6 +81,8 @@ def enable(tx: Tx, endpoint_id: str, *, from_now: bool = False) -> Endpoint:
     if endpoint.disabled_at is not None:
         _require_room(tx, endpoint.source_id)
         webhooks.enable(tx, endpoint_id, from_now=from_now)
+        if from_now:
+            webhook_deliveries.leave_out(tx, endpoint_id)
     return webhooks.one(tx, endpoint_id)
 
 
