@@ -106,8 +106,8 @@ def upgrade() -> None:
 
 _sources = sa.table("sources", *map(sa.column, ("id", "name", "policy")))
 _orders = sa.table("orders", *map(sa.column, ("id", "source_id")))
-_untold = sa.table("notifications", *map(sa.column, ("order_id", "channel", "state")))
-_events = sa.table("events", sa.column("order_id"), sa.column("to_status"), sa.column("at"))
+_untold = sa.table("notifications", *map(sa.column, ("order_id", "channel", "topic", "state")))
+_events = sa.table("events", *map(sa.column, ("order_id", "kind", "to_status", "at")))
 _endpoints = sa.table(
     "webhook_endpoints",
     *map(
@@ -144,13 +144,18 @@ def _policies_become_endpoints() -> None:
 
 
 def _untold_since(source_id: int) -> sa.ScalarSelect[object]:
-    """When the oldest order was confirmed of which the webhook has yet to tell."""
+    """When the oldest happened of what the webhook has yet to tell. A parcel may leave weeks after
+    its order was confirmed: what was told in between must not be told again."""
+    is_shipment = _untold.c.topic == "order.shipped"
     return (
         sa.select(sa.func.min(_events.c.at))
         .join(_untold, _untold.c.order_id == _events.c.order_id)
         .join(_orders, _orders.c.id == _events.c.order_id)
         .where(
-            _events.c.to_status == "confirmed",
+            sa.case(
+                (is_shipment, _events.c.kind == "shipped"),
+                else_=_events.c.to_status == "confirmed",
+            ),
             _untold.c.channel == "webhook",
             _untold.c.state == "pending",
             _orders.c.source_id == source_id,
