@@ -336,6 +336,22 @@ def test_a_policys_webhook_becomes_an_endpoint_with_the_secret_it_had(
     assert [tuple(row) for row in left] == [("webhook", "delivered"), ("email", "pending")]
 
 
+@pytest.mark.parametrize("nobody", ["", None])
+def test_a_policy_that_tells_nobody_becomes_no_endpoint(
+    empty_database: Database, nobody: str | None
+) -> None:
+    upgrade(empty_database, "0011")
+    at = "2026-11-01 00:00:00+00:00"
+    said = json.dumps({"lane": "bulk", "webhook_url": nobody})
+    insert(empty_database, "sources", id=1, name="web", policy=said, created_at=at)
+
+    empty_database.upgrade()
+
+    with empty_database.snapshot() as tx:
+        assert webhooks.all_endpoints(tx) == []
+        assert sources.by_name(tx, "web").policy == Policy(lane="bulk")
+
+
 def test_what_is_yet_to_be_told_of_a_shipment_is_told_from_then_on(
     empty_database: Database,
 ) -> None:

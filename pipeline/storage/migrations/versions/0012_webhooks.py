@@ -122,8 +122,9 @@ def _policies_become_endpoints() -> None:
     connection = op.get_bind()
     for source_id, name, policy in connection.execute(sa.select(_sources)).all():
         said = json.loads(policy)
-        url = said.pop("webhook_url", None)
-        if url is not None:
+        if "webhook_url" not in said:
+            continue
+        if url := said.pop("webhook_url"):  # an empty one was none
             # Secrets used to be made of the source's name: it stays the seed.
             connection.execute(
                 sa.insert(_endpoints).values(
@@ -133,11 +134,9 @@ def _policies_become_endpoints() -> None:
                     read_order=0, read_seq=0, failures=0,
                 )
             )  # fmt: skip
-            connection.execute(
-                sa.update(_sources)
-                .where(_sources.c.id == source_id)
-                .values(policy=json.dumps(said))
-            )
+        connection.execute(
+            sa.update(_sources).where(_sources.c.id == source_id).values(policy=json.dumps(said))
+        )
     connection.execute(
         sa.delete(_untold).where(_untold.c.channel == "webhook", _untold.c.state == "pending")
     )
