@@ -72,6 +72,20 @@ def test_who_was_turned_away_is_called_again_when_there_is_a_place(
     assert shop.engine.work("validate") == 2
 
 
+def test_a_step_that_hangs_does_not_keep_its_place_from_others(
+    shop: Mill, imports: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept(shop, imports, 2)
+
+    with shop.engine._lanes.visit("pay") as hangs:
+        hangs.admit(BULK)
+        turned_away = shop.engine.work("validate")
+        monkeypatch.setattr(lanes, "HUNG_AFTER", 0.0)
+        taken = shop.engine.work("validate")
+
+    assert (turned_away, taken) == (0, 2)
+
+
 def test_a_claim_that_fails_leaves_its_place_to_others(
     shop: Mill, imports: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
