@@ -186,4 +186,5 @@ def test_what_is_due_behind_suspects_is_taken_however_many_orders_they_hold(
     with shop.database.transaction() as tx:
         taken = claim(tx, "validate", 2, 15.0, avoid_suspects=True)
 
-    assert taken is not None and len(taken.orders) == 1
+    assert taken is not None
+    assert len(taken.orders) == 1
