@@ -108,6 +108,8 @@ class _Operations:
     def __init__(self, url: str, key: str, timeout: float, retries: Retries | None) -> None:
         if httpx.URL(url).scheme not in ("http", "https"):
             raise ValueError(f"url: got {url!r}, expected one such as https://orders.example")
+        if httpx.URL(url).userinfo:  # it would be sent in the key's place
+            raise ValueError("url: expected no user and no password in it; the key says who calls")
         if not key.isascii() or not key.isprintable() or not key:
             raise ValueError(
                 "key: expected one such as om_live_…, as `ordermill keys create` shows"

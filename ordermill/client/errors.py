@@ -179,7 +179,7 @@ def _seconds(written: str | None) -> float | None:
         return float(written[:9])
     try:
         at = parsedate_to_datetime(written)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)

@@ -69,9 +69,8 @@ def claim(
     process that does nothing else meanwhile (`alone`; else Suspect), so that the blame is its own.
     With `avoid_suspects`, what is due behind them is taken.
     """
-    candidates = dispatches.lock_due(tx, step, most_orders)
-    if avoid_suspects:
-        candidates = [d for d in candidates if d.deaths < DEATHS_BEFORE_HALVING]
+    most_deaths = DEATHS_BEFORE_HALVING - 1 if avoid_suspects else dispatches.ANY_DEATHS
+    candidates = dispatches.lock_due(tx, step, most_orders, most_deaths)
     is_bulk = bool(candidates) and candidates[0].lane == Lane.BULK.rank
     chosen = _fitting(candidates, most_bulk if is_bulk and most_bulk else most_orders)
     if not chosen:

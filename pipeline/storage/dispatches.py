@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Float,
+    Integer,
     String,
     and_,
     bindparam,
@@ -71,11 +72,19 @@ def paused() -> ColumnElement[bool]:
     return exists().where(queues.c.step == dispatches.c.step)
 
 
+#: More than there will ever be.
+ANY_DEATHS = 2**31 - 1
+
 # A lease that is still there when a dispatch is found due ran out: its worker died under it.
 _DEATHS = dispatches.c.deaths + case((dispatches.c.lease.is_(None), 0), else_=1)
 
 _IN_TURN = (dispatches.c.lane, dispatches.c.due_at, dispatches.c.id)
-_FOR_STEP = (dispatches.c.step == bindparam("step"), due(), ~paused())
+_FOR_STEP = (
+    dispatches.c.step == bindparam("step"),
+    due(),
+    ~paused(),
+    bindparam("most_deaths", type_=Integer) >= _DEATHS,
+)
 # How many from the front hold the orders that are wanted, by their sizes alone: to read and lock all
 # that might, were each of one order, is to read and lock the whole backlog of an import, each time.
 _front = (
@@ -108,10 +117,11 @@ _DUE = (
 )
 
 
-def lock_due(tx: Tx, step: str, most: int) -> list[Dispatch]:
+def lock_due(tx: Tx, step: str, most: int, most_deaths: int = ANY_DEATHS) -> list[Dispatch]:
     """Lock due dispatches of `step` that nobody else is taking, lane first, oldest first: those that
-    hold the first `most` orders, and one more, by which a backlog shows."""
-    found = tx.execute(_DUE, {"step": step, "most": most})
+    hold the first `most` orders, and one more, by which a backlog shows. What has seen more than
+    `most_deaths` is passed over, and doesn't count."""
+    found = tx.execute(_DUE, {"step": step, "most": most, "most_deaths": most_deaths})
     return [
         Dispatch(
             r.id,

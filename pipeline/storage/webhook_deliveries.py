@@ -208,6 +208,18 @@ def redeliver_failed(tx: Tx, endpoint_id: str) -> int:
     return int(tx.execute(_FAILED, {"endpoint": endpoint_id}).rowcount)
 
 
+_LEAVE_OUT = (
+    update(webhook_deliveries)
+    .where(_of_endpoint, _d.state == "pending")
+    .values(state="failed", ended_at=now(), error="left out when the endpoint was enabled again")
+)
+
+
+def leave_out(tx: Tx, endpoint_id: str) -> None:
+    """Attempt nothing any more that is to be attempted, unless it is asked for again."""
+    tx.execute(_LEAVE_OUT, {"endpoint": endpoint_id})
+
+
 _OLD = (
     select(_d.id)
     .where(_d.due_at < now(bindparam("offset", type_=Float)))

@@ -160,7 +160,12 @@ _ENABLE = (
     )
 )  # fmt: skip
 _WAKE = update(webhook_endpoints).where(_is_it).values(rest_until=null())
-_SKIP = update(webhook_endpoints).where(_is_it).values(read_at=now(), read_order=0, read_seq=0)
+# Who delivers to it just now loses it: he would go on from where he has read to.
+_SKIP = (
+    update(webhook_endpoints)
+    .where(_is_it)
+    .values(read_at=now(), read_order=0, read_seq=0, lease=null(), leased_until=null())
+)
 
 
 def rotate(tx: Tx, endpoint_id: str, seed: str, overlap: float) -> None:

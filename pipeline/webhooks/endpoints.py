@@ -48,10 +48,7 @@ class Webhooks:
         or have happened `since`. InvalidInput says what is wrong."""
         valid_url(url, self.allowed)
         wanted = valid_types(types)
-        if webhooks.count(tx, source_id) >= MOST_ENDPOINTS:
-            raise InvalidInput(
-                f"the source has {MOST_ENDPOINTS} endpoints already, which is the most: disable one"
-            )
+        _require_room(tx, source_id)
         endpoint_id = secrets.token_hex(6)
         webhooks.add(tx, endpoint_id, source_id, url, wanted, _seed(endpoint_id), since, by)
         return webhooks.one(tx, endpoint_id)
@@ -79,9 +76,13 @@ def disable(tx: Tx, endpoint_id: str, by: str, why: str | None = None) -> Endpoi
 
 def enable(tx: Tx, endpoint_id: str, *, from_now: bool = False) -> Endpoint:
     """Deliver to it again, from where it was left, or (`from_now`) what is yet to happen. One that is
-    enabled stays as it is."""
-    if webhooks.lock(tx, endpoint_id).disabled_at is not None:
+    enabled stays as it is. InvalidInput if the source has enough others by now."""
+    endpoint = webhooks.lock(tx, endpoint_id)
+    if endpoint.disabled_at is not None:
+        _require_room(tx, endpoint.source_id)
         webhooks.enable(tx, endpoint_id, from_now=from_now)
+        if from_now:
+            webhook_deliveries.leave_out(tx, endpoint_id)
     return webhooks.one(tx, endpoint_id)
 
 
@@ -126,6 +127,13 @@ def told(endpoint: Endpoint) -> dict[str, Any]:
 def told_delivery(found: Mapping[str, Any]) -> dict[str, Any]:
     """A delivery as programs are told of it; `event` is the id that its webhook has."""
     return {**found, "event": event_id(found["order_id"], found["seq"], found["id"])}
+
+
+def _require_room(tx: Tx, source_id: int) -> None:
+    if webhooks.count(tx, source_id) >= MOST_ENDPOINTS:
+        raise InvalidInput(
+            f"the source has {MOST_ENDPOINTS} endpoints already, which is the most: disable one"
+        )
 
 
 def _wake(tx: Tx, endpoint_id: str) -> None:

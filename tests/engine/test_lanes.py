@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import text
 
 from pipeline.engine import lanes
+from pipeline.engine.claim import claim
 from pipeline.engine.engine import Limits
 from pipeline.engine.lanes import Lanes
 from pipeline.order import Lane
@@ -68,6 +70,20 @@ def test_who_was_turned_away_is_called_again_when_there_is_a_place(
     assert early == []
     assert [step for step, _ in shop.announced] == ["validate"]
     assert shop.engine.work("validate") == 2
+
+
+def test_a_step_that_hangs_does_not_keep_its_place_from_others(
+    shop: Mill, imports: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept(shop, imports, 2)
+
+    with shop.engine._lanes.visit("pay") as hangs:
+        hangs.admit(BULK)
+        turned_away = shop.engine.work("validate")
+        monkeypatch.setattr(lanes, "HUNG_AFTER", 0.0)
+        taken = shop.engine.work("validate")
+
+    assert (turned_away, taken) == (0, 2)
 
 
 def test_a_claim_that_fails_leaves_its_place_to_others(
@@ -158,3 +174,17 @@ def test_of_a_backlog_a_claim_reads_and_locks_what_it_takes_and_one_more(
     assert [(d.lane, len(d.order_ids)) for d in found] == [
         *[(INTERACTIVE, 1)] * 3, *[(BULK, 2)] * 2,
     ]  # fmt: skip
+
+
+def test_what_is_due_behind_suspects_is_taken_however_many_orders_they_hold(
+    shop: Mill,
+) -> None:
+    accept(shop, shop.source, 2, 2, 2, 1)
+    with shop.database.transaction() as tx:
+        tx.execute(text("UPDATE dispatches SET deaths = 2 WHERE size = 2"))
+
+    with shop.database.transaction() as tx:
+        taken = claim(tx, "validate", 2, 15.0, avoid_suspects=True)
+
+    assert taken is not None
+    assert len(taken.orders) == 1

@@ -334,3 +334,51 @@ def test_a_policys_webhook_becomes_an_endpoint_with_the_secret_it_had(
     # What it was yet to be told of is told from the feed, and by nobody else.
     assert endpoint.position.at == datetime(2026, 11, 5, tzinfo=UTC)
     assert [tuple(row) for row in left] == [("webhook", "delivered"), ("email", "pending")]
+
+
+@pytest.mark.parametrize("nobody", ["", None])
+def test_a_policy_that_tells_nobody_becomes_no_endpoint(
+    empty_database: Database, nobody: str | None
+) -> None:
+    upgrade(empty_database, "0011")
+    at = "2026-11-01 00:00:00+00:00"
+    said = json.dumps({"lane": "bulk", "webhook_url": nobody})
+    insert(empty_database, "sources", id=1, name="web", policy=said, created_at=at)
+
+    empty_database.upgrade()
+
+    with empty_database.snapshot() as tx:
+        assert webhooks.all_endpoints(tx) == []
+        assert sources.by_name(tx, "web").policy == Policy(lane="bulk")
+
+
+def test_what_is_yet_to_be_told_of_a_shipment_is_told_from_then_on(
+    empty_database: Database,
+) -> None:
+    upgrade(empty_database, "0011")
+    at = "2026-11-01 00:00:00+00:00"
+    said = {"webhook_url": "https://shop.example/hook"}
+    insert(empty_database, "sources", id=1, name="web", policy=json.dumps(said), created_at=at)
+    insert(
+        empty_database, "orders", id=1, source_id=1, external_id="web-1", chain="capture_first",
+        lane=0, status="confirmed", currency="EUR", approved=False, version=1, accepted_at=at,
+    )  # fmt: skip
+    for seq, kind, moved, happened in (
+        (1, "advanced", "confirmed", at),
+        (2, "shipped", None, "2026-11-20 00:00:00+00:00"),
+    ):
+        insert(
+            empty_database, "events", order_id=1, seq=seq, at=happened, kind=kind,
+            to_status=moved, actor="engine",
+        )  # fmt: skip
+    for topic, state in (("order.confirmed", "delivered"), ("order.shipped", "pending")):
+        insert(
+            empty_database, "notifications", id=topic, order_id=1, channel="webhook", topic=topic,
+            target="x", state=state, attempts=0, due_at=at,
+        )  # fmt: skip
+
+    empty_database.upgrade()
+
+    with empty_database.snapshot() as tx:
+        [endpoint] = webhooks.all_endpoints(tx)
+    assert endpoint.position.at == datetime(2026, 11, 20, tzinfo=UTC)

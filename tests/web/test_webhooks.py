@@ -93,6 +93,21 @@ def test_a_source_has_so_many_endpoints_and_no_more(client: TestClient, shop: Mi
     assert make(client, "one more").status_code == 201
 
 
+def test_what_was_disabled_to_make_room_is_not_enabled_beside_it(
+    client: TestClient, shop: Mill
+) -> None:
+    first, second, *_ = [made(client, key=f"k{n}") for n in range(MOST_ENDPOINTS)]
+    client.post(f"/v1/webhooks/{first['id']}/disable")
+    made(client, key="in its place")
+
+    refused = client.post(f"/v1/webhooks/{first['id']}/enable")
+    client.post(f"/v1/webhooks/{second['id']}/disable")
+    enabled = client.post(f"/v1/webhooks/{first['id']}/enable")
+
+    assert (refused.status_code, "disable one" in refused.json()["detail"]) == (422, True)
+    assert (enabled.status_code, enabled.json()["state"]) == (200, "enabled")
+
+
 def test_a_rotation_that_is_sent_again_is_done_once(client: TestClient, shop: Mill) -> None:
     hook = made(client)
     url, key = f"/v1/webhooks/{hook['id']}/rotate", {"Idempotency-Key": "r"}

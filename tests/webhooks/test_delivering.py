@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import delete, update
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from pipeline.errors import LeaseLost
 from pipeline.source import Policy
 from pipeline.storage import feed, webhook_deliveries, webhooks
 from pipeline.storage.sql import now
@@ -289,6 +290,43 @@ def test_who_is_enabled_again_is_told_of_what_was_missed_or_not(
     assert silent == 0
     assert sorted(e.event["data"]["order_id"] for e in receiver.to("/whole")) == missed + new
     assert [e.event["data"]["order_id"] for e in receiver.to("/rest")] == new
+
+
+def test_who_is_enabled_from_now_on_is_not_sent_what_was_on_its_way_before(
+    teller: Teller, receiver: Receiver
+) -> None:
+    endpoint = teller.endpoint(receiver.url())
+    receiver.script.answers["/hook"] = [500, 200]
+    [missed] = teller.confirmed()
+    teller.deliver()
+    with teller.database.transaction() as tx:
+        endpoints.disable(tx, endpoint, "ada", "it moves house")
+        endpoints.enable(tx, endpoint, from_now=True)
+
+    [new] = teller.confirmed()
+    teller.let_time_pass()
+    teller.deliver()
+
+    assert [e.event["data"]["order_id"] for e in receiver.received] == [missed, new]
+    assert teller.states(endpoint) == ["failed", "delivered"]
+    with teller.database.transaction() as tx:
+        assert endpoints.redeliver(tx, endpoint, None) == 1
+
+
+def test_who_delivers_meanwhile_does_not_take_one_that_is_enabled_from_now_on_back(
+    teller: Teller, receiver: Receiver
+) -> None:
+    endpoint = teller.endpoint(receiver.url())
+    with teller.database.transaction() as tx:
+        held = webhooks.take(tx, endpoint, "a dispatcher", 60.0)
+        assert held is not None
+        endpoints.disable(tx, endpoint, "ada", "it moves house")
+        endpoints.enable(tx, endpoint, from_now=True)
+
+    with pytest.raises(LeaseLost), teller.database.transaction() as tx:
+        webhooks.read_on(tx, endpoint, "a dispatcher", 60.0, held.position)
+
+    assert teller.kept(endpoint).position.at > held.position.at
 
 
 def test_a_delivery_is_made_again_when_asked_for(teller: Teller, receiver: Receiver) -> None:

@@ -108,8 +108,7 @@ def _ask_fulfil(caller: Caller, order_id: int, form: dict[str, str]) -> Response
 def _what_leaves(would: _Would, before: dict[str, Any]) -> list[str]:
     shipped, after = would.shipped, would.after
     left = sum(promised["quantity"] for promised in after["reservations"])
-    told = [x["channel"] for x in after["notifications"][len(before["notifications"]) :]]
-    names = {"email": "the customer by mail", "webhook": "the shop by webhook"}
+    told = {x["channel"] for x in after["notifications"][len(before["notifications"]) :]}
     by = " ".join(filter(None, (shipped.shipment.carrier, shipped.shipment.tracking)))
     return [
         f"{_units(shipped)}"
@@ -117,9 +116,9 @@ def _what_leaves(would: _Would, before: dict[str, Any]) -> list[str]:
         f"Units left to ship after that: {left:,}."
         if left
         else "Nothing is left to ship after that.",
-        f"Told: {' and '.join(names[each] for each in told)}."
-        if told
-        else "Nobody is told: its source's policy wants neither mail nor webhook.",
+        "The customer is told by mail."
+        if "email" in told
+        else "The customer is not told: its source's policy wants no mail, or no address is known.",
         *([_money(shipped.capture, "taken from the customer")] if shipped.capture else []),
         "This can't be undone: what comes back is a return.",
     ]

@@ -271,6 +271,7 @@ def test_the_key_is_not_shown(make_client: MakeClient) -> None:
 @pytest.mark.parametrize(
     ("url", "key", "wrong"),
     [("orders.example", "k", "url"), ("ftp://x", "k", "url"), ("http://x", "", "key"),
+     ("https://ada:pw@x", "k", "url"),
      ("http://x", "k\n", "key"), ("http://x", "schlüssel", "key")],
 )  # fmt: skip
 def test_what_can_not_work_is_refused_at_once(url: str, key: str, wrong: str) -> None:

@@ -88,11 +88,10 @@ def test_pauses_double_up_to_the_longest_and_differ_by_chance() -> None:
         assert max(pauses) - min(pauses) > base / 10
 
 
-@pytest.mark.parametrize(
-    "told", ["7", format_datetime(datetime.now(UTC) + timedelta(seconds=3607), usegmt=True)]
-)
-def test_a_retry_after_is_waited_for_in_full(told: str) -> None:
-    seconds = 7 if told == "7" else 3000
+@pytest.mark.parametrize("given", ["in seconds", "as a time"])
+def test_a_retry_after_is_waited_for_in_full(given: str) -> None:
+    in_an_hour = format_datetime(datetime.now(UTC) + timedelta(seconds=3607), usegmt=True)
+    told, seconds = {"in seconds": ("7", 7), "as a time": (in_an_hour, 3000)}[given]
 
     _, waited, end = play(
         [Answer(429, {"retry-after": told}), DONE], retries=Retries(within=10_000)
@@ -137,7 +136,10 @@ def test_tries_end_with_the_time_for_them() -> None:
     assert end.__cause__ is BROKEN
 
 
-@pytest.mark.parametrize("nonsense", ["", "soon", "-1", "1.5", "Thu, 99 Foo 2026"])
+@pytest.mark.parametrize(
+    "nonsense",
+    ["", "soon", "-1", "1.5", "Thu, 99 Foo 2026", "Thu, 01 Jan 99999999999999999999 00:00:00 GMT"],
+)
 def test_a_retry_after_that_makes_no_sense_is_none(nonsense: str) -> None:
     _, waited, end = play([Answer(503, {"retry-after": nonsense}), DONE])
 

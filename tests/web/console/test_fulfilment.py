@@ -48,7 +48,7 @@ def test_all_that_is_left_leaves_as_the_page_said(grace: Browser, shop: Mill, or
 
     assert "3 × MUG-01 from main, 1 × TEE-01 from main with DHL JD01" in page
     assert "Nothing is left to ship after that." in page
-    assert "Told: the customer by mail." in page
+    assert "The customer is told by mail." in page
     assert (looked, on_hand(shop)) == (100, 97)
     assert "Shipped: 3 × MUG-01 from main, 1 × TEE-01 from main." in answer.text
     assert "fulfilled" in answer.text

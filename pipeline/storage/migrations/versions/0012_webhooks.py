@@ -106,8 +106,8 @@ def upgrade() -> None:
 
 _sources = sa.table("sources", *map(sa.column, ("id", "name", "policy")))
 _orders = sa.table("orders", *map(sa.column, ("id", "source_id")))
-_untold = sa.table("notifications", *map(sa.column, ("order_id", "channel", "state")))
-_events = sa.table("events", sa.column("order_id"), sa.column("to_status"), sa.column("at"))
+_untold = sa.table("notifications", *map(sa.column, ("order_id", "channel", "topic", "state")))
+_events = sa.table("events", *map(sa.column, ("order_id", "kind", "to_status", "at")))
 _endpoints = sa.table(
     "webhook_endpoints",
     *map(
@@ -122,8 +122,9 @@ def _policies_become_endpoints() -> None:
     connection = op.get_bind()
     for source_id, name, policy in connection.execute(sa.select(_sources)).all():
         said = json.loads(policy)
-        url = said.pop("webhook_url", None)
-        if url is not None:
+        if "webhook_url" not in said:
+            continue
+        if url := said.pop("webhook_url"):  # an empty one was none
             # Secrets used to be made of the source's name: it stays the seed.
             connection.execute(
                 sa.insert(_endpoints).values(
@@ -133,24 +134,27 @@ def _policies_become_endpoints() -> None:
                     read_order=0, read_seq=0, failures=0,
                 )
             )  # fmt: skip
-            connection.execute(
-                sa.update(_sources)
-                .where(_sources.c.id == source_id)
-                .values(policy=json.dumps(said))
-            )
+        connection.execute(
+            sa.update(_sources).where(_sources.c.id == source_id).values(policy=json.dumps(said))
+        )
     connection.execute(
         sa.delete(_untold).where(_untold.c.channel == "webhook", _untold.c.state == "pending")
     )
 
 
 def _untold_since(source_id: int) -> sa.ScalarSelect[object]:
-    """When the oldest order was confirmed of which the webhook has yet to tell."""
+    """When the oldest happened of what the webhook has yet to tell. A parcel may leave weeks after
+    its order was confirmed: what was told in between must not be told again."""
+    is_shipment = _untold.c.topic == "order.shipped"
     return (
         sa.select(sa.func.min(_events.c.at))
         .join(_untold, _untold.c.order_id == _events.c.order_id)
         .join(_orders, _orders.c.id == _events.c.order_id)
         .where(
-            _events.c.to_status == "confirmed",
+            sa.case(
+                (is_shipment, _events.c.kind == "shipped"),
+                else_=_events.c.to_status == "confirmed",
+            ),
             _untold.c.channel == "webhook",
             _untold.c.state == "pending",
             _orders.c.source_id == source_id,
