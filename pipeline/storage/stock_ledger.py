@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,7 +24,12 @@ from pipeline.storage.tables import (
     stock_movements,
 )
 
+#: Movements that are fetched at once.
+PAGE = 500
+
 COUNT = "count"
+#: Movements of what is promised alone: no unit leaves its shelf.
+PROMISES = ("reservation", "release")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,7 @@ _MOVED = (
             stock_movements.c.location == _between.c.location,
             stock_movements.c.at > _between.c.since,
             stock_movements.c.at <= _between.c.until,
+            stock_movements.c.kind.not_in(PROMISES),
         ),
     )
     .order_by(_between.c.n, stock_movements.c.at, stock_movements.c.id)
@@ -95,7 +103,8 @@ _MOVED = (
 
 
 def moved(tx: Tx, between: Sequence[tuple[Level, datetime, datetime]]) -> list[list[int]]:
-    """What moved at levels after a time, and no later than another: each movement's units, in order."""
+    """What moved on the shelf at levels after a time, and no later than another: each movement's
+    units, in order."""
     found: list[list[int]] = [[] for _ in between]
     given = [(n, *level, since, until) for n, (level, since, until) in enumerate(between)]
     for r in tx.execute(_MOVED, {"rows": pack(given)}):
@@ -103,32 +112,43 @@ def moved(tx: Tx, between: Sequence[tuple[Level, datetime, datetime]]) -> list[l
     return found
 
 
-_ON_HAND = select(stock_levels.c.location, stock_levels.c.on_hand).where(
+_BALANCES = select(stock_levels.c.location, stock_levels.c.on_hand, stock_levels.c.reserved).where(
     stock_levels.c.sku == bindparam("wanted")
 )
 _MOVEMENTS = (
     select(stock_movements)
     .where(stock_movements.c.sku == bindparam("wanted"))
     .order_by(stock_movements.c.at.desc(), stock_movements.c.id.desc())
-    .limit(bindparam("most"))
+    .execution_options(yield_per=PAGE)
 )
 
 
-def ledger(tx: Tx, sku: str, most: int) -> list[dict[str, Any]]:
-    """The last movements of a SKU, the newest last, each with what was on hand at its location
-    after it. A count stands at the time it was taken."""
-    balance = {r.location: r.on_hand for r in tx.execute(_ON_HAND, {"wanted": sku})}
+def ledger(tx: Tx, sku: str, most: int, kinds: Collection[str] = ()) -> list[dict[str, Any]]:
+    """The last movements of a SKU, of `kinds` or of all, the newest last, each with what was on hand
+    (`balance`) and promised (`promised_balance`) at its location after it. A count stands at the
+    time it was taken. Reads back until it has found so many."""
+    on_hand, reserved = Counter[str](), Counter[str]()
+    for r in tx.execute(_BALANCES, {"wanted": sku}):
+        on_hand[r.location], reserved[r.location] = r.on_hand, r.reserved
     told = []
-    for r in tx.execute(_MOVEMENTS, {"wanted": sku, "most": most}):
-        told.append(
-            {
-                "at": r.at, "location": r.location, "kind": r.kind, "quantity": r.quantity,
-                "balance": balance[r.location], "actor": r.actor, "reason": r.reason,
-                "reference": r.reference,
-            }
-        )  # fmt: skip
-        balance[r.location] -= r.quantity
+    with closing(tx.execute(_MOVEMENTS, {"wanted": sku})) as newest_first:
+        for r in newest_first:
+            if not kinds or r.kind in kinds:
+                told.append(_told(r, on_hand[r.location], reserved[r.location]))
+            if len(told) == most:
+                break
+            on_hand[r.location] -= r.quantity
+            reserved[r.location] -= r.promised
     return told[::-1]
+
+
+def _told(moved: Any, on_hand: int, reserved: int) -> dict[str, Any]:
+    return {
+        "at": moved.at, "location": moved.location, "kind": moved.kind,
+        "quantity": moved.quantity, "balance": on_hand, "promised": moved.promised,
+        "promised_balance": reserved, "actor": moved.actor, "reason": moved.reason,
+        "reference": moved.reference,
+    }  # fmt: skip
 
 
 _HOLDERS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, inspect, select, text
 
+from pipeline.audit.rules import promises_in_ledger
 from pipeline.errors import ConfigurationError
 from pipeline.order import customer_key
 from pipeline.pricing.rules import Rules
 from pipeline.source import Policy
-from pipeline.storage import catalogue, job_runs, rules, sources
+from pipeline.storage import catalogue, job_runs, rules, sources, stock_ledger
 from pipeline.storage.database import Database, _alembic
 from pipeline.storage.tables import metadata, orders
 
@@ -290,3 +292,25 @@ def test_a_pages_own_name_is_no_part_of_its_topic_any_more(old_shop: Database) -
         assert [tuple(row) for row in found] == [
             ("order.undo_failed", "1a2b3c4d"), ("order.confirmed", ""),
         ]  # fmt: skip
+
+
+def test_what_is_promised_to_orders_has_been_promised_by_a_movement(old_shop: Database) -> None:
+    insert(old_shop, "stock_levels", sku="MUG", location="main", on_hand=9, reserved=6)
+    for order_id, line_no, quantity in ((1, 1, 2), (1, 2, 1), (2, 1, 3)):
+        insert(
+            old_shop, "reservations", order_id=order_id, line_no=line_no, location="main",
+            sku="MUG", quantity=quantity,
+        )  # fmt: skip
+
+    old_shop.upgrade()
+
+    with old_shop.snapshot() as tx:
+        moved = stock_ledger.ledger(tx, "MUG", 10)
+        assert promises_in_ledger.RULE.check(tx, {}).broken == 0
+    assert [
+        (m["kind"], m["quantity"], m["promised"], m["reference"], m["actor"]) for m in moved
+    ] == [
+        ("reservation", 0, 3, "order 1", "migration"),
+        ("reservation", 0, 3, "order 2", "migration"),
+    ]
+    assert all(abs(m["at"] - datetime.now(UTC)) < timedelta(minutes=5) for m in moved)
