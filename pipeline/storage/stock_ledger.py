@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any, Literal, get_args
 
-from sqlalchemy import Column, Integer, and_, bindparam, case, func, select
+from sqlalchemy import Column, Integer, and_, bindparam, case, func, or_, select
 
 from pipeline.inventory.allocation import Level
 from pipeline.storage.database import Tx
 from pipeline.storage.levels import FREE
-from pipeline.storage.sql import now, pack, rows
+from pipeline.storage.sql import now, pack, rows, texts
 from pipeline.storage.tables import (
     orders,
     products,
@@ -24,9 +23,10 @@ from pipeline.storage.tables import (
     stock_movements,
 )
 
-#: Movements that are fetched at once.
-PAGE = 500
-
+Kind = Literal[
+    "receipt", "adjustment", "count", "transfer", "shipment", "return", "reservation", "release"
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 COUNT = "count"
 #: Movements of what is promised alone: no unit leaves its shelf.
 PROMISES = ("reservation", "release")
@@ -119,27 +119,67 @@ _MOVEMENTS = (
     select(stock_movements)
     .where(stock_movements.c.sku == bindparam("wanted"))
     .order_by(stock_movements.c.at.desc(), stock_movements.c.id.desc())
-    .execution_options(yield_per=PAGE)
+    .limit(bindparam("most"))
 )
+_MOVEMENTS_OF_KINDS = _MOVEMENTS.where(stock_movements.c.kind.in_(texts("kinds")))
+
+_at, _id = stock_movements.c.at, stock_movements.c.id
+_gap = rows(
+    Column("n", Integer), Column("since", _at.type), Column("since_id", _id.type),
+    Column("until", _at.type), Column("until_id", _id.type),
+)  # fmt: skip
+_IN_GAPS = (
+    select(
+        _gap.c.n,
+        stock_movements.c.location,
+        func.sum(stock_movements.c.quantity).label("quantity"),
+        func.sum(stock_movements.c.promised).label("promised"),
+    )
+    .join(
+        stock_movements,
+        and_(
+            stock_movements.c.sku == bindparam("wanted"),
+            _at >= _gap.c.since,
+            or_(_at > _gap.c.since, _id > _gap.c.since_id),
+            _at <= _gap.c.until,
+            or_(_at < _gap.c.until, _id <= _gap.c.until_id),
+        ),
+    )
+    .group_by(_gap.c.n, stock_movements.c.location)
+)
+#: No movement is newer.
+_END = (datetime(9999, 12, 31, tzinfo=UTC), 2**62)
 
 
 def ledger(tx: Tx, sku: str, most: int, kinds: Collection[str] = ()) -> list[dict[str, Any]]:
     """The last movements of a SKU, of `kinds` or of all, the newest last, each with what was on hand
     (`balance`) and promised (`promised_balance`) at its location after it. A count stands at the
-    time it was taken. Reads back until it has found so many."""
-    on_hand, reserved = Counter[str](), Counter[str]()
-    for r in tx.execute(_BALANCES, {"wanted": sku}):
-        on_hand[r.location], reserved[r.location] = r.on_hand, r.reserved
+    time it was taken. Reads all movements back to the first that is told."""
+    wanted = {"wanted": sku, "most": most}
+    if kinds:
+        of_kinds = {**wanted, "kinds": pack((kind,) for kind in kinds)}
+        found = tx.execute(_MOVEMENTS_OF_KINDS, of_kinds).all()
+    else:
+        found = tx.execute(_MOVEMENTS, wanted).all()
+    balances = {r.location: (r.on_hand, r.reserved) for r in tx.execute(_BALANCES, {"wanted": sku})}
     told = []
-    with closing(tx.execute(_MOVEMENTS, {"wanted": sku})) as newest_first:
-        for r in newest_first:
-            if not kinds or r.kind in kinds:
-                told.append(_told(r, on_hand[r.location], reserved[r.location]))
-            if len(told) == most:
-                break
-            on_hand[r.location] -= r.quantity
-            reserved[r.location] -= r.promised
+    for moved, newer in zip(found, _gaps(tx, sku, found), strict=True):
+        for location, (quantity, promised) in newer.items():
+            on_hand, reserved = balances.get(location, (0, 0))
+            balances[location] = on_hand - quantity, reserved - promised
+        told.append(_told(moved, *balances.get(moved.location, (0, 0))))
     return told[::-1]
+
+
+def _gaps(tx: Tx, sku: str, found: Sequence[Any]) -> list[dict[str, tuple[int, int]]]:
+    """For each movement of `found`, the newest first, the sums (quantity, promised) by location of
+    those that are newer than it, up to and with the one before it in `found`."""
+    ends = [_END, *((m.at, m.id) for m in found)]
+    given = [(n, *since, *until) for n, (until, since) in enumerate(pairwise(ends))]
+    sums: list[dict[str, tuple[int, int]]] = [{} for _ in found]
+    for r in tx.execute(_IN_GAPS, {"wanted": sku, "rows": pack(given)}):
+        sums[r.n][r.location] = int(r.quantity), int(r.promised)
+    return sums
 
 
 def _told(moved: Any, on_hand: int, reserved: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from pipeline.intake.schema import CurrencyCode, Price, Sku, Text
 from pipeline.storage.job_runs import State as RunState
+from pipeline.storage.stock_ledger import Kind
 from web.api.models import In, Out, printable
 
 # --- Catalogue and stock --------------------------------------------------------------------------
@@ -68,6 +69,28 @@ class Level(Out):
     reserved: int
     safety: int
     available: int
+
+
+class Movement(Out):
+    """A line of the ledger: by how much it changed what is on hand (`quantity`) and what of that is
+    `promised` to orders, and what each was after it at that location."""
+
+    at: datetime
+    location: str
+    kind: Kind
+    quantity: int
+    balance: int
+    promised: int
+    promised_balance: int
+    actor: str
+    reason: str | None
+    reference: str | None
+
+
+class Ledger(Out):
+    """The newest movements, the newest first."""
+
+    items: list[Movement]
 
 
 Location = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(printable)]

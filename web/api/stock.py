@@ -12,13 +12,14 @@ from pipeline import stocktaking
 from pipeline.errors import InvalidInput
 from pipeline.payments.window import moment
 from pipeline.stocktaking import Count
-from pipeline.storage import idempotency, stock
+from pipeline.storage import idempotency, stock, stock_ledger
 from pipeline.storage.database import Database, Tx
+from pipeline.storage.stock_ledger import Kind
 from web.api import shop_models as models
 from web.api.examples import ADJUSTMENT, COUNT
 from web.api.models import IdempotencyKey, Most, Next, Page, Word
 from web.bodies import reads
-from web.callers import StockReader, StockWriter
+from web.callers import LedgerReader, StockReader, StockWriter
 from web.cursors import cursor, position
 from web.routing import WITH_BODY, router, takes
 
@@ -40,6 +41,19 @@ def routes(database: Database) -> APIRouter:
         items = [models.Level.model_validate(level) for level in found]
         more = cursor(items[-1].sku, items[-1].location) if len(items) == limit else None
         return Page[models.Level](items=items, next=more)
+
+    @api.get("/stock/movements", operation_id="listMovements", response_model=models.Ledger)
+    def movements(
+        caller: LedgerReader,
+        sku: Annotated[Word, Query(description="Of this SKU.")],
+        kind: Annotated[list[Kind] | None, Query(description="Only of these kinds.")] = None,
+        limit: Most = 50,
+    ) -> models.Ledger:
+        """List the newest movements of a SKU with what was on hand and promised after each. They name
+        orders of all sources, so it takes an operator's key."""
+        with database.snapshot() as tx:
+            found = stock_ledger.ledger(tx, sku, limit, kind or ())
+        return models.Ledger(items=[models.Movement.model_validate(m) for m in found[::-1]])
 
     @api.post(
         "/stock/adjustments",
