@@ -90,7 +90,7 @@ def safety(
     """
     with application() as app, app.database.transaction() as tx:
         _require_product(tx, sku)
-        storage.set_safety(tx, sku, location, units)
+        storage.set_safety(tx, sku, location, units, actor())
         found = storage.levels(tx, sku)
     show(found, False, empty="")
 

@@ -182,6 +182,6 @@ def _set_held(sku: str, location: str, held: bool, json: bool) -> None:
             raise InvalidInput(
                 f"--location: got {location!r}, expected one where {sku} is: {', '.join(map(str, known))}"
             )
-        storage.set_held(tx, [(sku, location)], held)
+        storage.set_held(tx, [(sku, location)], held, actor())
         found = storage.levels(tx, sku)
     show(found, json, empty="")

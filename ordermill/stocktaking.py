@@ -10,6 +10,7 @@ from ordermill.output import AsJson, console, show, show_json
 from ordermill.session import actor, application
 from pipeline import stocktaking
 from pipeline.errors import InvalidInput
+from pipeline.inventory import movement
 from pipeline.payments.window import moment
 from pipeline.stocktaking import MOST_UNITS, Count
 from pipeline.storage import catalogue, stock_ledger
@@ -25,6 +26,10 @@ def show_levels(
     ledger: Annotated[
         bool, typer.Option("--ledger", help="And its movements, the newest last.")
     ] = False,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Of the ledger only these: {', '.join(movement.KINDS)}."),
+    ] = None,
     limit: Annotated[
         int, typer.Option(min=1, max=10_000, help="At most so many movements, and orders.")
     ] = 20,
@@ -33,16 +38,19 @@ def show_levels(
     """Show units on hand, reserved and available, by SKU and location.
 
     Of one SKU also the orders that hold it (all reservations are read for that), and with --ledger
-    each movement with what was on hand after it.
+    each movement with what was on hand and what was promised after it.
     """
-    if ledger and sku is None:
+    if (ledger or kind) and sku is None:
         raise InvalidInput("--ledger: expected one SKU")
+    if unknown := set(kind or ()) - set(movement.KINDS):
+        expected = ", ".join(movement.KINDS)
+        raise InvalidInput(f"--kind: got {min(unknown)!r}, expected one of {expected}")
     with application() as app, app.database.snapshot() as tx:
         found = storage.levels(tx, sku)
         held = stock_ledger.holders(tx, sku, limit) if sku else []
-        moved = stock_ledger.ledger(tx, sku, limit) if sku and ledger else []
+        moved = stock_ledger.ledger(tx, sku, limit, kind or ()) if sku and (ledger or kind) else []
     if json:
-        one = {"levels": found, "reserved_by": held} | ({"ledger": moved} if ledger else {})
+        one = {"levels": found, "reserved_by": held} | ({"ledger": moved} if ledger or kind else {})
         show_json(found if sku is None else one)
         return
     show(found, False, empty="No stock. Bring some in: ordermill stock import FILE")

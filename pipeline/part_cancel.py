@@ -47,7 +47,7 @@ def cancel_rest(tx: Tx, row: Any, actor: str) -> None:
     _tell(tx, row, cancelled, actor)
     if account.authorization and amount > 0:
         _give_back(tx, account.authorization, amount, parts, actor)
-    stock.release(tx, [order_id], with_coupons=False)
+    stock.release(tx, {order_id: "part_cancelled"}, actor, with_coupons=False)
 
 
 def split(

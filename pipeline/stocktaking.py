@@ -12,10 +12,11 @@ from datetime import datetime
 
 from pipeline.errors import InvalidInput
 from pipeline.inventory.allocation import Level
+from pipeline.inventory.movement import COUNT
 from pipeline.storage import catalogue, stock
 from pipeline.storage.database import Tx
 from pipeline.storage.stock import Movement
-from pipeline.storage.stock_ledger import COUNT, Standing, standing
+from pipeline.storage.stock_ledger import Standing, standing
 from pipeline.typed import text
 
 MOST_UNITS = 1_000_000_000

@@ -12,7 +12,6 @@ from sqlalchemy import (
     Select,
     String,
     Subquery,
-    Table,
     and_,
     case,
     cast,
@@ -78,13 +77,14 @@ def memberships() -> Subquery:
     )
 
 
-def level_differences(total: Column[int], rows: Table) -> Select[Any]:
-    """Levels at which a running `total` (of stock_levels) is not the sum of the quantities of `rows`:
-    sku, location, total, rows. Both sides as rows of one table, so that what is on one side only shows too."""
-    level, nothing = stock_levels.c, literal(0)
+def level_differences(total: Column[int], units: Column[int]) -> Select[Any]:
+    """Levels at which a running `total` (of stock_levels) is not the sum of `units`, of rows with a sku
+    and a location: sku, location, total, rows (that sum). Both sides as rows of one table, so that
+    what is on one side only shows too."""
+    level, rows, nothing = stock_levels.c, units.table, literal(0)
     sides = union_all(
         select(level.sku, level.location, total.label("total"), nothing.label("rows")),
-        select(rows.c.sku, rows.c.location, nothing, rows.c.quantity),
+        select(rows.c.sku, rows.c.location, nothing, units),
     ).subquery("sides")
     on_total, on_rows = func.sum(sides.c.total), func.sum(sides.c.rows)
     return (

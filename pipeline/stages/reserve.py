@@ -42,11 +42,11 @@ def decide(answer: Answer) -> Outcome:
 
 class Reserve(InnerStep):
     def settle(self, tx: Tx, orders: Sequence[Order], findings: None) -> list[Outcome]:
-        answers = backorders.serve(tx, backorders.lock(tx, orders))
+        answers = backorders.serve(tx, backorders.lock(tx, orders), "reserve")
         return [decide(answers[order.id]) for order in orders]
 
 
 class UndoReserve(InnerStep):
     def settle(self, tx: Tx, orders: Sequence[Order], findings: None) -> list[Outcome]:
-        stock.release(tx, [order.id for order in orders])
+        stock.release(tx, {order.id: order.reason for order in orders}, "undo_reserve")
         return [Advance() for _ in orders]

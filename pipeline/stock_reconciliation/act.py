@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.inventory.allocation import Level
+from pipeline.inventory.movement import COUNT
 from pipeline.stock_reconciliation.compare import Compared, compare
 from pipeline.storage import clock, stock
 from pipeline.storage.database import Tx
 from pipeline.storage.stock import Movement
 from pipeline.storage.stock_differences import ADJUSTED, REPORTED
-from pipeline.storage.stock_ledger import COUNT
 
 Policy = Literal["report", "adjust", "hold"]
 
@@ -49,7 +49,7 @@ def act(tx: Tx, plan: Plan, differing: Sequence[Compared], feed: str) -> Acted:
         return [(c, SUPERSEDED if c.is_superseded else REPORTED) for c in differing]
     told = [(c, _why_not_held(c, plan)) for c in differing]
     if which := [c.level for c, why in told if why is None]:
-        stock.set_held(tx, which, True)
+        stock.set_held(tx, which, True, plan.actor)
     return [(c, why or HELD) for c, why in told]
 
 

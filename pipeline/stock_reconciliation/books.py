@@ -6,16 +6,23 @@ from typing import Any, Literal
 
 from sqlalchemy import BigInteger, Select, String, cast, func, literal, select, union_all
 
-from pipeline.audit.rules import ledger, promises, stock_held, stock_returned
+from pipeline.audit.rules import (
+    ledger,
+    promises,
+    promises_in_ledger,
+    stock_held,
+    stock_returned,
+)
 from pipeline.storage.tables import reservations
 
 #: ledger    Σ movements is not what is on hand
 #: reserved  Σ reservations is not what is reserved
+#: promised  what the movements promise is not what is reserved
 #: over      an order that is over, or not at its stock yet, holds units
 #: lacking   an order past its stock doesn't hold what its lines say
 #: count     what was counted is not what was on hand then
-Kind = Literal["ledger", "reserved", "over", "lacking", "count"]
-BOOKS: tuple[Kind, ...] = ("ledger", "reserved", "over", "lacking")
+Kind = Literal["ledger", "reserved", "promised", "over", "lacking", "count"]
+BOOKS: tuple[Kind, ...] = ("ledger", "reserved", "promised", "over", "lacking")
 
 _over = stock_returned.RULE.broken.subquery("over_orders")
 _lacking = stock_held.RULE.broken.subquery("lacking_lines")
@@ -34,6 +41,7 @@ def _sums(rule: Any, kind: Kind) -> Select[Any]:
 DIFFERENCES = union_all(
     _sums(ledger.RULE, "ledger"),
     _sums(promises.RULE, "reserved"),
+    _sums(promises_in_ledger.RULE, "promised"),
     select(
         literal("over"), reservations.c.sku, reservations.c.location, reservations.c.order_id,
         literal(0), func.sum(reservations.c.quantity),

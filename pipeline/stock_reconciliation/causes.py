@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from pipeline.stock_reconciliation.act import SUPERSEDED
 from pipeline.storage.stock_differences import Evidence
 
+LEVEL = "the level's reserved units were changed behind our back"
 UNKNOWN = "nothing that is known explains it: a loss, a find, or a miscount"
 
 
@@ -20,7 +22,9 @@ def cause(difference: Any, known: Evidence) -> str:
         case "reserved" if known.order_id:
             return f"reservations were changed behind our back: see order {known.order_id}"
         case "reserved":
-            return "the level's reserved units were changed behind our back"
+            return LEVEL
+        case "promised":
+            return _of_promised(difference.found - difference.expected, known)
         case "over":
             return "a reservation of an order that may have none, put there behind our back"
         case _:
@@ -47,8 +51,18 @@ def _of_ledger(units: int, known: Evidence) -> str:
     if known.half and known.half == -units:
         return f"one half of a transfer of {abs(units)} units is missing from the ledger"
     if known.doubled is not None:
-        kind, when = known.doubled
-        return (
-            f"a {kind} of {abs(units)} units of {when:%Y-%m-%d %H:%M:%S} stands in the ledger alone"
-        )
+        return _alone(units, known.doubled)
     return "on hand, or the ledger, was changed behind our back"
+
+
+def _of_promised(units: int, known: Evidence) -> str:
+    if known.reservations_differ:
+        return LEVEL
+    if known.doubled is not None:
+        return _alone(units, known.doubled)
+    return "reservations in the ledger were changed behind our back"
+
+
+def _alone(units: int, doubled: tuple[str, datetime]) -> str:
+    kind, when = doubled
+    return f"a {kind} of {abs(units)} units of {when:%Y-%m-%d %H:%M:%S} stands in the ledger alone"

@@ -21,6 +21,7 @@ from typing import IO, Any
 from pipeline.errors import InvalidInput
 from pipeline.intake.files.lines import digest_of
 from pipeline.intake.files.tally import Tally
+from pipeline.inventory.movement import COUNT
 from pipeline.stock_reconciliation.act import Plan, act
 from pipeline.stock_reconciliation.books import DIFFERENCES, Kind
 from pipeline.stock_reconciliation.causes import cause
@@ -31,7 +32,6 @@ from pipeline.storage import stock_differences as storage
 from pipeline.storage.database import Database, Tx
 from pipeline.storage.sql import pack
 from pipeline.storage.stock_differences import Found
-from pipeline.storage.stock_ledger import COUNT
 
 PAGE = 500
 

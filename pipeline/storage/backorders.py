@@ -168,9 +168,10 @@ class _Row:
     dispatch_id: int | None
 
 
-def serve(tx: Tx, turn: Turn) -> dict[int, Answer]:
-    """Give out what is free, and write it: reservations, uses of coupons, who waits for what. An
-    answer for each order of the batch, by its id; one that has its units already is among them."""
+def serve(tx: Tx, turn: Turn, actor: str) -> dict[int, Answer]:
+    """Give out what is free, and write it: reservations, uses of coupons, who waits for what; in the
+    ledger under the name of the `actor` who brought it about. An answer for each order of the batch,
+    by its id; one that has its units already is among them."""
     holding = levels.holders(tx, turn.batch)
     for level in turn.held:
         del turn.free[level]
@@ -190,7 +191,7 @@ def serve(tx: Tx, turn: Turn) -> dict[int, Answer]:
     may_wait = _may_wait(tx, claims, shelves, queues)
     held = {sku for sku, _ in turn.held}
     answers = decide(claims, shelves, purse, may_wait=may_wait, waiting=unread, held=held)
-    _write(tx, turn, answers)
+    _write(tx, turn, answers, actor)
     next_ones = {
         i
         for sku, i in unread.items()
@@ -231,9 +232,10 @@ def _may_wait(
     return {sku: p.backorder for sku, p in catalogue.products_by_sku(tx, tight).items()}
 
 
-def _write(tx: Tx, turn: Turn, answers: Mapping[int, Answer]) -> None:
+def _write(tx: Tx, turn: Turn, answers: Mapping[int, Answer], actor: str) -> None:
     given = {i: answer for i, answer in answers.items() if isinstance(answer, list)}
-    levels.reserve(tx, [each for answer in given.values() for each in answer])
+    allotments = [each for answer in given.values() for each in answer]
+    levels.reserve(tx, allotments, actor, awaited=turn.waiting)
     coupons.redeem(tx, [use for i in given for use in turn.uses.get(i, ())])
 
 

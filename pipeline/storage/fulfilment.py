@@ -26,9 +26,8 @@ from pipeline.inventory.allocation import Allotment
 from pipeline.inventory.shipping import Return, Shipment
 from pipeline.payments.refunds import CancelledLine
 from pipeline.storage.database import Tx
-from pipeline.storage.levels import DELTA, THIS_LEVEL, by_level, lock_available, packed
+from pipeline.storage.levels import Movement, lock_available, move, reference
 from pipeline.storage.sql import ids, now, pack, rows
-from pipeline.storage.stock import Movement, write
 from pipeline.storage.tables import (
     cancelled_lines,
     reservations,
@@ -36,7 +35,6 @@ from pipeline.storage.tables import (
     returns,
     shipment_lines,
     shipments,
-    stock_levels,
 )
 
 
@@ -105,23 +103,13 @@ _TAKE_SOME = (
     .values(quantity=reservations.c.quantity - _part.c.quantity)
     .returning(reservations.c.line_no)
 )
-_LEAVE = (
-    update(stock_levels)
-    .where(THIS_LEVEL, stock_levels.c.reserved >= DELTA.c.units)
-    .values(
-        on_hand=stock_levels.c.on_hand - DELTA.c.units,
-        reserved=stock_levels.c.reserved - DELTA.c.units,
-    )
-    .returning(stock_levels.c.sku)
-)
 
 
 def take_off(tx: Tx, taken: Sequence[Allotment], actor: str) -> None:
     """These units leave: their reservations, what is reserved and what is on hand fall together,
     each guarded; if one refuses, InvariantBroken, and the transaction must be rolled back. What is
     free stays the same, so nobody who waits is served. The caller holds the orders' locks."""
-    units = by_level((a.sku, a.location, a.quantity) for a in taken)
-    lock_available(tx, {sku for sku, _ in units})
+    lock_available(tx, {a.sku for a in taken})
     parts = Counter[tuple[int, int, str]]()
     for a in taken:
         parts[a.order_id, a.line_no, a.location] += a.quantity
@@ -130,16 +118,19 @@ def take_off(tx: Tx, taken: Sequence[Allotment], actor: str) -> None:
         tx.execute(_TAKE_ALL, given).all()
     )  # first: what is left of the others may be as much
     gone += len(tx.execute(_TAKE_SOME, given).all())
-    if gone < len(parts) or len(tx.execute(_LEAVE, {"rows": packed(units)}).all()) < len(units):
+    leave = [
+        movement("shipment", a.sku, a.location, -a.quantity, a.order_id, promised=-a.quantity)
+        for a in taken
+    ]
+    if gone < len(parts) or move(tx, leave, actor):
         raise InvariantBroken(f"units that were to be shipped are not promised: {sorted(parts)}")
-    write(
-        tx, [movement("shipment", a.sku, a.location, -a.quantity, a.order_id) for a in taken], actor
-    )
 
 
-def movement(kind: str, sku: str, location: str, units: int, order_id: int) -> Movement:
+def movement(
+    kind: str, sku: str, location: str, units: int, order_id: int, *, promised: int = 0
+) -> Movement:
     """For the ledger, with the order that it is for."""
-    return Movement(sku, location, kind, units, reference=f"order {order_id}")
+    return Movement(sku, location, kind, units, reference=reference(order_id), promised=promised)
 
 
 def _adding(table: Table, *names: str) -> Any:

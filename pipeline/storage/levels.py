@@ -1,17 +1,20 @@
-"""Stock levels under lock: what is free, and promising it. Who moves units is in stock.py."""
+"""Stock levels under lock: what is free, and the one door through which they change, which writes
+the ledger too. Who moves units is in stock.py."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Column, case, insert, select, update
+from sqlalchemy import String, bindparam, case, func, insert, or_, select, update
 
 from pipeline.errors import InvariantBroken
 from pipeline.inventory.allocation import Allotment, Level
 from pipeline.storage.database import Tx
-from pipeline.storage.sql import ids, pack, rows, texts
-from pipeline.storage.tables import reservations, stock_levels
+from pipeline.storage.sql import ids, now, pack, rows, texts
+from pipeline.storage.tables import reservations, stock_levels, stock_movements
 
 #: Units that may be promised: none of a level that is held.
 FREE = case(
@@ -44,16 +47,78 @@ def _sorted(skus: Iterable[str]) -> str:
     return pack((sku,) for sku in sorted(set(skus)))
 
 
-DELTA = rows(
-    stock_levels.c.sku, stock_levels.c.location, Column("units", stock_levels.c.on_hand.type)
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """A line of the ledger: by how much it changes what is on hand (`quantity`), and what of that is
+    `promised` to orders. kind: receipt, adjustment, count, transfer, return, which change the one;
+    reservation, release, which change the other; shipment, which changes both.
+
+    `at` is for a count: when it was taken; all else happens now. `reference` is what it is for."""
+
+    sku: str
+    location: str
+    kind: str
+    quantity: int
+    reason: str | None = None
+    at: datetime | None = None
+    reference: str | None = None
+    promised: int = 0
+
+
+_delta = rows(
+    stock_levels.c.sku, stock_levels.c.location, stock_levels.c.on_hand, stock_levels.c.reserved
 )
-THIS_LEVEL = (stock_levels.c.sku == DELTA.c.sku) & (stock_levels.c.location == DELTA.c.location)
-_TAKE = (
+_after = (
+    stock_levels.c.on_hand + _delta.c.on_hand,
+    stock_levels.c.reserved + _delta.c.reserved,
+)
+_CHANGE = (
     update(stock_levels)
-    .where(THIS_LEVEL, DELTA.c.units <= FREE)
-    .values(reserved=stock_levels.c.reserved + DELTA.c.units)
+    .where(
+        stock_levels.c.sku == _delta.c.sku,
+        stock_levels.c.location == _delta.c.location,
+        _after[1] >= 0,
+        _after[0] >= _after[1],
+        or_(_delta.c.reserved <= 0, _delta.c.reserved <= FREE),
+    )
+    .values(on_hand=_after[0], reserved=_after[1])
     .returning(stock_levels.c.sku, stock_levels.c.location)
 )
+_movement = rows(
+    stock_movements.c.sku, stock_movements.c.location, stock_movements.c.kind,
+    stock_movements.c.quantity, stock_movements.c.promised, stock_movements.c.reason,
+    stock_movements.c.reference, stock_movements.c.at,
+)  # fmt: skip
+_told = [c for c in _movement.c if c.key != "at"]
+_LEDGER = insert(stock_movements).from_select(
+    [*(c.key for c in _told), "actor", "at"],
+    select(
+        *_told, bindparam("actor", type_=String), func.coalesce(_movement.c.at, now())
+    ),
+)  # fmt: skip
+
+
+def move(tx: Tx, movements: Sequence[Movement], actor: str) -> list[Level]:
+    """Change levels, and write why to the ledger. The caller holds their locks.
+
+    Returns the levels that refused, because more would be promised than is on hand or free, or less
+    than nothing; then nothing may be committed."""
+    if not movements:
+        return []
+    units = by_level((m.sku, m.location, m.quantity) for m in movements)
+    promised = by_level((m.sku, m.location, m.promised) for m in movements)
+    given = pack((*level, n, promised[level]) for level, n in sorted(units.items()))
+    won = {(r.sku, r.location) for r in tx.execute(_CHANGE, {"rows": given})}
+    if len(won) < len(units):
+        return sorted(units.keys() - won)
+    lines = pack(
+        (m.sku, m.location, m.kind, m.quantity, m.promised, m.reason, m.reference, m.at)
+        for m in movements
+    )
+    tx.execute(_LEDGER, {"rows": lines, "actor": actor})
+    return []
+
+
 _new = rows(
     reservations.c.order_id, reservations.c.line_no, reservations.c.location,
     reservations.c.sku, reservations.c.quantity,
@@ -63,20 +128,32 @@ _RESERVE = insert(reservations).from_select(
 )
 
 
-def reserve(tx: Tx, allotments: Sequence[Allotment]) -> None:
-    """Promise units to orders. Every level's update is conditional on enough being free; if one
-    refuses, InvariantBroken, and the transaction must be rolled back."""
+def reserve(
+    tx: Tx, allotments: Sequence[Allotment], actor: str, awaited: Container[int] = ()
+) -> None:
+    """Promise units to orders; the ledger says of those in `awaited` that they waited for them. If
+    not enough are free, InvariantBroken, and the transaction must be rolled back."""
     if not allotments:
         return
-    needed = by_level((a.sku, a.location, a.quantity) for a in allotments)
-    won = tx.execute(_TAKE, {"rows": packed(needed)}).all()
-    if len(won) < len(needed):
-        refused = sorted(needed.keys() - {(r.sku, r.location) for r in won})
+    units = Counter[tuple[int, str, str]]()
+    for a in allotments:
+        units[a.order_id, a.sku, a.location] += a.quantity
+    promises = [
+        Movement(sku, location, "reservation", 0, "backorder" if i in awaited else None,
+                 reference=reference(i), promised=n)
+        for (i, sku, location), n in units.items()
+    ]  # fmt: skip
+    if refused := move(tx, promises, actor):
         raise InvariantBroken(f"not enough units free at {refused}")
     tx.execute(
         _RESERVE,
         {"rows": pack((a.order_id, a.line_no, a.location, a.sku, a.quantity) for a in allotments)},
     )
+
+
+def reference(order_id: int) -> str:
+    """What a movement is for, where it is for an order."""
+    return f"order {order_id}"
 
 
 _HOLDERS = select(reservations.c.order_id).where(reservations.c.order_id.in_(ids())).distinct()
@@ -93,8 +170,3 @@ def by_level(units: Iterable[tuple[str, str, int]]) -> Counter[Level]:
     for sku, location, quantity in units:
         summed[(sku, location)] += quantity
     return summed
-
-
-def packed(units: Mapping[Level, int]) -> str:
-    """For `DELTA`, in key order."""
-    return pack((sku, location, n) for (sku, location), n in sorted(units.items()))

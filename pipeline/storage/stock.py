@@ -2,96 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import String, bindparam, delete, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import String, bindparam, delete, func, literal, or_, select, tuple_, update
 
+from pipeline.errors import InvariantBroken
 from pipeline.inventory.allocation import Level
 from pipeline.storage import backorders, coupons
 from pipeline.storage.database import Tx
-from pipeline.storage.levels import DELTA, FREE, THIS_LEVEL, available, by_level, packed
-from pipeline.storage.sql import ids, now, pack, rows
-from pipeline.storage.tables import (
-    order_lines,
-    products,
-    reservations,
-    stock_levels,
-    stock_movements,
-)
+from pipeline.storage.levels import FREE, available, by_level, move, reference
+from pipeline.storage.levels import Movement as Movement  # what whoever posts brings
+from pipeline.storage.sql import ids, pack, rows
+from pipeline.storage.tables import order_lines, products, reservations, stock_levels
 from pipeline.storage.upsert import InsertNew
 
-_GIVE = (
-    update(stock_levels).where(THIS_LEVEL).values(reserved=stock_levels.c.reserved - DELTA.c.units)
-)
 _LINES = select(order_lines.c.sku).where(order_lines.c.order_id.in_(ids())).distinct()
 _units = (reservations.c.sku, reservations.c.location, reservations.c.quantity)
 _PROMISED = select(*_units).where(reservations.c.order_id.in_(ids()))
-_RELEASE = delete(reservations).where(reservations.c.order_id.in_(ids())).returning(*_units)
+_RELEASE = (
+    delete(reservations)
+    .where(reservations.c.order_id.in_(ids()))
+    .returning(reservations.c.order_id, *_units)
+)
 
 
-def release(tx: Tx, order_ids: Sequence[int], *, with_coupons: bool = True) -> int:
+def release(tx: Tx, why: Mapping[int, str | None], actor: str, *, with_coupons: bool = True) -> int:
     """Give back what is promised to these orders, units and coupons; they wait for nothing any
-    more. Returns the units. Twice is once. Those who wait for what is freed have it at once.
-    What was shipped is promised no more, so it stays; an order that has any keeps its coupons."""
+    more. `why`, by order id, is for the ledger. Returns the units. Twice is once. Those who wait
+    for what is freed have it at once. What was shipped is promised no more, so it stays; an order
+    that has any keeps its coupons."""
+    order_ids = list(why)
     packed_ids = {"ids": pack(order_ids)}
     skus = set(tx.execute(_LINES, packed_ids).scalars())
     promised = by_level(tuple(r) for r in tx.execute(_PROMISED, packed_ids))
     keys = coupons.held(tx, order_ids) if with_coupons else set()
     turn = backorders.lock(tx, skus=skus, more=promised, coupon_keys=keys, without=order_ids)
     backorders.remove(tx, order_ids)
-    freed = by_level(tuple(r) for r in tx.execute(_RELEASE, packed_ids))
-    if freed:
-        tx.execute(_GIVE, {"rows": packed(freed)})
-        turn.free.update(freed)
+    freed = _give_back(tx, tx.execute(_RELEASE, packed_ids), why, actor)
+    turn.free.update(freed)
     if with_coupons:
         coupons.give_back(tx, order_ids)
-    backorders.serve(tx, turn)
+    backorders.serve(tx, turn, actor)
     return freed.total()
 
 
-@dataclass(frozen=True, slots=True)
-class Movement:
-    """A change of what is on hand, for the ledger. kind: receipt, adjustment, count, transfer,
-    shipment, return.
+def _give_back(
+    tx: Tx, released: Iterable[Any], why: Mapping[int, str | None], actor: str
+) -> Counter[Level]:
+    units = Counter[tuple[int, str, str]]()
+    for order_id, sku, location, quantity in released:
+        units[order_id, sku, location] += quantity
+    movements = [
+        Movement(sku, location, "release", 0, why[i], reference=reference(i), promised=-n)
+        for (i, sku, location), n in sorted(units.items())
+    ]
+    if refused := move(tx, movements, actor):
+        raise InvariantBroken(f"less than nothing would be promised at {refused}")
+    return by_level((sku, location, n) for (_, sku, location), n in units.items())
 
-    `at` is for a count: when it was taken; all else happens now. `reference` is what it is for."""
 
-    sku: str
-    location: str
-    kind: str
-    quantity: int
-    reason: str | None = None
-    at: datetime | None = None
-    reference: str | None = None
-
-
-_ADD = (
-    update(stock_levels)
-    .where(THIS_LEVEL, stock_levels.c.on_hand + DELTA.c.units >= stock_levels.c.reserved)
-    .values(on_hand=stock_levels.c.on_hand + DELTA.c.units)
-    .returning(stock_levels.c.sku, stock_levels.c.location)
-)
 _level = rows(stock_levels.c.sku, stock_levels.c.location)
 _ENSURE = InsertNew(
     stock_levels,
     ["sku", "location", "on_hand", "reserved"],
     select(*_level.c, bindparam("on_hand", 0), bindparam("reserved", 0)),
 )
-_movement = rows(
-    stock_movements.c.sku, stock_movements.c.location, stock_movements.c.kind,
-    stock_movements.c.quantity, stock_movements.c.reason, stock_movements.c.reference,
-    stock_movements.c.at,
-)  # fmt: skip
-_LEDGER = insert(stock_movements).from_select(
-    ["sku", "location", "kind", "quantity", "reason", "reference", "actor", "at"],
-    select(
-        *(c for c in _movement.c if c.name != "at"), bindparam("actor", type_=String),
-        func.coalesce(_movement.c.at, now()),
-    ),
-)  # fmt: skip
 
 
 def open_levels(tx: Tx, levels: Iterable[Level]) -> None:
@@ -112,21 +89,11 @@ def post(tx: Tx, movements: Sequence[Movement], actor: str) -> list[Level]:
     net = by_level((m.sku, m.location, m.quantity) for m in movements)
     _ENSURE(tx, {"rows": pack(sorted(net))})
     turn = backorders.lock(tx, skus={sku for sku, _ in net}, more=net)
-    won = {(r.sku, r.location) for r in tx.execute(_ADD, {"rows": packed(net)})}
-    if len(won) < len(net):
-        return sorted(net.keys() - won)
-    write(tx, movements, actor)
+    if refused := move(tx, movements, actor):
+        return refused
     turn.free.update(net)
-    backorders.serve(tx, turn)
+    backorders.serve(tx, turn, actor)
     return []
-
-
-def write(tx: Tx, movements: Sequence[Movement], actor: str) -> None:
-    """Write movements to the ledger. The caller has moved, under lock, the totals."""
-    ledger = pack(
-        (m.sku, m.location, m.kind, m.quantity, m.reason, m.reference, m.at) for m in movements
-    )
-    tx.execute(_LEDGER, {"rows": ledger, "actor": actor})
 
 
 _named = (stock_levels.c.sku == bindparam("of_sku", type_=String)) & (
@@ -136,7 +103,7 @@ _KEPT = select(stock_levels.c.safety).where(_named)
 _SAFETY = update(stock_levels).where(_named).values(safety=bindparam("units"))
 
 
-def set_safety(tx: Tx, sku: str, location: str, units: int) -> None:
+def set_safety(tx: Tx, sku: str, location: str, units: int, actor: str) -> None:
     """Keep so many units from being promised; those that are promised stay so. Orders that wait
     have what is no longer kept, in the same transaction."""
     _ENSURE(tx, {"rows": pack([(sku, location)])})
@@ -145,24 +112,28 @@ def set_safety(tx: Tx, sku: str, location: str, units: int) -> None:
     kept = tx.execute(_KEPT, {"of_sku": sku, "at": location}).scalar_one()  # under lock, by now
     tx.execute(_SAFETY, {"of_sku": sku, "at": location, "units": units})
     turn.free[sku, location] += kept - units
-    backorders.serve(tx, turn)
+    backorders.serve(tx, turn, actor)
 
 
-_HOLD = update(stock_levels).where(THIS_LEVEL).values(held=DELTA.c.units == 1)
+_HOLD = (
+    update(stock_levels)
+    .where(stock_levels.c.sku == _level.c.sku, stock_levels.c.location == _level.c.location)
+    .values(held=bindparam("to_hold"))
+)
 
 
-def set_held(tx: Tx, which: Iterable[Level], held: bool) -> None:
+def set_held(tx: Tx, which: Iterable[Level], held: bool, actor: str) -> None:
     """Promise nothing more of these levels; or (not `held`) do so again: orders that wait have what
     is free there, in the same transaction. What is promised already stays so. Twice is once."""
     wanted = sorted(set(which))
     _ENSURE(tx, {"rows": pack(wanted)})
     plenty = {} if held else dict.fromkeys(wanted, backorders.MOST)
     turn = backorders.lock(tx, skus={sku for sku, _ in wanted}, more=plenty)
-    tx.execute(_HOLD, {"rows": packed(dict.fromkeys(wanted, int(held)))})
+    tx.execute(_HOLD, {"rows": pack(wanted), "to_hold": held})
     if not held:
         turn.held.difference_update(wanted)
         turn.free |= available(tx, {sku for sku, _ in wanted})  # none before, none to be lost
-        backorders.serve(tx, turn)
+        backorders.serve(tx, turn, actor)
 
 
 _LEVELS = (

@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Integer,
+    Select,
     and_,
     bindparam,
     case,
@@ -22,10 +23,10 @@ from sqlalchemy import (
 )
 
 from pipeline.inventory.allocation import Level
+from pipeline.inventory.movement import COUNT
 from pipeline.storage.database import Tx
 from pipeline.storage.gateway_book import at
 from pipeline.storage.sql import pack, rows, texts
-from pipeline.storage.stock_ledger import COUNT
 from pipeline.storage.tables import stock_differences as differences
 from pipeline.storage.tables import stock_movements
 from pipeline.storage.upsert import insert_into
@@ -179,7 +180,8 @@ class Evidence:
 
     `near`: a movement (kind, units, at) of just these, written within a day after the count, or with
     the opposite sign before. `mirror`: a location where as many are missing, or too many.
-    `books_differ`: the level's ledger does. `half`: units by which the SKU's transfers don't sum to
+    `books_differ`: the level's ledger does; `reservations_differ`: they and what is reserved there
+    do. `half`: units by which the SKU's transfers don't sum to
     nothing. `doubled`: a movement (kind, at) without which the ledger would agree. `order_id`: one
     that lacks its units of the SKU, or holds some that it may not.
     """
@@ -187,6 +189,7 @@ class Evidence:
     near: tuple[str, int, datetime] | None = None
     mirror: str | None = None
     books_differ: bool = False
+    reservations_differ: bool = False
     half: int = 0
     doubled: tuple[str, datetime] | None = None
     order_id: int | None = None
@@ -211,11 +214,18 @@ _NEAR = (
     )
     .order_by(_about.c.n, _moves.c.at.desc(), _moves.c.id)
 )
-_DOUBLED = (
-    select(_about.c.n, _moves.c.kind, _moves.c.at)
-    .join(_moves, and_(_is_its_level, _moves.c.quantity == -_about.c.units))
-    .order_by(_about.c.n, _moves.c.at.desc(), _moves.c.id)
-)
+
+
+def _without(units: Column[int]) -> Select[Any]:
+    """Movements without which the sum of `units` would agree."""
+    return (
+        select(_about.c.n, _moves.c.kind, _moves.c.at)
+        .join(_moves, and_(_is_its_level, units == -_about.c.units))
+        .order_by(_about.c.n, _moves.c.at.desc(), _moves.c.id)
+    )
+
+
+_DOUBLED = {"ledger": _without(_moves.c.quantity), "promised": _without(_moves.c.promised)}
 _RELATED = (
     select(
         _about.c.n, differences.c.kind, differences.c.location, differences.c.of_order,
@@ -245,9 +255,11 @@ def evidence(tx: Tx, of: Sequence[Any]) -> list[Evidence]:
         found[n].near = (kind, int(units), when)
     for other in tx.execute(_RELATED, {"rows": about}):
         _relate(found[other.n], other)
+    for book, statement in _DOUBLED.items():
+        if any(d.kind == book for d in of):
+            for n, kind, when in tx.execute(statement, {"rows": about}):
+                found[n].doubled = (kind, when) if of[n].kind == book else found[n].doubled
     if any(d.kind == "ledger" for d in of):
-        for n, kind, when in tx.execute(_DOUBLED, {"rows": about}):
-            found[n].doubled = (kind, when)
         skus = pack((sku,) for sku in {d.sku for d in of})
         halves = {r.sku: int(r.units) for r in tx.execute(_HALVES, {"skus": skus})}
         for d, known in zip(of, found, strict=True):
@@ -260,6 +272,8 @@ def _relate(known: Evidence, other: Any) -> None:
         known.mirror = other.location
     if other.kind == "ledger" and other.is_here and other.is_open:
         known.books_differ = True
+    if other.kind == "reserved" and other.is_here and other.is_open:
+        known.reservations_differ = True
     if other.of_order and other.is_open:
         known.order_id = other.of_order
 

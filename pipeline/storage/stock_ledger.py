@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Column, Integer, and_, bindparam, case, func, select
+from sqlalchemy import Column, Integer, and_, bindparam, case, func, or_, select
 
 from pipeline.inventory.allocation import Level
+from pipeline.inventory.movement import COUNT, PROMISES
 from pipeline.storage.database import Tx
 from pipeline.storage.levels import FREE
-from pipeline.storage.sql import now, pack, rows
+from pipeline.storage.sql import now, pack, rows, texts
 from pipeline.storage.tables import (
     orders,
     products,
@@ -21,8 +23,6 @@ from pipeline.storage.tables import (
     stock_levels,
     stock_movements,
 )
-
-COUNT = "count"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,7 @@ _MOVED = (
             stock_movements.c.location == _between.c.location,
             stock_movements.c.at > _between.c.since,
             stock_movements.c.at <= _between.c.until,
+            stock_movements.c.kind.not_in(PROMISES),
         ),
     )
     .order_by(_between.c.n, stock_movements.c.at, stock_movements.c.id)
@@ -95,7 +96,8 @@ _MOVED = (
 
 
 def moved(tx: Tx, between: Sequence[tuple[Level, datetime, datetime]]) -> list[list[int]]:
-    """What moved at levels after a time, and no later than another: each movement's units, in order."""
+    """What moved on the shelf at levels after a time, and no later than another: each movement's
+    units, in order."""
     found: list[list[int]] = [[] for _ in between]
     given = [(n, *level, since, until) for n, (level, since, until) in enumerate(between)]
     for r in tx.execute(_MOVED, {"rows": pack(given)}):
@@ -103,7 +105,7 @@ def moved(tx: Tx, between: Sequence[tuple[Level, datetime, datetime]]) -> list[l
     return found
 
 
-_ON_HAND = select(stock_levels.c.location, stock_levels.c.on_hand).where(
+_BALANCES = select(stock_levels.c.location, stock_levels.c.on_hand, stock_levels.c.reserved).where(
     stock_levels.c.sku == bindparam("wanted")
 )
 _MOVEMENTS = (
@@ -112,23 +114,74 @@ _MOVEMENTS = (
     .order_by(stock_movements.c.at.desc(), stock_movements.c.id.desc())
     .limit(bindparam("most"))
 )
+_MOVEMENTS_OF_KINDS = _MOVEMENTS.where(stock_movements.c.kind.in_(texts("kinds")))
+
+_at, _id = stock_movements.c.at, stock_movements.c.id
+_gap = rows(
+    Column("n", Integer), Column("since", _at.type), Column("since_id", _id.type),
+    Column("until", _at.type), Column("until_id", _id.type),
+)  # fmt: skip
+_IN_GAPS = (
+    select(
+        _gap.c.n,
+        stock_movements.c.location,
+        func.sum(stock_movements.c.quantity).label("quantity"),
+        func.sum(stock_movements.c.promised).label("promised"),
+    )
+    .join(
+        stock_movements,
+        and_(
+            stock_movements.c.sku == bindparam("wanted"),
+            _at >= _gap.c.since,
+            or_(_at > _gap.c.since, _id > _gap.c.since_id),
+            _at <= _gap.c.until,
+            or_(_at < _gap.c.until, _id <= _gap.c.until_id),
+        ),
+    )
+    .group_by(_gap.c.n, stock_movements.c.location)
+)
+#: No movement is newer.
+_END = (datetime(9999, 12, 31, tzinfo=UTC), 2**62)
 
 
-def ledger(tx: Tx, sku: str, most: int) -> list[dict[str, Any]]:
-    """The last movements of a SKU, the newest last, each with what was on hand at its location
-    after it. A count stands at the time it was taken."""
-    balance = {r.location: r.on_hand for r in tx.execute(_ON_HAND, {"wanted": sku})}
+def ledger(tx: Tx, sku: str, most: int, kinds: Collection[str] = ()) -> list[dict[str, Any]]:
+    """The last movements of a SKU, of `kinds` or of all, the newest last, each with what was on hand
+    (`balance`) and promised (`promised_balance`) at its location after it. A count stands at the
+    time it was taken. Reads all movements back to the first that is told."""
+    wanted = {"wanted": sku, "most": most}
+    if kinds:
+        of_kinds = {**wanted, "kinds": pack((kind,) for kind in kinds)}
+        found = tx.execute(_MOVEMENTS_OF_KINDS, of_kinds).all()
+    else:
+        found = tx.execute(_MOVEMENTS, wanted).all()
+    balances = {r.location: (r.on_hand, r.reserved) for r in tx.execute(_BALANCES, {"wanted": sku})}
     told = []
-    for r in tx.execute(_MOVEMENTS, {"wanted": sku, "most": most}):
-        told.append(
-            {
-                "at": r.at, "location": r.location, "kind": r.kind, "quantity": r.quantity,
-                "balance": balance[r.location], "actor": r.actor, "reason": r.reason,
-                "reference": r.reference,
-            }
-        )  # fmt: skip
-        balance[r.location] -= r.quantity
+    for moved, newer in zip(found, _gaps(tx, sku, found), strict=True):
+        for location, (quantity, promised) in newer.items():
+            on_hand, reserved = balances.get(location, (0, 0))
+            balances[location] = on_hand - quantity, reserved - promised
+        told.append(_told(moved, *balances.get(moved.location, (0, 0))))
     return told[::-1]
+
+
+def _gaps(tx: Tx, sku: str, found: Sequence[Any]) -> list[dict[str, tuple[int, int]]]:
+    """For each movement of `found`, the newest first, the sums (quantity, promised) by location of
+    those that are newer than it, up to and with the one before it in `found`."""
+    ends = [_END, *((m.at, m.id) for m in found)]
+    given = [(n, *since, *until) for n, (until, since) in enumerate(pairwise(ends))]
+    sums: list[dict[str, tuple[int, int]]] = [{} for _ in found]
+    for r in tx.execute(_IN_GAPS, {"wanted": sku, "rows": pack(given)}):
+        sums[r.n][r.location] = int(r.quantity), int(r.promised)
+    return sums
+
+
+def _told(moved: Any, on_hand: int, reserved: int) -> dict[str, Any]:
+    return {
+        "at": moved.at, "location": moved.location, "kind": moved.kind,
+        "quantity": moved.quantity, "balance": on_hand, "promised": moved.promised,
+        "promised_balance": reserved, "actor": moved.actor, "reason": moved.reason,
+        "reference": moved.reference,
+    }  # fmt: skip
 
 
 _HOLDERS = (

@@ -316,12 +316,14 @@ stock_movements = Table(
     Column("sku", String(64), nullable=False),
     Column("location", String(32), nullable=False),
     Column("kind", String(16), nullable=False),
-    Column("quantity", BigInteger, nullable=False),
+    Column("quantity", BigInteger, nullable=False),  # by how much what is on hand changes
     Column("reason", String(255)),
     Column("actor", String(64), nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Column("reference", String(64)),  # what it is for: "order 17"
-    Index("ix_stock_movements_level", "sku", "location"),
+    # By how much what is promised of it changes.
+    Column("promised", BigInteger, nullable=False, server_default="0"),
+    Index("ix_stock_movements_sku", "sku", "at"),
 )
 
 reservations = Table(
@@ -612,7 +614,7 @@ job_runs = Table(
 )  # fmt: skip
 
 # What a look at the stock found that doesn't agree: the books with themselves (ledger, reserved,
-# over, lacking), or a count with the books. `at` is when it was counted, else when it was looked at.
+# promised, over, lacking), or a count with the books. `at` is when it was counted, else when it was looked at.
 stock_differences = Table(
     "stock_differences",
     metadata,

@@ -622,7 +622,7 @@ DEFECTS: list[tuple[str, list[str], str]] = [
     ),
     (
         "ledger",
-        ["UPDATE stock_movements SET quantity = 49 WHERE sku = 'MUG-01'"],
+        ["UPDATE stock_movements SET quantity = 49 WHERE sku = 'MUG-01' AND kind = 'receipt'"],
         "MUG-01 at main: 50 on hand, the movements sum to 49",
     ),
     (
@@ -634,6 +634,21 @@ DEFECTS: list[tuple[str, list[str], str]] = [
         "promises",
         ["DELETE FROM reservations WHERE order_id = 1 AND sku = 'TEE-01'"],
         "TEE-01 at main: 1 reserved, the orders' reservations sum to 0",
+    ),
+    (
+        "promises_in_ledger",
+        ["DELETE FROM stock_movements WHERE reference = 'order 1' AND sku = 'TEE-01'"],
+        "TEE-01 at main: 1 reserved, the movements promise 0",
+    ),
+    (
+        "promises_in_ledger",
+        ["UPDATE stock_movements SET promised = 0 WHERE kind = 'shipment'"],
+        "POSTER-01 at main: 1 reserved, the movements promise 3",
+    ),
+    (
+        "promises_in_ledger",
+        ["UPDATE stock_levels SET reserved = 0 WHERE sku = 'TEE-01'"],
+        "TEE-01 at main: 0 reserved, the movements promise 1",
     ),
     (
         "not_oversold",

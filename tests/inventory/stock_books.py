@@ -57,9 +57,11 @@ class Books:
 class Seen:
     """What the tables say at one moment."""
 
-    #: (on hand, reserved, safety), and the sum of the movements.
+    #: (on hand, reserved, safety), and the sums of the movements: on hand, promised, to which order.
     levels: dict[Level, tuple[int, int, int]] = field(default_factory=dict)
     ledger: Counter[Level] = field(default_factory=Counter)
+    promised: Counter[Level] = field(default_factory=Counter)
+    promised_to: Counter[int] = field(default_factory=Counter)
     #: Units by line and location; and what each line was for.
     held: dict[tuple[LineKey, str], int] = field(default_factory=dict)
     held_sku: dict[LineKey, str] = field(default_factory=dict)
@@ -128,10 +130,17 @@ def _of_levels(seen: Seen, books: Books) -> Iterator[str]:
             yield f"{level}: {on_hand} on hand, the movements sum to {seen.ledger[level]}"
         if reserved != promised[level]:
             yield f"{level}: {reserved} reserved, {promised[level]} promised to orders"
+        if reserved != seen.promised[level]:
+            yield f"{level}: {reserved} reserved, the movements promise {seen.promised[level]}"
         if not 0 <= reserved <= on_hand:
             yield f"{level}: {reserved} reserved of {on_hand} on hand"
         if safety != books.safety.get(level, 0):
             yield f"{level}: {safety} safety stock, {books.safety.get(level, 0)} by our books"
+    to = Counter[int]()
+    for ((order, _), _), units in seen.held.items():
+        to[order] += units
+    if to != seen.promised_to:
+        yield f"{to} are held by orders, the movements promise {seen.promised_to}"
 
 
 def _of_orders(seen: Seen, wanted: Mapping[str, Wanted]) -> Iterator[str]:

@@ -265,7 +265,7 @@ class StockMachine(RuleBasedStateMachine):
 
     def _keep(self, level: Level, number: int) -> None:
         """Safety stock."""
-        if self._said(lambda tx: stock.set_safety(tx, *level, number), is_refused=False):
+        if self._said(lambda tx: stock.set_safety(tx, *level, number, "ada"), is_refused=False):
             self.books.safety[level] = number
 
     @rule(level=levels, pick=some, wrong_by=st.integers(-3, 3), looks=st.booleans())

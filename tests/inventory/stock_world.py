@@ -176,8 +176,11 @@ class World:
             read = tx.exec_driver_sql
             for sku, location, *units in read(_LEVELS):
                 seen.levels[sku, location] = (units[0], units[1], units[2])
-            for sku, location, moved in read(_LEDGER):
+            for sku, location, moved, promised in read(_LEDGER):
                 seen.ledger[sku, location] = int(moved)
+                seen.promised[sku, location] = int(promised)
+            for reference, promised in read(_PROMISED):
+                seen.promised_to[int(reference.removeprefix("order "))] = int(promised)
             for order, line_no, location, sku, units in read(_HELD):
                 seen.held[(order, line_no), location] = units
                 seen.held_sku[order, line_no] = sku
@@ -205,7 +208,13 @@ class World:
 
 
 _LEVELS = "SELECT sku, location, on_hand, reserved, safety FROM stock_levels"
-_LEDGER = "SELECT sku, location, sum(quantity) FROM stock_movements GROUP BY sku, location"
+_LEDGER = (
+    "SELECT sku, location, sum(quantity), sum(promised) FROM stock_movements GROUP BY sku, location"
+)
+_PROMISED = (
+    "SELECT reference, sum(promised) FROM stock_movements WHERE reference IS NOT NULL "
+    "GROUP BY reference"
+)
 _HELD = "SELECT order_id, line_no, location, sku, quantity FROM reservations"
 _ORDERS = "SELECT id, external_id, chain, status, reason FROM orders"
 _SHIPPED = "SELECT order_id, line_no, sum(units) FROM shipment_lines GROUP BY order_id, line_no"
@@ -226,7 +235,7 @@ _DUE_STEPS = (
 
 #: What these say must be so after every step; the others' turn is at the end of an example.
 _STOCK_RULES = {
-    "ledger", "promises", "not_oversold", "stock_held", "stock_returned", "backorders_queued",
+    "ledger", "promises", "promises_in_ledger", "not_oversold", "stock_held", "stock_returned", "backorders_queued",
     "coupons_counted", "coupons_held", "coupons_in_bounds", "coupons_returned", "in_one_dispatch",
     "dispatches_name_the_unsettled", "goods_in_ledger", "returned_as_shipped", "shipped_as_ordered",
 }  # fmt: skip

@@ -201,12 +201,12 @@ def test_safety_stock_is_promised_to_nobody_and_what_is_no_longer_kept_to_who_wa
 ) -> None:
     order = waits(shop, (MUG, 2))
     with shop.database.transaction() as tx:
-        stock.set_safety(tx, MUG, "main", 3)
+        stock.set_safety(tx, MUG, "main", 3, "ada")
 
     shop.receive(MUG, 4)
     kept = holders(shop)
     with shop.database.transaction() as tx:
-        stock.set_safety(tx, MUG, "main", 2)
+        stock.set_safety(tx, MUG, "main", 2, "ada")
 
     assert (kept, holders(shop)) == ([], [order])
     with shop.database.snapshot() as tx:
@@ -313,7 +313,7 @@ def test_one_who_came_in_between_is_not_overtaken_and_takes_its_turn(shop: Mill)
         assert list(turn.waiting) == [late]  # as if `early` had joined only now
         tx.execute(text("UPDATE stock_levels SET on_hand = 1 WHERE sku = :sku"), {"sku": MUG})
         turn.free[MUG, "main"] = 1
-        backorders.serve(tx, turn)
+        backorders.serve(tx, turn, "ada")
 
     assert (holders(shop), due(shop)) == ([], [early])
     shop.turn(impatient=False)

@@ -20,12 +20,12 @@ MakeMill = Callable[..., Mill]
 
 def reserve(shop: Mill, *allotments: Allotment) -> None:
     with shop.database.transaction() as tx:
-        levels.reserve(tx, allotments)
+        levels.reserve(tx, allotments, "reserve")
 
 
 def release(shop: Mill, *orders: int) -> int:
     with shop.database.transaction() as tx:
-        return stock.release(tx, orders)
+        return stock.release(tx, dict.fromkeys(orders, "cancelled"), "undo_reserve")
 
 
 def totals(shop: Mill) -> dict[str, tuple[int, int]]:

@@ -49,6 +49,17 @@ def test_the_ledger_tells_who_did_what_and_why(shop: Run) -> None:
     assert "Ledger" in shop("stock", "show", "MUG-01", "--ledger")[1]
 
 
+def test_the_ledger_is_told_by_kind_with_what_was_on_hand_after_each(shop: Run) -> None:
+    assert shop("stock", "count", "MUG-01", 8)[0] == 0
+    assert shop("stock", "adjust", "MUG-01", 5, "--reason", "found")[0] == 0
+
+    told = json.loads(shop("stock", "show", "MUG-01", "--kind", "count", "--json")[1])["ledger"]
+
+    assert [(m["kind"], m["quantity"], m["balance"], m["promised_balance"]) for m in told] == [
+        ("count", -2, 8, 0)
+    ]
+
+
 def test_all_levels_are_shown_without_a_sku(shop: Run) -> None:
     assert json.loads(shop("stock", "show", "--json")[1]) == [
         {"sku": "MUG-01", "name": "Mug", "location": "main", "on_hand": 10, "reserved": 0, "safety": 0,
@@ -101,6 +112,7 @@ def test_a_reorder_point_is_a_number_or_none(shop: Run, arguments: list[str], sa
         (["count", "MUG-01", "1", "--at", "soon"], "'soon' is no time"),
         (["count", "NONE", "1"], "there is no product 'NONE'"),
         (["show", "--ledger"], "--ledger: expected one SKU"),
+        (["show", "MUG-01", "--kind", "theft"], "--kind: got 'theft', expected one of receipt"),
     ],
 )
 def test_what_can_not_be_is_refused_in_words(shop: Run, arguments: list[str], said: str) -> None:

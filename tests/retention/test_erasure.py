@@ -19,7 +19,9 @@ from pipeline.order import customer_key
 from pipeline.retention import Pace, erase_all
 from pipeline.source import Policy
 from pipeline.storage import clock, orders, refusals
+from pipeline.storage.database import Database
 from pipeline.storage.tables import job_runs, metadata, notifications, order_documents
+from tests.payments.dying import Points, die_at, points_of, without_syncing
 from tests.payments.shop import Gateway, MakeMill, act, findings
 from tests.retention.conftest import Command
 from tests.retention.shop import TRACKING, archived, due, pass_time, put_away, ship
@@ -432,3 +434,74 @@ def test_the_job_leaves_who_still_waits_for_goods(mill: MakeMill) -> None:
 
     assert erase_all(shop.database, [due(shop)], Pace(room=0.0), Path("nowhere"), "job") == 0
     assert (shop.status(waiting), traces(shop) != set()) == ("confirmed", True)
+
+
+# --- Death ----------------------------------------------------------------------------------------
+
+
+def test_whoever_dies_wherever_all_or_nothing_is_erased_and_again_all(
+    database: Database, tmp_path: Path
+) -> None:
+    hand = Database(database.url.render_as_string(hide_password=False))
+    for each in (database, hand):
+        without_syncing(each)
+    shop = Mill(database, gateway=Gateway(), rules=PRICING).stocked()
+    mine = Mill(hand, gateway=shop.gateway)
+    away = sold(shop)
+    archive_it(shop, away)
+    here = sold(shop)
+    mails = tmp_path / "mail"
+    mails.mkdir()
+    whole = everything(mine)
+    letters = [row.id for row in mine.query("SELECT id FROM notifications WHERE channel = 'email'")]
+    assert letters
+
+    def work(points: Points) -> None:
+        points.watch(database)
+        retention.erase(database, [here, away], mails, "ada")
+
+    points = points_of(database, hand, tmp_path, work)
+    assert traces(mine) == set()
+    for number, point in enumerate(points, start=1):
+        put_back(mine, whole)
+        for letter in letters:
+            (mails / f"{letter}.eml").write_text("Dear Ada")
+
+        assert die_at(database, hand, number, work), point
+
+        if point == "after COMMIT":
+            assert traces(mine) == set(), point
+        else:
+            assert everything(mine) == whole, point
+        assert findings(mine) == [], point
+        retention.erase(hand, [here, away], mails, "ada")
+        assert traces(mine) == set(), point
+        assert list(mails.iterdir()) == [], point
+        assert findings(mine) == [], point
+    hand.close()
+    assert len(points) > 20
+
+
+Contents = dict[str, list[dict[str, Any]]]
+
+
+def everything(shop: Mill) -> Contents:
+    """All that is in the database."""
+    with shop.database.snapshot() as tx:
+        return {
+            table.name: [
+                dict(r._mapping) for r in tx.execute(select(table).order_by(*table.primary_key))
+            ]
+            for table in metadata.sorted_tables
+        }
+
+
+def put_back(shop: Mill, whole: Contents) -> None:
+    """All as it was: what an erasure changed is written anew."""
+    found = everything(shop)
+    changed = [table for table in metadata.sorted_tables if found[table.name] != whole[table.name]]
+    with shop.database.transaction() as tx:
+        for table in reversed(changed):
+            tx.execute(table.delete())
+        for table in changed:
+            tx.execute(insert(table), whole[table.name])

@@ -70,8 +70,12 @@ def test_books_that_agree_have_no_difference(mill: MakeMill) -> None:
         ("INSERT INTO stock_movements (sku, location, kind, quantity, actor, at) SELECT sku, location,"
          " kind, quantity, actor, at FROM stock_movements WHERE sku = 'TEE-01'",
          [("ledger", TEE, "main", 200, 100)], "a receipt of 100 units of"),
-        ("UPDATE stock_levels SET reserved = 5 WHERE sku = 'TEE-01'",
-         [("reserved", TEE, "main", 0, 5)], "reserved units were changed behind our back"),
+        ("INSERT INTO stock_movements (sku, location, kind, quantity, promised, actor, at) SELECT sku,"
+         " location, kind, quantity, promised, actor, at FROM stock_movements"
+         " WHERE kind = 'reservation'",
+         [("promised", MUG, "main", 4, 2)], "a reservation of 2 units of"),
+        ("UPDATE stock_movements SET promised = 1 WHERE kind = 'reservation'",
+         [("promised", MUG, "main", 1, 2)], "reservations in the ledger were changed behind"),
         ("UPDATE orders SET status = 'cancelled'",
          [("over", MUG, "main", 0, 2)], "an order that may have none"),
     ],
@@ -105,6 +109,18 @@ def test_units_that_an_order_lacks_explain_what_is_reserved_for_nobody(mill: Mak
         ("lacking", order, 2, 0, "reservations of the order were changed behind our back"),
         ("reserved", 0, 0, 2, f"reservations were changed behind our back: see order {order}"),
     ]
+
+
+def test_reserved_units_that_nobody_promised_are_a_level_that_was_changed(mill: MakeMill) -> None:
+    shop = mill().stocked()
+    alter(shop, "UPDATE stock_levels SET reserved = 5 WHERE sku = 'TEE-01'")
+
+    run(shop)
+
+    why = "the level's reserved units were changed behind our back"
+    assert differences(shop, "kind, sku, expected, found, cause") == [
+        ("promised", TEE, 0, 5, why), ("reserved", TEE, 0, 5, why),
+    ]  # fmt: skip
 
 
 def test_half_a_transfer_is_known_as_such(mill: MakeMill) -> None:
@@ -348,7 +364,7 @@ def held(shop: Mill, tmp_path: Path, **plan: Any) -> Mill:
 
 def release(shop: Mill) -> None:
     with shop.database.transaction() as tx:
-        stock.set_held(tx, [(MUG, "main")], False)
+        stock.set_held(tx, [(MUG, "main")], False, "ada")
 
 
 def test_nothing_is_promised_of_a_level_that_is_held_and_its_orders_go_on_hold(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, inspect, select, text
 
+from pipeline.audit.rules import promises_in_ledger
 from pipeline.errors import ConfigurationError
 from pipeline.order import customer_key
 from pipeline.pricing.rules import Rules
 from pipeline.source import Policy
-from pipeline.storage import catalogue, job_runs, rules, sources, webhooks
+from pipeline.storage import catalogue, job_runs, rules, sources, stock_ledger, webhooks
 from pipeline.storage.database import Database, _alembic
 from pipeline.storage.tables import metadata, orders
 from pipeline.webhooks.signing import derive_secret
@@ -382,3 +383,25 @@ def test_what_is_yet_to_be_told_of_a_shipment_is_told_from_then_on(
     with empty_database.snapshot() as tx:
         [endpoint] = webhooks.all_endpoints(tx)
     assert endpoint.position.at == datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def test_what_is_promised_to_orders_has_been_promised_by_a_movement(old_shop: Database) -> None:
+    insert(old_shop, "stock_levels", sku="MUG", location="main", on_hand=9, reserved=6)
+    for order_id, line_no, quantity in ((1, 1, 2), (1, 2, 1), (2, 1, 3)):
+        insert(
+            old_shop, "reservations", order_id=order_id, line_no=line_no, location="main",
+            sku="MUG", quantity=quantity,
+        )  # fmt: skip
+
+    old_shop.upgrade()
+
+    with old_shop.snapshot() as tx:
+        moved = stock_ledger.ledger(tx, "MUG", 10)
+        assert promises_in_ledger.RULE.check(tx, {}).broken == 0
+    assert [
+        (m["kind"], m["quantity"], m["promised"], m["reference"], m["actor"]) for m in moved
+    ] == [
+        ("reservation", 0, 3, "order 1", "migration"),
+        ("reservation", 0, 3, "order 2", "migration"),
+    ]
+    assert all(abs(m["at"] - datetime.now(UTC)) < timedelta(minutes=5) for m in moved)

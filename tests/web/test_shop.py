@@ -131,6 +131,23 @@ def test_stock_is_listed_page_by_page(client: TestClient, shop: Mill) -> None:
     assert first["items"][0]["available"] == 100
 
 
+def test_the_ledger_tells_what_was_promised_to_whom(operator: TestClient, shop: Mill) -> None:
+    order_id = shop.accept()
+    shop.turn()
+
+    found = operator.get("/v1/stock/movements", params={"sku": MUG}).json()["items"]
+    only = operator.get("/v1/stock/movements", params={"sku": MUG, "kind": "receipt"}).json()
+
+    assert [(m["kind"], m["quantity"], m["balance"]) for m in found] == [
+        ("reservation", 0, 100), ("receipt", 100, 100),
+    ]  # fmt: skip
+    assert (found[0]["promised"], found[0]["promised_balance"]) == (2, 2)
+    assert (found[0]["reference"], found[0]["actor"]) == (f"order {order_id}", "reserve")
+    assert only["items"] == found[1:]
+    refused = operator.get("/v1/stock/movements", params={"sku": MUG, "kind": "theft"})
+    assert fields(refused) == ["kind.0"]
+
+
 # --- Queues and jobs ------------------------------------------------------------------------------
 
 

@@ -54,6 +54,7 @@ RULES = {
     "GET /v1/products/{sku}": Rule(Scope.CATALOGUE_READ),
     "PUT /v1/products/{sku}": Rule(Scope.CATALOGUE_WRITE, sources=False),
     "GET /v1/stock": Rule(Scope.STOCK_READ),
+    "GET /v1/stock/movements": Rule(Scope.STOCK_READ, sources=False),
     "POST /v1/stock/adjustments": Rule(Scope.STOCK_WRITE, sources=False),
     "POST /v1/stock/counts": Rule(Scope.STOCK_WRITE, sources=False),
     "GET /v1/webhooks": _HOOKS,

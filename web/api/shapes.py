@@ -11,6 +11,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.inventory.movement import Kind
 from pipeline.order import Status
 
 
@@ -262,6 +263,28 @@ class Level(Out):
     reserved: int
     safety: int
     available: int
+
+
+class Movement(Out):
+    """A line of the ledger: by how much it changed what is on hand (`quantity`) and what of that is
+    `promised` to orders, and what each was after it at that location."""
+
+    at: datetime
+    location: str
+    kind: Kind
+    quantity: int
+    balance: int
+    promised: int
+    promised_balance: int
+    actor: str
+    reason: str | None
+    reference: str | None
+
+
+class Ledger(Out):
+    """The newest movements, the newest first."""
+
+    items: list[Movement]
 
 
 class Levels(Out):

@@ -10,16 +10,17 @@ from pydantic import BaseModel
 
 from pipeline import stocktaking
 from pipeline.errors import InvalidInput
+from pipeline.inventory.movement import Kind
 from pipeline.payments.window import moment
 from pipeline.stocktaking import Count
-from pipeline.storage import idempotency, stock
+from pipeline.storage import idempotency, stock, stock_ledger
 from pipeline.storage.database import Database, Tx
 from web.api import shapes
 from web.api import shop_models as models
 from web.api.examples import ADJUSTMENT, COUNT
 from web.api.models import IdempotencyKey, Most, Next, Word
 from web.bodies import reads
-from web.callers import StockReader, StockWriter
+from web.callers import LedgerReader, StockReader, StockWriter
 from web.cursors import cursor, position
 from web.routing import WITH_BODY, router, takes
 
@@ -41,6 +42,19 @@ def routes(database: Database) -> APIRouter:
         items = [shapes.Level.model_validate(level) for level in found]
         more = cursor(items[-1].sku, items[-1].location) if len(items) == limit else None
         return shapes.Page[shapes.Level](items=items, next=more)
+
+    @api.get("/stock/movements", operation_id="listMovements", response_model=shapes.Ledger)
+    def movements(
+        caller: LedgerReader,
+        sku: Annotated[Word, Query(description="Of this SKU.")],
+        kind: Annotated[list[Kind] | None, Query(description="Only of these kinds.")] = None,
+        limit: Most = 50,
+    ) -> shapes.Ledger:
+        """List the newest movements of a SKU with what was on hand and promised after each. They name
+        orders of all sources, so it takes an operator's key."""
+        with database.snapshot() as tx:
+            found = stock_ledger.ledger(tx, sku, limit, kind or ())
+        return shapes.Ledger(items=[shapes.Movement.model_validate(m) for m in found[::-1]])
 
     @api.post(
         "/stock/adjustments",

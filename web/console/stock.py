@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
 from pipeline import stocktaking
 from pipeline.errors import InvalidInput
+from pipeline.inventory import movement
 from pipeline.payments.window import moment
 from pipeline.stocktaking import Count
 from pipeline.storage import catalogue, clock, stock_ledger
@@ -34,21 +35,21 @@ def search(caller: Viewer, q: str = "", after: str = "") -> Response:
 
 
 @router.get("/sku")
-def one(caller: Viewer, sku: str) -> Response:
-    return _page(caller, sku)
+def one(caller: Viewer, sku: str, kind: movement.Kind | Literal[""] = "") -> Response:
+    return _page(caller, sku, kind)
 
 
-def _page(caller: Caller, sku: str, wrong: str = "") -> Response:
+def _page(caller: Caller, sku: str, kind: str = "", wrong: str = "") -> Response:
     with caller.read() as tx:
         product = catalogue.products_by_sku(tx, [sku]).get(sku)
         if product is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, "There is no product of that SKU.")
         levels = storage.levels(tx, sku)
         held = stock_ledger.holders(tx, sku, SHOWN)
-        moved = stock_ledger.ledger(tx, sku, SHOWN)[::-1]
+        moved = stock_ledger.ledger(tx, sku, SHOWN, [kind] if kind else [])[::-1]
     return caller.page(
         "sku.html", 422 if wrong else 200, sku=sku, levels=levels, held=held, moved=moved,
-        shown=SHOWN, wrong=wrong,
+        shown=SHOWN, wrong=wrong, kind=kind, kinds=movement.KINDS,
     )  # fmt: skip
 
 
@@ -90,7 +91,7 @@ def _ask(caller: Caller, kind: str, form: dict[str, str]) -> Response:
     try:
         change = caller.tried(lambda tx: _DO[kind](tx, form, caller.actor))
     except InvalidInput as error:
-        return _page(caller, sku, str(error))
+        return _page(caller, sku, wrong=str(error))
     says = [
         f"{sku} at {location}: {before:,} on hand now, {before + change:,} after ({change:+,}).",
         "It is written to the ledger with your name. Orders that wait for it have new units first.",

@@ -31,6 +31,7 @@ from pipeline.audit.rules import (
     operations_have_tasks,
     ours_in_the_book,
     promises,
+    promises_in_ledger,
     quote_adds_up,
     returned_as_shipped,
     settled_at,
@@ -75,6 +76,7 @@ RULES: tuple[Rule, ...] = (
     ledger.RULE,
     goods_in_ledger.RULE,
     promises.RULE,
+    promises_in_ledger.RULE,
     not_oversold.RULE,
     # No coupon is used beyond its limits, none is wasted.
     coupons_held.RULE,

@@ -8,6 +8,6 @@ RULE = Rule(
     name="ledger",
     sentence="Per SKU and location the movements sum to the units on hand.",
     checked=count(stock_levels),
-    broken=level_differences(stock_levels.c.on_hand, stock_movements),
+    broken=level_differences(stock_levels.c.on_hand, stock_movements.c.quantity),
     what="{sku} at {location}: {total} on hand, the movements sum to {rows}",
 )

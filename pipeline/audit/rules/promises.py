@@ -8,6 +8,6 @@ RULE = Rule(
     name="promises",
     sentence="Per SKU and location the reservations sum to the units reserved.",
     checked=count(stock_levels),
-    broken=level_differences(stock_levels.c.reserved, reservations),
+    broken=level_differences(stock_levels.c.reserved, reservations.c.quantity),
     what="{sku} at {location}: {total} reserved, the orders' reservations sum to {rows}",
 )

@@ -21,11 +21,11 @@ from pipeline.intake.files.rejects import reject_file
 from pipeline.intake.files.tally import Progress, Tally, reject, sound
 from pipeline.intake.schema import Sku, Text
 from pipeline.inventory.allocation import Level
+from pipeline.inventory.movement import COUNT
 from pipeline.stocktaking import MOST_UNITS, Count, difference
 from pipeline.storage import catalogue, stock, stock_imports
 from pipeline.storage.database import Database, Tx
 from pipeline.storage.stock import Movement
-from pipeline.storage.stock_ledger import COUNT
 
 
 class StockRow(BaseModel):

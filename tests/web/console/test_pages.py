@@ -209,6 +209,10 @@ def test_stock_is_found_by_sku_or_name_and_shows_its_ledger(browser: Open, shop:
     assert "TEE-01" not in viewer.text("/stock?q=mug")
     page = viewer.text("/stock/sku?sku=MUG-01")
     assert "receipt" in page
+    assert f'<a href="/console/orders/{order_id}">order {order_id}</a>' in page
+    assert (
+        "receipt" not in viewer.text("/stock/sku?sku=MUG-01&kind=reservation").split("<tbody>")[2]
+    )
     assert "+100" in page
     assert f'href="/console/orders/{order_id}"' in page
 
