@@ -113,7 +113,8 @@ def test_units_come_back_into_stock_and_are_refunded(shop: Run) -> None:
     )  # fmt: skip
     ledger = json.loads(shop("stock", "show", "MUG-01", "--ledger", "--json")[1])["ledger"]
     assert [(m["kind"], m["quantity"], m["balance"], m["reference"]) for m in ledger] == [
-        ("adjustment", 10, 10, None), ("shipment", -3, 7, "order 1"), ("return", 2, 9, "order 1"),
+        ("adjustment", 10, 10, None), ("reservation", 0, 10, "order 1"),
+        ("shipment", -3, 7, "order 1"), ("return", 2, 9, "order 1"),
     ]  # fmt: skip
     assert shop("audit")[0] == 0
 
