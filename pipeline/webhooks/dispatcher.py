@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import ssl
 import threading
 import uuid
@@ -89,7 +90,9 @@ class Dispatcher:
     async def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                for endpoint_id in await self._ask(self._wanting):
+                wanting = await self._ask(self._wanting)
+                random.shuffle(wanting)  # nobody is always last where there are too few places
+                for endpoint_id in wanting:
                     self._begin(endpoint_id)
             except Exception as error:  # the database is away: it may be there next time
                 log.warning("could not look for webhooks to deliver: %s", describe(error))

@@ -39,11 +39,13 @@ _ARCHIVED = "its order has gone to the archive; GET /v1/orders/{id}/events tells
 @dataclass(frozen=True, slots=True)
 class Pace:
     """Seconds between two looks for what there is to deliver; that a silent dispatcher keeps an
-    endpoint (more than an exchange may take); for a whole exchange."""
+    endpoint (more than an exchange may take); for a whole exchange; after which a turn begins no
+    other, so that whoever waits for a place gets it."""
 
     look: float = 1.0
     lease: float = 60.0
     limit: float = LIMIT
+    turn: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Turn:
         self._token = token
         self._outcomes: list[Outcome] = []
         self._failures = endpoint.failures
+        self._ends = time.monotonic() + tools.pace.turn
 
     async def run(self) -> None:
         """LeaseLost if another takes it over, or whatever the database says: then what was not
@@ -91,10 +94,12 @@ class Turn:
 
     @property
     def _is_over(self) -> bool:
-        """Whether nothing more is to be sent: it had better be left alone, or we are to stop."""
+        """Whether nothing more is to be sent: it had better be left alone, others wait for the place,
+        or we are to stop."""
         endpoint = self._endpoint
         return (
             self._tools.stopping.is_set()
+            or time.monotonic() > self._ends
             or endpoint.disabled_at is not None
             or endpoint.rests
             or self._failures >= max(REST_AFTER, endpoint.failures + 1)

@@ -6,12 +6,13 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
 
-from pipeline.webhooks import exchange, targets, turn
+from pipeline.webhooks import dispatcher, exchange, targets, turn
 from pipeline.webhooks.endpoints import Webhooks
 from pipeline.webhooks.schedule import REST_AFTER
 from pipeline.webhooks.signing import Signer
@@ -54,8 +55,8 @@ def test_one_that_takes_too_long_is_cut_off_however_it_does_it(
 def test_a_slow_one_delays_no_other(teller: Teller, receiver: Receiver) -> None:
     slow = [teller.endpoint(receiver.url("/silent")) for _ in range(5)]
     quick = teller.endpoint(receiver.url("/quick"))
-    dispatcher = teller.dispatcher()
-    dispatcher.start()
+    delivering = teller.dispatcher()
+    delivering.start()
     try:
         began = time.monotonic()
         teller.confirmed(30)
@@ -66,7 +67,7 @@ def test_a_slow_one_delays_no_other(teller: Teller, receiver: Receiver) -> None:
         answered = [d for each in slow for d in teller.log(each) if d["attempts"]]
     finally:
         receiver.script.over.set()
-        dispatcher.stop(5)
+        delivering.stop(5)
 
     assert took < teller.pace.limit - 0.1
     assert answered == []  # none of them had come to its end by then
@@ -80,6 +81,31 @@ def test_a_slow_one_has_few_conversations_at_a_time(teller: Teller, receiver: Re
     teller.deliver()
 
     assert turn.STRANDS <= len(receiver.received) < turn.STRANDS + REST_AFTER
+
+
+def test_ones_with_much_to_be_told_give_their_place_to_those_who_wait(
+    teller: Teller, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "ENDPOINTS", 1)
+    teller.pace = replace(teller.pace, turn=0.05)
+    for path in ("/one", "/other"):
+        teller.endpoint(receiver.url(path))
+    teller.confirmed(200)
+    delivering = teller.dispatcher()
+    delivering.start()
+    try:
+        give_up = time.monotonic() + 30
+        while not (receiver.to("/one") and receiver.to("/other")):
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+        told = [len(receiver.to("/one")), len(receiver.to("/other"))]
+        while len(receiver.received) < 400:
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+    finally:
+        delivering.stop(5)
+
+    assert max(told) < 200
 
 
 # --- Redirecting ----------------------------------------------------------------------------------
