@@ -19,6 +19,7 @@ from web import metrics, problems
 from web.api import (
     batch,
     catalogue,
+    deliveries,
     events,
     fulfilments,
     gateway_events,
@@ -73,6 +74,7 @@ def create_app(application: Application, jobs: Jobs = MappingProxyType({})) -> F
         catalogue.routes(application.database),
         stock.routes(application.database),
         webhooks.routes(application),
+        deliveries.routes(application.database),
         operating.routes(application.database, jobs),
         gateway_events.routes(application.gateway_events),
         metrics.routes(app.state.exposition),

@@ -1,4 +1,4 @@
-"""Webhooks: a source's endpoints, what was delivered to them, and again on demand."""
+"""Webhooks: a source's endpoints. What was delivered to them is in deliveries.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from pipeline.assembly import Application
 from pipeline.errors import InvalidInput, UnknownEndpoint
 from pipeline.intake.schema import Problem, fit_to_show
-from pipeline.storage import idempotency, webhook_deliveries
+from pipeline.storage import idempotency
 from pipeline.storage import webhooks as storage
 from pipeline.storage.database import Tx
 from pipeline.storage.webhooks import Endpoint
@@ -20,16 +20,13 @@ from pipeline.webhooks.endpoints import LONGEST_OVERLAP
 from pipeline.webhooks.targets import valid_url
 from web.api import webhook_models as models
 from web.api.examples import WEBHOOK
-from web.api.models import LARGEST, IdempotencyKey, Most, Next
-from web.api.shapes import Page
+from web.api.models import IdempotencyKey
 from web.bodies import reads
 from web.callers import Caller, Hooker, HookKeeper
-from web.cursors import cursor, position
 from web.problems import invalid
 from web.routing import WITH_BODY, answers, problems, router, takes
 
 EndpointId = Annotated[str, Path(pattern="^[0-9a-f]{12}$", description="An endpoint's id.")]
-DeliveryId = Annotated[int, Path(ge=1, le=LARGEST, description="A delivery's id.")]
 Overlap = Annotated[
     int,
     Query(ge=0, le=int(LONGEST_OVERLAP), description="Seconds that the old secret signs, too."),
@@ -93,7 +90,7 @@ def routes(application: Application) -> APIRouter:
     def show(caller: HookKeeper, endpoint_id: EndpointId) -> models.Endpoint:
         """Show an endpoint, and how it fares."""
         with database.snapshot() as tx:
-            return models.Endpoint(**endpoints.told(_visible(tx, caller, endpoint_id)))
+            return models.Endpoint(**endpoints.told(visible(tx, caller, endpoint_id)))
 
     @api.post(
         "/webhooks/{endpoint_id}/rotate",
@@ -114,7 +111,7 @@ def routes(application: Application) -> APIRouter:
             return {"id": endpoints.rotate(tx, endpoint_id, float(overlap)).id}
 
         with database.transaction() as tx:
-            _visible(tx, caller, endpoint_id)
+            visible(tx, caller, endpoint_id)
             idempotency.once(
                 tx, caller.owner, idempotency_key,
                 _digest("rotate", endpoint_id, str(overlap)), lambda: do(tx),
@@ -130,7 +127,7 @@ def routes(application: Application) -> APIRouter:
     def disable(caller: HookKeeper, endpoint_id: EndpointId) -> models.Endpoint:
         """Deliver nothing more to an endpoint. Twice is once."""
         with database.transaction() as tx:
-            _visible(tx, caller, endpoint_id)
+            visible(tx, caller, endpoint_id)
             return models.Endpoint(
                 **endpoints.told(endpoints.disable(tx, endpoint_id, caller.actor))
             )
@@ -148,108 +145,17 @@ def routes(application: Application) -> APIRouter:
     ) -> models.Endpoint:
         """Deliver to an endpoint again, from where it was left. Twice is once."""
         with database.transaction() as tx:
-            _visible(tx, caller, endpoint_id)
+            visible(tx, caller, endpoint_id)
             enabled = endpoints.enable(tx, endpoint_id, from_now=from_now)
         return models.Endpoint(**endpoints.told(enabled))
-
-    @api.post(
-        "/webhooks/{endpoint_id}/test",
-        operation_id="testWebhook",
-        status_code=202,
-        response_model=models.Delivery,
-        responses={
-            **answers(202, "It will be sent", models.Delivery, Location="its log"),
-            **problems(404, 409),
-        },
-    )
-    def test(caller: HookKeeper, endpoint_id: EndpointId, response: Response) -> models.Delivery:
-        """Send an endpoint a `webhook.test`, which is about no order; its log tells how it went."""
-        with database.transaction() as tx:
-            _visible(tx, caller, endpoint_id)
-            delivery_id = endpoints.test(tx, endpoint_id)
-            return shown(tx, endpoint_id, delivery_id, response)
-
-    @api.get(
-        "/webhooks/{endpoint_id}/deliveries",
-        operation_id="listDeliveries",
-        response_model=Page[models.Delivery],
-        responses=problems(404),
-    )
-    def deliveries(
-        caller: HookKeeper,
-        endpoint_id: EndpointId,
-        state: models.DeliveryState | None = None,
-        limit: Most = 50,
-        after: Next = None,
-    ) -> Page[models.Delivery]:
-        """List what was and is to be delivered to an endpoint, newest first; kept for a month."""
-        before = position(after, int)[0] if after else None
-        with database.snapshot() as tx:
-            _visible(tx, caller, endpoint_id)
-            found = webhook_deliveries.page(tx, endpoint_id, state=state, before=before, most=limit)
-        items = [models.Delivery(**endpoints.told_delivery(each)) for each in found]
-        more = cursor(items[-1].id) if len(items) == limit else None
-        return Page[models.Delivery](items=items, next=more)
-
-    @api.get(
-        "/webhooks/{endpoint_id}/deliveries/{delivery_id}",
-        operation_id="getDelivery",
-        response_model=models.DeliveryLog,
-        responses=problems(404),
-    )
-    def log(
-        caller: HookKeeper, endpoint_id: EndpointId, delivery_id: DeliveryId
-    ) -> models.DeliveryLog:
-        """Show a delivery, and every attempt at it."""
-        with database.snapshot() as tx:
-            _visible(tx, caller, endpoint_id)
-            found = webhook_deliveries.one(tx, endpoint_id, delivery_id)
-        return models.DeliveryLog(**endpoints.told_delivery(found))
-
-    @api.post(
-        "/webhooks/{endpoint_id}/deliveries/{delivery_id}/redeliver",
-        operation_id="redeliver",
-        status_code=202,
-        response_model=models.Delivery,
-        responses={
-            **answers(202, "It will be sent", models.Delivery, Location="its log"),
-            **problems(404, 409),
-        },
-    )
-    def redeliver(
-        caller: HookKeeper, endpoint_id: EndpointId, delivery_id: DeliveryId, response: Response
-    ) -> models.Delivery:
-        """Send it again, whatever became of it."""
-        with database.transaction() as tx:
-            _visible(tx, caller, endpoint_id)
-            endpoints.redeliver(tx, endpoint_id, [delivery_id])
-            return shown(tx, endpoint_id, delivery_id, response)
-
-    @api.post(
-        "/webhooks/{endpoint_id}/redeliver",
-        operation_id="redeliverFailed",
-        status_code=202,
-        response_model=models.Redelivered,
-        responses=problems(404, 409),
-    )
-    def redeliver_failed(caller: HookKeeper, endpoint_id: EndpointId) -> models.Redelivered:
-        """Send everything again that was given up."""
-        with database.transaction() as tx:
-            _visible(tx, caller, endpoint_id)
-            return models.Redelivered(deliveries=endpoints.redeliver(tx, endpoint_id, None))
 
     def with_secret(endpoint: Endpoint) -> models.EndpointMade:
         return models.EndpointMade(**endpoints.told(endpoint), secret=webhooks.secret(endpoint))
 
-    def shown(tx: Tx, endpoint_id: str, delivery_id: int, response: Response) -> models.Delivery:
-        found = webhook_deliveries.one(tx, endpoint_id, delivery_id)
-        response.headers["Location"] = f"/v1/webhooks/{endpoint_id}/deliveries/{delivery_id}"
-        return models.Delivery(**endpoints.told_delivery(found))
-
     return api
 
 
-def _visible(tx: Tx, caller: Caller, endpoint_id: str) -> Endpoint:
+def visible(tx: Tx, caller: Caller, endpoint_id: str) -> Endpoint:
     """Another source's endpoint is not there."""
     found = storage.one(tx, endpoint_id)
     if caller.source_id not in (None, found.source_id):
