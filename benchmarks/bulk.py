@@ -1,10 +1,10 @@
 """python -m benchmarks.bulk: an import of a million orders beside shoppers at the till.
 
-All of the Procfile's processes. First orders come one by one, at a steady trickle, to a shop at rest.
-Then one request brings many more as NDJSON, while the trickle goes on, until all of them are settled.
-Tells the verdicts, the memory of `ordermill web` on its way, and how long the trickle's orders took from
-the commit that accepted them to the commit that confirmed them: at rest, during the request, and while
-the workers caught up.
+All of the Procfile's processes, in a shop with a past. First orders come one by one, at a steady
+trickle, to a shop at rest. Then one request brings many more as NDJSON, while the trickle goes on, until
+all of them are settled. Tells the verdicts, the memory of `ordermill web` on its way, and how long the
+trickle's orders took from the commit that accepted them to the commit that confirmed them: at rest,
+during the request, and while the workers caught up.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from sqlalchemy import text
 from benchmarks.assortment import an_order
 from benchmarks.contract import Latency
 from benchmarks.deployment import Deployment, deployed, free_port, wait_until_ready
+from benchmarks.history import write_history
 from benchmarks.ours import SKUS
+from pipeline.storage import sources
 
 TILL, IMPORT = "till", "import"
 CHUNK_LINES = 500
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=1_000_000, help="of the one request")
     parser.add_argument("--rate", type=float, default=5.0, help="orders a second of the trickle")
     parser.add_argument("--quiet", type=float, default=60.0, help="seconds of the trickle at rest")
+    parser.add_argument("--history", type=int, default=100_000, help="orders of the shop's past")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     options = parser.parse_args()
     with deployed(TILL, IMPORT) as deployment:
@@ -52,8 +55,12 @@ def main() -> None:
 
 
 def measure(
-    deployment: Deployment, lines: int, rate: float, quiet: float, workers: int
+    deployment: Deployment, lines: int, rate: float, quiet: float, history: int, workers: int
 ) -> dict[str, object]:
+    with deployment.database.snapshot() as tx:
+        till = sources.by_name(tx, TILL)
+    # An empty shop's statements are planned for empty tables, until the first are analyzed.
+    write_history(deployment.database, till.id, history)
     port = free_port()
     web = psutil.Process(deployment.start("web", "--port", str(port)).pid)
     for role in ["worker"] * workers + ["scheduler"]:
