@@ -15,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Playwright, sync_playwright
+from pydantic import SecretStr
 from sqlalchemy import insert
 
 from pipeline.assembly import Application, assemble
@@ -24,13 +25,15 @@ from pipeline.operators import hash_password
 from pipeline.payments.sandbox import SandboxGateway
 from pipeline.settings import Settings
 from pipeline.source import Policy
-from pipeline.storage import operators, processes, queues, sources
+from pipeline.storage import operators, processes, queues, sources, webhook_deliveries
 from pipeline.storage.database import Database
 from pipeline.storage.tables import counters
+from pipeline.webhooks.dispatcher import Dispatcher
 from scheduler.table import JOBS
 from scheduler.tick import ask, run_until_ended
 from tests.support import MUG, TEE, Mill
 from tests.web.console.serving import chromium, serving
+from tests.webhooks.conftest import Receiver
 
 FOLDER = Path(__file__).parents[3] / "docs" / "console"
 PASSWORD = "correct horse battery"
@@ -43,14 +46,21 @@ PAGES = {
     "refund": "/orders/{confirmed}/refund?choose=yes&amount=5.00",
     "fulfil": "/orders/{confirmed}/fulfil?choose=yes&line_1=1&carrier=DHL&tracking=JD02",
     "shipped": "/orders/{shipped}",
+    "return": "/orders/{shipped}/return?choose=yes&line_1=1",
     "queues": "/queues",
     "workers": "/workers",
     "jobs": "/jobs",
+    "job": "/jobs/audit",
+    "run": "/jobs/settle-payments/runs/2",
     "stock": "/stock",
     "sku": "/stock/sku?sku=MUG-01",
+    "sources": "/sources",
     "source": "/sources/shop",
+    "webhook": "/webhooks/{endpoint}",
+    "delivery": "/webhooks/{endpoint}/deliveries/{delivery}",
     "audit": "/audit",
     "log": "/log",
+    "me": "/me",
 }
 PHONE = ("overview", "held", "order")
 
@@ -59,8 +69,13 @@ class _Nobody:
     def announce(self, step: str, dispatch_id: int) -> None: ...
 
 
-def make_shop(home: Path) -> tuple[Application, dict[str, int]]:
-    settings = Settings(_env_file=None, home=home)
+def make_shop(home: Path) -> tuple[Application, dict[str, int | str]]:
+    settings = Settings(
+        _env_file=None,
+        home=home,
+        webhook_secret=SecretStr("of a picture"),
+        webhook_allow="127.0.0.1",
+    )
     home.mkdir(parents=True, exist_ok=True)
     gateway = SandboxGateway(None)
     database = Database(settings.database)
@@ -85,8 +100,31 @@ def make_shop(home: Path) -> tuple[Application, dict[str, int]]:
             operators.create(tx, name, role, hash_password(PASSWORD))
     for job in ("audit", "settle-payments", "roll-up-counters"):
         run_until_ended(app, JOBS[job], ask(app, JOBS[job], "operator:ada"))
+    endpoint, delivery = _tell(app, mill.source.id)
     database.close()
-    return app, {"held": held[0], "confirmed": confirmed[0], "shipped": confirmed[2]}
+    return app, {
+        "held": held[0], "confirmed": confirmed[0], "shipped": confirmed[2],
+        "endpoint": endpoint, "delivery": delivery,
+    }  # fmt: skip
+
+
+def _tell(app: Application, source_id: int) -> tuple[str, int]:
+    """Most of what was confirmed got there, then the endpoint fell ill; and what it didn't take."""
+    receiver = Receiver()
+    receiver.script.answers["/orders"] = [200] * 30 + [503]
+    receiver.script.text = b"over capacity"
+    with app.database.transaction() as tx:
+        made = app.webhooks.create(
+            tx, source_id, receiver.url("/orders"), "operator:ada", types=["order.confirmed"],
+            since=datetime.now(UTC) - timedelta(hours=1),
+        )  # fmt: skip
+    dispatcher = Dispatcher(app.database, app.webhooks.signer, app.webhooks.allowed)
+    dispatcher.deliver(made.id)
+    dispatcher.stop(0)
+    receiver.close()
+    with app.database.snapshot() as tx:
+        found = webhook_deliveries.page(tx, made.id, most=100)
+    return made.id, next(each["id"] for each in found if each["state"] != "delivered")
 
 
 def _breathe(app: Application) -> None:
@@ -120,20 +158,25 @@ def _history(tx: object) -> None:
 def main() -> None:
     logging.disable(logging.WARNING)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as scratch:
         app, ids = make_shop(Path(scratch) / "home")
-        opened = chromium(playwright)
-        if opened is None:
-            raise SystemExit("there is no Chromium: playwright install chromium")
-        with serving(app) as address:
-            for scheme in ("light", "dark"):
-                _breathe(app)
-                _take(opened, address, scheme, ids, 1280, 800, PAGES, "")
-                phone = {name: PAGES[name] for name in PHONE}
-                _breathe(app)
-                _take(opened, address, scheme, ids, 390, 844, phone, "-phone")
-        opened.close()
+        with sync_playwright() as playwright:
+            _take_all(playwright, app, ids)
         app.close()
+
+
+def _take_all(playwright: Playwright, app: Application, ids: dict[str, int | str]) -> None:
+    opened = chromium(playwright)
+    if opened is None:
+        raise SystemExit("there is no Chromium: playwright install chromium")
+    with serving(app) as address:
+        for scheme in ("light", "dark"):
+            _breathe(app)
+            _take(opened, address, scheme, ids, 1280, 800, PAGES, "")
+            phone = {name: PAGES[name] for name in PHONE}
+            _breathe(app)
+            _take(opened, address, scheme, ids, 390, 844, phone, "-phone")
+    opened.close()
 
 
 def _take(opened, address, scheme, ids, width, height, pages, suffix) -> None:  # type: ignore[no-untyped-def]
