@@ -22,7 +22,6 @@ from pipeline.storage.tables import reservations
 #: lacking   an order past its stock doesn't hold what its lines say
 #: count     what was counted is not what was on hand then
 Kind = Literal["ledger", "reserved", "promised", "over", "lacking", "count"]
-BOOKS: tuple[Kind, ...] = ("ledger", "reserved", "promised", "over", "lacking")
 
 _over = stock_returned.RULE.broken.subquery("over_orders")
 _lacking = stock_held.RULE.broken.subquery("lacking_lines")

@@ -68,20 +68,18 @@ class Movement:
 _delta = rows(
     stock_levels.c.sku, stock_levels.c.location, stock_levels.c.on_hand, stock_levels.c.reserved
 )
-_after = (
-    stock_levels.c.on_hand + _delta.c.on_hand,
-    stock_levels.c.reserved + _delta.c.reserved,
-)
+_on_hand_after = stock_levels.c.on_hand + _delta.c.on_hand
+_reserved_after = stock_levels.c.reserved + _delta.c.reserved
 _CHANGE = (
     update(stock_levels)
     .where(
         stock_levels.c.sku == _delta.c.sku,
         stock_levels.c.location == _delta.c.location,
-        _after[1] >= 0,
-        _after[0] >= _after[1],
+        _reserved_after >= 0,
+        _on_hand_after >= _reserved_after,
         or_(_delta.c.reserved <= 0, _delta.c.reserved <= FREE),
     )
-    .values(on_hand=_after[0], reserved=_after[1])
+    .values(on_hand=_on_hand_after, reserved=_reserved_after)
     .returning(stock_levels.c.sku, stock_levels.c.location)
 )
 _movement = rows(
