@@ -26,14 +26,15 @@ from scheduler.table import JOBS
 from tests.support import Mill, an_order
 from web.app import create_app
 
-HELD_EVERY, COUNTERS, DISPATCHES = 50, 300_000, 200
+HELD_EVERY, COUNTERS, DISPATCHES, CUSTOMERS = 50, 300_000, 200, 100_000
 CHUNK = 250_000
 #: What the overview may take of the server's time, however many orders there are.
 MOST_MS = 100.0
 PASSWORD = "correct horse battery"
 PAGES = (
     "/", "/held", "/queues", "/workers", "/orders", "/orders?status=on_hold",
-    "/orders?reason=poison", "/orders?external_id=web-77777", "/orders/77777", "/search?q=web-77777",
+    "/orders?reason=poison", "/orders?external_id=web-77777", "/orders?email=77777@example.com",
+    "/orders?status=on_hold&sku=TEE-02", "/orders?sku=TEE-02", "/orders/77777", "/search?q=web-77777",
     "/bulk/requeue?reason=poison", "/stock",
 )  # fmt: skip
 _ORDERS = f"""
@@ -48,8 +49,11 @@ WITH new AS (
            CASE WHEN n % {HELD_EVERY} = 0 THEN now() - n * interval '1 second' END
     FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n RETURNING id
 ), documents AS (
-    INSERT INTO order_documents (order_id, digest, body)
-    SELECT id, '', '{{"customer": {{"email": "ada@example.com"}}, "lines": [{{"sku": "MUG-01", "quantity": 2}}]}}' FROM new
+    INSERT INTO order_documents (order_id, digest, body, customer)
+    SELECT id, '', '{{"customer": {{"email": "' || email || '"}}, "lines": [{{"sku": "MUG-01", "quantity": 2}}]}}',
+           -- pipeline.order.email_key
+           left(encode(sha256('email\\000'::bytea || convert_to(email, 'UTF8')), 'hex'), 32)
+    FROM (SELECT id, id % {CUSTOMERS} || '@example.com' AS email FROM new) AS by_customer
 )
 INSERT INTO events (order_id, seq, at, kind, to_status, actor) SELECT id, 1, now(), 'received', 'received', 'intake' FROM new;
 """

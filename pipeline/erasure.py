@@ -52,7 +52,7 @@ def forget_person(contents: Mapping[str, list[dict[str, Any]]], at: str) -> None
     they don't say any more who ordered. `at` is when that is."""
     for row in contents["order_documents"]:
         document = json.dumps(anonymous(json.loads(row["body"])), ensure_ascii=False)
-        row.update(body=document, customer=None, erased_at=at)
+        row.update(body=document, customer=None, email_key=None, erased_at=at)
     for row in contents.get("events") or ():
         row.update(reason=_reason(row), detail=_detail(row["detail"]))
     for row in contents.get("notifications") or ():

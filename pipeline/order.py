@@ -164,9 +164,22 @@ def customer_key(source: str, customer: Mapping[str, Any]) -> str | None:
     """Names a customer without saying who it is: a hash of the source and the id that it knows
     the customer by, or else of the e-mail, which is the same everywhere. None if neither is told."""
     if customer.get("id") is not None:
-        told = f"id\0{source}\0{customer['id']}"
-    elif customer.get("email") is not None:
-        told = f"email\0{customer['email'].lower()}"
-    else:
-        return None
+        return _key(f"id\0{source}\0{customer['id']}")
+    email = customer.get("email")
+    return None if email is None else email_key(email)
+
+
+def email_key(email: str) -> str:
+    """Names whoever has this address, in large or small letters, without saying it."""
+    return _key(f"email\0{email.lower()}")
+
+
+def lookup_keys(source: str, customer: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """What a customer's orders are found by: the `customer_key`, and the e-mail's if it is another."""
+    key, email = customer_key(source, customer), customer.get("email")
+    by_email = None if email is None else email_key(email)
+    return key, by_email if by_email != key else None
+
+
+def _key(told: str) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:32]

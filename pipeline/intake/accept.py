@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.chain import FIRST_STAGE
 from pipeline.intake.schema import Document, InvalidOrder, Problem, read_order
-from pipeline.order import Lane, customer_key
+from pipeline.order import Lane, lookup_keys
 from pipeline.shoppers import PORTION, Shoppers
 from pipeline.source import Source
 from pipeline.storage import archive, dispatches, orders
@@ -179,11 +179,12 @@ def _store(
 
 def _kept(
     order_id: int, source: Source, document: Document, traceparent: str | None
-) -> tuple[int, str, str, str | None, str | None]:
-    """What is stored of a document: its digest, its body, who orders, the trace it belongs to."""
-    who = customer_key(source.name, document.customer)
+) -> tuple[int, str, str, str | None, str | None, str | None]:
+    """What is stored of a document: its digest, its body, who orders by customer and by e-mail, the
+    trace it belongs to."""
+    customer, email = lookup_keys(source.name, document.customer)
     trace = traceparent or tracing.accepted(order_id, source.name)
-    return order_id, document.digest, document.body, who, trace
+    return order_id, document.digest, document.body, customer, email, trace
 
 
 def _dispatch(tx: Tx, accepted: Sequence[tuple[Source, int]], size: int) -> list[int]:

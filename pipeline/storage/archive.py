@@ -171,6 +171,7 @@ _copied: dict[str, ColumnElement[Any]] = {
     **{name: orders.c[name] for name in ("id", "source_id", "external_id")},
     "digest": order_documents.c.digest,
     "customer": order_documents.c.customer,
+    "email_key": order_documents.c.email_key,
     **{name: orders.c[name] for name in ("status", "reason", "currency")},
     "total": quotes.c.total,
     **{name: orders.c[name] for name in ("accepted_at", "settled_at")},

@@ -50,7 +50,7 @@ class Erased:
 
 
 def orders_of(tx: Tx, email: str) -> list[int]:
-    """The orders, live and archived, of a customer. Reads every order's document."""
+    """The orders, live and archived, of whoever has this address."""
     wanted = Selection(email=email)
     return sorted(
         order_id
@@ -122,7 +122,9 @@ _notification = rows(
 _WRITE = {
     "order_documents": update(order_documents)
     .where(order_documents.c.order_id == _document.c.order_id)
-    .values(body=_document.c.body, customer=null(), erased_at=_document.c.erased_at),
+    .values(
+        body=_document.c.body, customer=null(), email_key=null(), erased_at=_document.c.erased_at
+    ),
     "events": update(events)
     .where(events.c.order_id == _event.c.order_id, events.c.seq == _event.c.seq)
     .values(reason=_event.c.reason, detail=_event.c.detail),
@@ -151,7 +153,7 @@ _body = rows(archived_orders.c.id, archived_orders.c.body, archived_orders.c.era
 _WRITE_BODY = (
     update(archived_orders)
     .where(archived_orders.c.id == _body.c.id)
-    .values(body=_body.c.body, customer=null(), erased_at=_body.c.erased_at)
+    .values(body=_body.c.body, customer=null(), email_key=null(), erased_at=_body.c.erased_at)
 )
 
 

@@ -358,7 +358,7 @@ def withdraw(tx: Tx, order_ids: Collection[int]) -> None:
         tx.execute(_WITHDRAW, {"ids": pack(order_ids)})
 
 
-_DOCUMENT_FIELDS = ["order_id", "digest", "body", "customer", "traceparent"]
+_DOCUMENT_FIELDS = ["order_id", "digest", "body", "customer", "email_key", "traceparent"]
 _document = rows(*(order_documents.c[name] for name in _DOCUMENT_FIELDS))
 _DOCUMENTS = insert(order_documents).from_select(_DOCUMENT_FIELDS, select(*_document.c))
 _received = rows(order_documents.c.order_id)
@@ -371,9 +371,11 @@ _RECEIVED = insert(events).from_select(
 )  # fmt: skip
 
 
-def add_documents(tx: Tx, new: Sequence[tuple[int, str, str, str | None, str | None]]) -> None:
-    """Write what was sent for new orders, (order id, digest, body, customer, traceparent), and begin
-    their timelines."""
+def add_documents(
+    tx: Tx, new: Sequence[tuple[int, str, str, str | None, str | None, str | None]]
+) -> None:
+    """Write what was sent for new orders, (order id, digest, body, customer, e-mail's key,
+    traceparent), and begin their timelines."""
     if new:
         tx.execute(_DOCUMENTS, {"rows": pack(new)})
         tx.execute(_RECEIVED, {"rows": pack((order_id,) for order_id, *_ in new)})

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, Table, and_, column, exists, false, func, select
+from sqlalchemy import ColumnElement, String, Table, and_, column, exists, false, func, or_, select
 
-from pipeline.order import Status
+from pipeline.order import Status, email_key
 from pipeline.storage import fulfilment
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import json_items, json_text, now
@@ -29,8 +29,7 @@ class Selection:
 
     `older_than`: seconds since it was held, or settled. `settled_by`: held or settled no later than
     at that moment. `accepted_since`, `updated_since`: at that moment or later. `fulfilment`:
-    unfulfilled, partial or fulfilled. `sku` and `email` are read from each order's document: no index
-    helps them.
+    unfulfilled, partial or fulfilled. `sku` is read from each order's document: no index helps it.
     """
 
     status: str | None = None
@@ -95,23 +94,29 @@ def _conditions(chosen: Selection, of: Table) -> Iterator[ColumnElement[bool]]:
             events.c.at >= chosen.updated_since,
         )
     if chosen.sku is not None:
-        yield _document(of, chosen.sku, _holds_sku)
+        yield _holds(of, chosen.sku)
     if chosen.email is not None:
-        yield _document(of, chosen.email, _is_from)
+        yield _is_from(of, email_key(chosen.email))
 
 
-def _document(
-    of: Table, text: str, is_so: Callable[[ColumnElement[str], str], ColumnElement[bool]]
-) -> ColumnElement[bool]:
+def _is_from(of: Table, key: str) -> ColumnElement[bool]:
+    its = of if of is archived_orders else order_documents
+    is_so = or_(its.c.customer == key, its.c.email_key == key)
+    if of is archived_orders:
+        return is_so
+    return orders.c.id.in_(select(order_documents.c.order_id).where(is_so))
+
+
+def _holds(of: Table, sku: str) -> ColumnElement[bool]:
     """A look at the text spares reading the JSON of nearly all."""
-    written = _as_json(text)
+    written = _as_json(sku)
     if of is archived_orders:  # the document is a text in the body's JSON
         body = archived_orders.c.body
         document = json_text(body, order_documents.name, 0, "body")
-        return and_(_mentions(body, _as_json(written)), is_so(document, text))
+        return and_(_mentions(body, _as_json(written)), _has_line(document, sku))
     body = order_documents.c.body
     its = order_documents.c.order_id == orders.c.id
-    return exists().where(its, _mentions(body, written), is_so(body, text))
+    return exists().where(its, _mentions(body, written), _has_line(body, sku))
 
 
 def _as_json(text: str) -> str:
@@ -122,11 +127,7 @@ def _mentions(body: ColumnElement[str], text: str) -> ColumnElement[bool]:
     return func.lower(body).contains(text.lower(), autoescape=True)
 
 
-def _is_from(document: ColumnElement[str], email: str) -> ColumnElement[bool]:
-    return func.lower(json_text(document, "customer", "email")) == email.lower()
-
-
-def _holds_sku(document: ColumnElement[str], sku: str) -> ColumnElement[bool]:
+def _has_line(document: ColumnElement[str], sku: str) -> ColumnElement[bool]:
     lines = json_items(json_text(document, "lines"))
     line = lines.table_valued(column("value", String), name="line")
     return exists(select(1).select_from(line).where(json_text(line.c.value, "sku") == sku))

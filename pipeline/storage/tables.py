@@ -100,10 +100,14 @@ order_documents = Table(
     Column("digest", String(64), nullable=False),  # SHA-256 of the canonical document
     Column("body", Text, nullable=False),  # JSON of pipeline.intake.schema.OrderIn
     Column("customer", String(32)),  # pipeline.order.customer_key; null for one who isn't known
+    Column("email_key", String(32)),  # pipeline.order.email_key, unless `customer` is it
     Column("erased_at", UtcDateTime),  # since when it doesn't say any more who ordered
     Column("traceparent", String(55)),  # W3C Trace Context: what it came in with, or was given
     Index("ix_order_documents_customer", "customer", postgresql_where=text("customer IS NOT NULL"),
           sqlite_where=text("customer IS NOT NULL")),
+    Index("ix_order_documents_email_key", "email_key",
+          postgresql_where=text("email_key IS NOT NULL"),
+          sqlite_where=text("email_key IS NOT NULL")),
 )  # fmt: skip
 
 order_lines = Table(
@@ -198,6 +202,7 @@ archived_orders = Table(
     Column("external_id", String(128), nullable=False),
     Column("digest", String(64), nullable=False),
     Column("customer", String(32)),
+    Column("email_key", String(32)),
     Column("status", String(16), nullable=False),
     Column("reason", String(64)),
     Column("currency", String(3), nullable=False),
@@ -210,6 +215,9 @@ archived_orders = Table(
     UniqueConstraint("source_id", "external_id"),
     Index("ix_archived_orders_customer", "customer", postgresql_where=text("customer IS NOT NULL"),
           sqlite_where=text("customer IS NOT NULL")),
+    Index("ix_archived_orders_email_key", "email_key",
+          postgresql_where=text("email_key IS NOT NULL"),
+          sqlite_where=text("email_key IS NOT NULL")),
     Index("ix_archived_orders_unerased", "source_id", "settled_at",
           postgresql_where=text("erased_at IS NULL"), sqlite_where=text("erased_at IS NULL")),
 )  # fmt: skip

@@ -15,8 +15,9 @@ from sqlalchemy import event
 from pipeline.intake.accept import DISPATCH_SIZE, Intake, Receipt, Verdict
 from pipeline.order import Lane, customer_key
 from pipeline.source import Policy, Source
-from pipeline.storage import sources
+from pipeline.storage import sources, views
 from pipeline.storage.database import Database
+from pipeline.storage.selection import Selection
 from tests.support import Mill, an_order
 
 MakeMill = Callable[..., Mill]
@@ -153,6 +154,20 @@ def test_an_order_is_kept_with_who_orders_but_not_by_name(mill: MakeMill) -> Non
     assert one == same == customer_key("shop", known)
     assert other not in (one, None)
     assert nobody is None
+
+
+def test_one_known_by_an_id_is_found_by_the_address_too(mill: MakeMill) -> None:
+    shop = mill()
+    ada = "ada@example.com"
+
+    mine = [shop.accept(customer={"id": "17", "email": "Ada@Example.com"})]
+    shop.accept(customer={"id": "18", "email": "bob@example.com"})
+    mine.append(shop.accept(customer={"email": ada}))
+    shop.accept(customer={"id": ada})
+
+    with shop.database.snapshot() as tx:
+        found = [row["id"] for row in views.page(tx, Selection(email="ADA@example.com"))]
+    assert found == mine[::-1]
 
 
 def test_an_order_that_could_not_be_announced_is_accepted_all_the_same(mill: MakeMill) -> None:

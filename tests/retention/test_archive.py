@@ -188,6 +188,24 @@ def test_the_archive_is_listed_by_the_same_filters(
     assert [row["id"] for row in json.loads(listed)] == ([order] if found else [])
 
 
+def test_one_known_by_an_id_is_found_by_the_address_in_the_archive_and_back_from_it(
+    mill: MakeMill, command: Command
+) -> None:
+    shop = a_shop(mill)
+    customer = {"id": "17", "email": "bob@example.com"}
+    order = long_ago(shop, sold(shop, customer=customer))
+    put_away(shop)
+
+    def found(*words: str) -> list[int]:
+        _, listed = command("orders", "ls", "--json", "--email", "Bob@example.com", *words)
+        return [row["id"] for row in json.loads(listed)]
+
+    assert (found("--archived"), found()) == ([order], [])
+    with shop.database.transaction() as tx:
+        archive.restore(tx, [order], "somebody")
+    assert (found("--archived"), found()) == ([], [order])
+
+
 # --- What goes, and what stays --------------------------------------------------------------------
 
 

@@ -16,12 +16,12 @@ from sqlalchemy import CheckConstraint, inspect, select, text
 
 from pipeline.audit.rules import promises_in_ledger
 from pipeline.errors import ConfigurationError
-from pipeline.order import customer_key
+from pipeline.order import customer_key, email_key
 from pipeline.pricing.rules import Rules
 from pipeline.source import Policy
 from pipeline.storage import catalogue, job_runs, rules, sources, stock_ledger, webhooks
 from pipeline.storage.database import Database, _alembic
-from pipeline.storage.tables import metadata, orders
+from pipeline.storage.tables import archived_orders, metadata, order_documents, orders
 from pipeline.webhooks.signing import derive_secret
 
 SCHEMA = "migrated"
@@ -405,3 +405,39 @@ def test_what_is_promised_to_orders_has_been_promised_by_a_movement(old_shop: Da
         ("reservation", 0, 3, "order 2", "migration"),
     ]
     assert all(abs(m["at"] - datetime.now(UTC)) < timedelta(minutes=5) for m in moved)
+
+
+# --- 0015: e-mails' keys --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("customer", "key"),
+    [
+        ({"id": "17", "email": "Ada@example.com"}, email_key("ada@example.com")),
+        ({"email": "ada@example.com"}, None),  # the customer's own
+        ({"id": "17"}, None),
+        ({}, None),
+    ],
+)
+def test_orders_that_are_there_are_found_by_the_address_of_one_known_by_an_id(
+    empty_database: Database, customer: dict[str, str], key: str | None
+) -> None:
+    upgrade(empty_database, "0014")
+    at = "2026-11-01 00:00:00+00:00"
+    row = {"order_id": 2, "digest": "", "body": json.dumps({"customer": customer})}
+    insert(empty_database, "sources", id=1, name="web", policy="{}", created_at=at)
+    insert(empty_database, "order_documents", **{**row, "order_id": 1})
+    insert(
+        empty_database, "archived_orders", id=2, source_id=1, external_id="web-2", digest="",
+        status="confirmed", currency="EUR", accepted_at=at, settled_at=at, archived_at=at,
+        body=json.dumps({"order_documents": [row]}),
+    )  # fmt: skip
+
+    empty_database.upgrade()
+
+    with empty_database.snapshot() as tx:
+        [live] = tx.execute(select(order_documents))
+        [archived] = tx.execute(select(archived_orders))
+    [boxed] = json.loads(archived.body)["order_documents"]
+    assert (live.email_key, live.body) == (key, row["body"])
+    assert (archived.email_key, boxed.get("email_key"), boxed["body"]) == (key, key, row["body"])

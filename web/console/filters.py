@@ -47,7 +47,7 @@ class Filter:
     @property
     def reads_documents(self) -> bool:
         """Whether each order must be read for it: no index helps."""
-        return bool(self.sku or self.email)
+        return bool(self.sku)
 
 
 def _filter(

@@ -47,7 +47,10 @@ _fault = case(
     (
         or_(
             _said("order_documents", "digest").is_distinct_from(archived_orders.c.digest),
-            _said("order_documents", "customer").is_distinct_from(archived_orders.c.customer),
+            *(
+                _said("order_documents", key).is_distinct_from(archived_orders.c[key])
+                for key in ("customer", "email_key")
+            ),
         ),
         "has another document",
     ),
