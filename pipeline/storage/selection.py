@@ -72,10 +72,11 @@ def where(selection: Selection, of: Table = orders) -> ColumnElement[bool]:
 
 def _conditions(chosen: Selection, of: Table) -> Iterator[ColumnElement[bool]]:
     for name in ("status", "reason", "stage", "external_id"):
-        if (value := getattr(chosen, name)) is not None:
+        value = getattr(chosen, name)
+        if name == "status" and value == Status.ON_HOLD and of is orders:
+            yield orders.c.held_at.is_not(None)  # says the same, and has an index
+        elif value is not None:
             yield of.c[name] == value if name in of.c else false()
-    if chosen.status == Status.ON_HOLD and of is orders:
-        yield orders.c.held_at.is_not(None)  # says the same, and has an index
     if chosen.source is not None:
         named = select(sources.c.id).where(sources.c.name == chosen.source)
         yield of.c.source_id == named.scalar_subquery()
@@ -146,6 +147,7 @@ _EXAMPLES = (
     select(orders.c.id, sources.c.name.label("source"), orders.c.external_id, orders.c.reason)
     .join(sources, sources.c.id == orders.c.source_id)
     .order_by(orders.c.id)
+    .limit(5)
 )
 
 
@@ -165,14 +167,22 @@ def held_by_reason(tx: Tx) -> list[dict[str, Any]]:
     return [dict(r._mapping) for r in tx.execute(_HELD)]
 
 
-def find(tx: Tx, selection: Selection, examples: int = 5) -> Found:
+_COUNT = select(func.count()).select_from(orders)
+
+
+def count_held(tx: Tx, selection: Selection) -> int:
+    """How many orders on hold match. All of them, or those of one reason, an index tells."""
+    return int(tx.execute(_COUNT.where(where(_held(selection)))).scalar_one())
+
+
+def find(tx: Tx, selection: Selection) -> Found:
     """How many orders on hold match, by reason, stage and source. Reads them all, once. A selection
     that is bound to a moment already stays so."""
     held = _held(selection)
     if held.settled_by is None:
         held = replace(held, settled_by=tx.execute(select(now())).scalar_one())
     groups = [dict(r._mapping) for r in tx.execute(_GROUPS.where(where(held)))]
-    first = tx.execute(_EXAMPLES.where(where(held)).limit(examples))
+    first = tx.execute(_EXAMPLES.where(where(held)))
     return Found(held, groups, [dict(r._mapping) for r in first])
 
 

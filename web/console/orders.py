@@ -13,7 +13,7 @@ from pipeline.hold_reasons import HOLD_REASONS
 from pipeline.order import Status
 from pipeline.storage import catalogue, sources, views
 from pipeline.storage.database import Tx
-from pipeline.storage.selection import Selection, find
+from pipeline.storage.selection import Selection, count_held
 from web.console.filters import Asked
 from web.console.guard import Before, Viewer
 
@@ -28,7 +28,7 @@ def orders(caller: Viewer, asked: Asked, before: Before = None) -> Response:
         names = [source.name for source in sources.all_sources(tx).values()]
         # Of those on hold an index tells how many; to count others would be to read them all.
         is_held = asked.status == Status.ON_HOLD and not asked.reads_documents
-        count = find(tx, asked.selection, examples=0).orders if is_held else None
+        count = count_held(tx, asked.selection) if is_held else None
     more = found[A_PAGE - 1]["id"] if len(found) > A_PAGE else None
     return caller.page(
         "orders.html", asked=asked, orders=found[:A_PAGE], more=more, count=count, before=before,
