@@ -25,6 +25,14 @@ _STATEMENTS = (
     """INSERT INTO reservations (order_id, line_no, location, sku, quantity)
        SELECT order_id, line_no, 'main', sku, quantity FROM order_lines WHERE order_id IN
        (SELECT id FROM orders WHERE {new})""",
+    """INSERT INTO stock_movements (sku, location, kind, quantity, promised, reference, actor, at)
+       SELECT sku, location, 'reservation', 0, sum(quantity), 'order ' || order_id, 'engine', now()
+       FROM reservations WHERE order_id IN (SELECT id FROM orders WHERE {new})
+       GROUP BY order_id, sku, location""",
+    """UPDATE stock_levels l SET reserved = l.reserved + r.units
+       FROM (SELECT sku, location, sum(quantity) AS units FROM reservations
+             WHERE order_id IN (SELECT id FROM orders WHERE {new}) GROUP BY sku, location) r
+       WHERE l.sku = r.sku AND l.location = r.location""",
     """INSERT INTO events (order_id, seq, at, kind, from_status, to_status, stage, actor)
        SELECT id, n, now(), 'advanced', 'paid', 'reserved', 'reserve', 'engine'
        FROM orders, generate_series(1, 6) n WHERE {new}""",

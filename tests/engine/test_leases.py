@@ -195,7 +195,8 @@ def _while_called(shop: Mill, stage: str, happens: Callable[[], object]) -> None
 def _overtake(shop: Mill, stage: str) -> None:
     """Another worker finds the lease run out, takes the batch, and gets it recorded."""
     shop.expire_leases()
-    assert shop.engine.work(stage) > 0
+    while not shop.engine.work(stage):  # the holder may just have renewed it
+        shop.expire_leases()
 
 
 def test_what_waits_behind_a_suspect_is_taken_while_its_process_can_not_be_alone(

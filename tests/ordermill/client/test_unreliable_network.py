@@ -50,7 +50,7 @@ def test_thousands_in_a_batch_have_a_verdict_each_and_are_there_once(
 ) -> None:
     orders = [an_order() for _ in range(2_500)]
     with unreliable(url, ("cut within", "slow", "none", "cut after", "away after")) as proxy:
-        client = make_client(proxy.url, make_key(), timeout=1.0)
+        client = make_client(proxy.url, make_key(), timeout=3.0)
 
         verdicts = list(client.place_all(orders))
 
