@@ -9,7 +9,7 @@ import time
 SHOPPING_SECONDS = 5.0
 #: Bulk orders that are taken at once meanwhile: a step that has begun is waited for, so it must not
 #: be long. Intake makes dispatches of the lane bulk of this size, as a dispatch is not cut.
-PORTION = 200
+PORTION = 150
 
 
 class Shoppers:
