@@ -13,7 +13,7 @@ from pipeline.audit.rules import RULES
 from pipeline.payments.gateway import Gateway
 from pipeline.payments.gateway_list import keeps_list
 from pipeline.storage import clock, gateway_book
-from pipeline.storage.database import Database
+from pipeline.storage.database import Database, whole_tables
 
 #: What happens at a gateway without us is met by reading its events, once a minute.
 NEWS = timedelta(minutes=5)
@@ -58,4 +58,5 @@ def audit(
         ]
         tx = stack.enter_context(database.snapshot())
         gateway_book.load(tx, chain.from_iterable(books))
-        return Report(tuple(rule.check(tx, scope) for rule in rules))
+        with whole_tables(tx):
+            return Report(tuple(rule.check(tx, scope) for rule in rules))

@@ -29,7 +29,7 @@ from pipeline.stock_reconciliation.compare import Compared, compare
 from pipeline.stock_reconciliation.counts import CountMapping, CountRow, read_counts
 from pipeline.storage import clock, stock_feeds
 from pipeline.storage import stock_differences as storage
-from pipeline.storage.database import Database, Tx
+from pipeline.storage.database import Database, Tx, whole_tables
 from pipeline.storage.sql import pack
 from pipeline.storage.stock_differences import Found
 
@@ -93,7 +93,8 @@ def reconcile(database: Database, plan: Plan, feeds: Sequence[Feed] = ()) -> Rec
         try:
             with database.snapshot() as tx:
                 read_at = clock.read(tx)
-                _spool(books, tx.execution_options(yield_per=PAGE).execute(DIFFERENCES))
+                with whole_tables(tx):
+                    _spool(books, tx.execute(DIFFERENCES.execution_options(yield_per=PAGE)))
                 for feed, file in zip(feeds, files, strict=True):
                     _look(tx, feed, file, read_at)
             cleared = _keep_books(database, books, read_at)

@@ -14,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, event, make_url
+from sqlalchemy import Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as SqlTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -40,6 +40,21 @@ _POSTGRES_CONNECTION = {
 }
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@contextmanager
+def whole_tables(tx: Tx) -> Iterator[None]:
+    """What is asked for meanwhile compares whole tables: nothing is looked up row by row.
+
+    Postgres takes a status that its statistics have not met for one that hardly any order has, and
+    then goes through all lines for each order: with 5,000 orders 13 s, where 0.1 is needed.
+    """
+    if tx.dialect.name == "sqlite":
+        yield
+        return
+    tx.execute(text("SET LOCAL enable_nestloop = off"))
+    yield
+    tx.execute(text("SET LOCAL enable_nestloop = DEFAULT"))
 
 
 class Database:

@@ -238,7 +238,7 @@ _SEEN = (
 
 def seen(tx: Tx, within: Mapping[str, Any]) -> Iterator[Any]:
     """The differences that the run which began at `read_at` found, oldest first, by the page."""
-    yield from tx.execution_options(yield_per=1_000).execute(_SEEN, within)
+    yield from tx.execute(_SEEN.execution_options(yield_per=1_000), within)
 
 
 _TALLY = (

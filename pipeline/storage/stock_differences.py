@@ -161,7 +161,7 @@ def tally(tx: Tx, since: datetime) -> list[Any]:
 
 def seen(tx: Tx, since: datetime) -> Iterator[Any]:
     """Its differences, by the page."""
-    yield from tx.execution_options(yield_per=1_000).execute(_SEEN, {"since": since})
+    yield from tx.execute(_SEEN.execution_options(yield_per=1_000), {"since": since})
 
 
 def page(tx: Tx, since: datetime, after: int, most: int) -> list[Any]:
