@@ -177,8 +177,9 @@ def email_key(email: str) -> str:
 def lookup_keys(source: str, customer: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """What a customer's orders are found by: the `customer_key`, and the e-mail's if it is another."""
     key, email = customer_key(source, customer), customer.get("email")
-    by_email = None if email is None else email_key(email)
-    return key, by_email if by_email != key else None
+    if email is None or customer.get("id") is None:
+        return key, None
+    return key, email_key(email)
 
 
 def _key(told: str) -> str:

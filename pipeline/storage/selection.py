@@ -95,7 +95,7 @@ def _conditions(chosen: Selection, of: Table) -> Iterator[ColumnElement[bool]]:
             events.c.at >= chosen.updated_since,
         )
     if chosen.sku is not None:
-        yield _holds(of, chosen.sku)
+        yield _holds_sku(of, chosen.sku)
     if chosen.email is not None:
         yield _is_from(of, email_key(chosen.email))
 
@@ -108,7 +108,7 @@ def _is_from(of: Table, key: str) -> ColumnElement[bool]:
     return orders.c.id.in_(select(order_documents.c.order_id).where(is_so))
 
 
-def _holds(of: Table, sku: str) -> ColumnElement[bool]:
+def _holds_sku(of: Table, sku: str) -> ColumnElement[bool]:
     """A look at the text spares reading the JSON of nearly all."""
     written = _as_json(sku)
     if of is archived_orders:  # the document is a text in the body's JSON

@@ -74,7 +74,7 @@ def test_the_fields_of_the_schema_are_found() -> None:
 @pytest.mark.parametrize("path", FIELDS, ids=lambda path: ".".join(map(str, path)))
 @pytest.mark.parametrize("text", WRITTEN)
 def test_no_field_takes_a_card_number_nor_is_it_echoed(path: Path, text: str) -> None:
-    order = {**an_order(), **placed(path, text)}
+    order = {**an_order(external_id="web-1"), **placed(path, text)}
 
     with pytest.raises(InvalidOrder) as refused:
         read_order(order)

@@ -15,7 +15,7 @@ from pipeline.erasure import ERASED, anonymous
 from pipeline.intake.accept import Verdict
 from pipeline.intake.schema import OrderIn
 from pipeline.notifications.email import discard
-from pipeline.order import customer_key
+from pipeline.order import customer_key, email_key
 from pipeline.retention import Pace, erase_all
 from pipeline.source import Policy
 from pipeline.storage import clock, orders, refusals
@@ -51,7 +51,7 @@ KEY = customer_key("shop", PERSON["customer"]) or ""
 PLANTED = [
     ADA, ADA.lower(), "Countess", "Lovelace", "cust-1815", "DE136695976", "72074", "Tübingen",
     "T\\u00fcbingen", "Österberg", "75011", "Paris", "Oberkampf", "Byron", "7071 123456", KEY,
-    TRACKING, "too blue for Ada",
+    email_key(ADA), TRACKING, "too blue for Ada",
 ]  # fmt: skip
 
 
