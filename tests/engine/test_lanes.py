@@ -103,7 +103,10 @@ def test_a_claim_that_fails_leaves_its_place_to_others(
     assert shop.engine.work("validate") == 2
 
 
-def test_a_bulk_batch_begins_no_step_while_a_shopper_is_served() -> None:
+def test_a_bulk_batch_begins_no_step_while_a_shopper_is_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lanes, "PATIENCE", 30.0)
     process, seen = Lanes(1), list[str]()
     with process.visit("validate") as shopper, process.visit("validate") as bulk:
         assert shopper.admit(INTERACTIVE)
@@ -151,7 +154,8 @@ def test_beside_shoppers_bulk_orders_are_taken_in_portions(
     assert (alone, shoppers, beside) == (2, 2, 1)
 
 
-def test_shoppers_wait_for_nobody() -> None:
+def test_shoppers_wait_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "PATIENCE", 30.0)
     process = Lanes(1)
     with process.visit("pay") as first, process.visit("pay") as second:
         assert first.admit(INTERACTIVE)

@@ -129,8 +129,8 @@ def test_what_was_called_late_is_not_sent_behind_our_back() -> None:
         sent.append(each.id)
         return Delivered()
 
-    letters = [notification("operators", n) for n in range(STRANDS * 5)]
-    results = Courier(Scripted(delivered), Scripted(slow), deadline=0.2).deliver(letters)
+    letters = [notification("operators", n) for n in range(STRANDS * 10)]
+    results = Courier(Scripted(delivered), Scripted(slow), deadline=0.8).deliver(letters)
     told = results.count(Delivered())
     time.sleep(0.5)
 
