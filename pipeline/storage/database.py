@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as SqlTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from pipeline.errors import ConfigurationError, SchemaOutdated
+from pipeline.storage.sql import teach_sqlite
 
 log = logging.getLogger(__name__)
 
@@ -182,6 +183,7 @@ def _configure_sqlite(connection: Any, _record: ConnectionPoolEntry) -> None:
         "foreign_keys=ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
+    teach_sqlite(connection)
 
 
 def _configure_postgres(connection: Any, _record: ConnectionPoolEntry) -> None:

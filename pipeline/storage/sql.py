@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from sqlite3 import Connection
 from typing import Any, Literal
 
 from pydantic_core import to_json
@@ -67,8 +68,7 @@ def _now_postgres(element: now, compiler: SQLCompiler, **kw: Any) -> str:
 @compiles(now, "sqlite")
 def _now_sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:
     offset = compiler.process(element.clauses, **kw)
-    # Milliseconds, padded to the six digits SQLAlchemy writes, so that texts compare as times.
-    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', CAST({offset} AS TEXT) || ' seconds')"
+    return f"ordermill_now({offset})"
 
 
 class whole(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function it is
@@ -260,7 +260,28 @@ def _moment_postgres(element: _moment, compiler: SQLCompiler, **kw: Any) -> str:
 
 @compiles(_moment, "sqlite")
 def _moment_sqlite(element: _moment, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"strftime('%Y-%m-%d %H:%M:%f000', {compiler.process(element.clauses, **kw)})"
+    return f"ordermill_moment({compiler.process(element.clauses, **kw)})"
+
+
+def teach_sqlite(connection: Connection) -> None:
+    """Give a connection the functions of time that SQLite lacks: its own know but milliseconds, in
+    which two orders can be accepted, and an event be written and the feed be read."""
+    # "Deterministic" is asked for once a statement, as SQLite's own 'now' is, and not for each row.
+    connection.create_function("ordermill_now", 1, _now, deterministic=True)
+    connection.create_function("ordermill_moment", 1, _told, deterministic=True)
+
+
+def _now(offset: float) -> str:
+    return _as_sqlite_has_it(datetime.now(UTC) + timedelta(seconds=offset))
+
+
+def _told(moment: str | None) -> str | None:
+    return None if moment is None else _as_sqlite_has_it(datetime.fromisoformat(moment))
+
+
+def _as_sqlite_has_it(moment: datetime) -> str:
+    """As SQLAlchemy writes times there: in UTC and six digits, so that texts compare as times."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 def rows(*columns: Column[Any], parameter: str = "rows") -> Subquery:

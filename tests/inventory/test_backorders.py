@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from pipeline.audit.audit import audit
 from pipeline.operations import cancel, requeue
@@ -16,7 +16,9 @@ from pipeline.outcome import Hold
 from pipeline.source import Policy
 from pipeline.storage import backorders, levels, stock
 from pipeline.storage.database import Tx
+from pipeline.storage.sql import now
 from pipeline.storage.stock import Movement
+from pipeline.storage.tables import dispatches
 from tests.support import MUG, POSTER, TEE, Mill, an_order
 
 MakeMill = Callable[..., Mill]
@@ -52,8 +54,9 @@ def queue(shop: Mill) -> list[tuple[str, int]]:
 
 def due(shop: Mill) -> list[int]:
     """Orders whose turn at `reserve` is now."""
-    every = shop.query("SELECT order_ids, due_at <= created_at AS due FROM dispatches")
-    return sorted(i for r in every if r.due for i in json.loads(r.order_ids))
+    with shop.database.snapshot() as tx:
+        found = tx.execute(select(dispatches.c.order_ids).where(dispatches.c.due_at <= now()))
+        return sorted(i for order_ids in found.scalars() for i in json.loads(order_ids))
 
 
 def cancelled(shop: Mill, order: int) -> None:
