@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ordermill.output import console, errors
-from ordermill.session import actor, application
+from ordermill.session import acting, actor, application
 from pipeline import operations
 from pipeline.assembly import Application
 from pipeline.errors import InvalidInput
@@ -36,16 +36,17 @@ def refund(
     gateway refuses."""
     lines = units_of_lines(line or [])
     with application() as app:
-        with app.database.transaction() as tx:
+        with acting(app, "refund", order_id) as act:
             operation = operations.refund(
-                tx,
+                act.tx,
                 order_id,
                 actor(),
-                amount=_minor(tx, order_id, amount),
+                amount=_minor(act.tx, order_id, amount),
                 lines=lines,
                 shipping=shipping,
                 reason=reason,
             )
+            act.detail |= operation.worth
         done = do_now(app, operation)
     tell(done, "refund", "refunded")
 
@@ -62,14 +63,18 @@ def capture(
     if the gateway refuses."""
     with application() as app:
         if reference is not None:
-            with app.database.transaction() as tx:
-                minor = _minor(tx, order_id, amount)
-                announcements = operations.record_payment(tx, order_id, actor(), reference, minor)
+            with acting(app, "record-payment", order_id, amount=amount, reference=reference) as act:
+                minor = _minor(act.tx, order_id, amount)
+                announcements = operations.record_payment(
+                    act.tx, order_id, actor(), reference, minor
+                )
             app.engine.announce(announcements)
             console.print(f"Order {order_id}: the payment is recorded.")
             return
-        with app.database.transaction() as tx:
-            operation = operations.capture(tx, order_id, actor(), _minor(tx, order_id, amount))
+        with acting(app, "capture", order_id) as act:
+            minor = _minor(act.tx, order_id, amount)
+            operation = operations.capture(act.tx, order_id, actor(), minor)
+            act.detail |= operation.worth
         done = do_now(app, operation)
     tell(done, "capture", "captured")
 
@@ -78,9 +83,9 @@ def record_refund(order_id: OrderId, reference: Reference, amount: Amount = None
     """Record that an order on invoice terms was paid back. If its cancellation waited for that, it
     goes on."""
     with application() as app:
-        with app.database.transaction() as tx:
-            minor = _minor(tx, order_id, amount)
-            announcements = operations.record_refund(tx, order_id, actor(), reference, minor)
+        with acting(app, "record-refund", order_id, amount=amount, reference=reference) as act:
+            minor = _minor(act.tx, order_id, amount)
+            announcements = operations.record_refund(act.tx, order_id, actor(), reference, minor)
         app.engine.announce(announcements)
     console.print(f"Order {order_id}: the refund is recorded.")
 

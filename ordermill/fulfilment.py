@@ -13,7 +13,7 @@ from ordermill.after_sale import do_now, tell, units_of_lines
 from ordermill.imports import Rejects, Strict, progress_bar
 from ordermill.output import AsJson, console
 from ordermill.products import conclude
-from ordermill.session import actor, application
+from ordermill.session import acting, actor, application
 from pipeline import fulfilment
 from pipeline.errors import InvalidInput
 from pipeline.fulfilment import Duplicate
@@ -84,8 +84,8 @@ def fulfil(
 def _ship(shipment: Shipment) -> None:
     number = shipment.order_id
     with application() as app:
-        with app.database.transaction() as tx:
-            verdict = fulfilment.ship_one(tx, shipment, actor())
+        with acting(app, "fulfil", number, reference=shipment.reference) as act:
+            verdict = fulfilment.ship_one(act.tx, shipment, actor())
         if isinstance(verdict, Duplicate):
             console.print(f"Order {number}: {shipment.reference} was shipped before.", markup=False)
             return
@@ -119,8 +119,8 @@ def return_units(
         order_id, reference or uuid.uuid4().hex, units_of_lines(line or []), restock, reason
     )
     with application() as app:
-        with app.database.transaction() as tx:
-            verdict = fulfilment.take_back(tx, back, actor(), refund=refund)
+        with acting(app, "return", order_id, reference=back.reference, restock=restock) as act:
+            verdict = fulfilment.take_back(act.tx, back, actor(), refund=refund)
         if isinstance(verdict, Duplicate):
             console.print(f"Order {order_id}: {back.reference} came back before.", markup=False)
             return

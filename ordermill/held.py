@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ordermill.output import AsJson, console, errors, show, show_json
 from ordermill.selecting import asked_for, by_filter
-from ordermill.session import actor, application, operator
+from ordermill.session import acting, actor, application
 from pipeline import operations
 from pipeline.bulk import Errand
 from pipeline.errors import InvalidInput
@@ -43,10 +43,12 @@ def requeue(
     """
     if not _by_filter(bool(order_ids), selection, everything, dry_run or yes or rate is not None):
         with application() as app:
-            with app.database.transaction() as tx:
-                announcements = operations.requeue(tx, order_ids or [], actor())
+            ids = sorted(set(order_ids or []))
+            one = ids[0] if len(ids) == 1 else None
+            with acting(app, "requeue", one, **({} if one else {"orders": ids})) as act:
+                announcements = operations.requeue(act.tx, ids, actor())
             app.engine.announce(announcements)
-        moved = len(set(order_ids or []))
+        moved = len(ids)
         _conclude(json, f"{moved:,} put back to work.", moved)
         return
     _move_all("requeue", "put back to work", selection, dry_run, yes, rate, json)
@@ -71,8 +73,8 @@ def cancel(
     given = order_id is not None
     if not _by_filter(given, selection, everything, dry_run or yes or rate is not None):
         with application() as app:
-            with app.database.transaction() as tx:
-                announcements = operations.cancel(tx, order_id or 0, actor())
+            with acting(app, "cancel", order_id) as act:
+                announcements = operations.cancel(act.tx, order_id or 0, actor())
             app.engine.announce(announcements)
         told = f"Order {order_id} is being cancelled; `ordermill orders show {order_id}` tells."
         _conclude(json, told, 1)
@@ -112,7 +114,7 @@ def _move_all(
             typer.confirm(f"{act.capitalize()} {found.orders:,} orders?", abort=True, err=True)
         with app.database.transaction() as tx:
             given = {**asked_for(selection), **({"rate": rate} if rate else {})}
-            errand = Errand.begun(tx, act, found, operator(), given)
+            errand = Errand.begun(tx, act, found, actor(), given)
         with progressing(act, found.orders) as on_progress:
             tally = errand.run(
                 app.database, actor(), app.engine.announce,

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from ordermill.output import AsJson, console, errors, one_of, show, show_json
-from ordermill.session import actor, application
+from ordermill.session import acting, actor, application
 from pipeline.errors import InvalidInput
 from pipeline.storage import clock, job_runs, processes
 from scheduler.table import JOBS
-from scheduler.tick import ask, run_until_ended
+from scheduler.tick import run_until_ended
 
 jobs = typer.Typer(
     help="The scheduled jobs: when they ran, what they did, and one now.", no_args_is_help=True
@@ -104,9 +104,10 @@ def run(
     with application() as app:
         # For its log: nothing below a warning would be made otherwise.
         logging.getLogger().setLevel(app.settings.log_level)
-        job, number = JOBS[name], ask(app, JOBS[name], actor())
+        with acting(app, "job.run", name) as act:
+            number = act.detail["run"] = job_runs.ask(act.tx, name, actor())
         if wait:
-            run_until_ended(app, job, number, timeout)
+            run_until_ended(app, JOBS[name], number, timeout)
         with app.database.snapshot() as tx:
             ended = job_runs.one(tx, number)
             helped = any(p.alive and p.role == "scheduler" for p in processes.all_processes(tx))

@@ -8,7 +8,7 @@ import typer
 
 from ordermill.output import AsJson, console, show, show_json
 from ordermill.selecting import seconds
-from ordermill.session import actor, application
+from ordermill.session import acting, actor, application
 from pipeline import access
 from pipeline.access import RATE, Scope
 from pipeline.errors import InvalidInput
@@ -43,9 +43,9 @@ def create(
     if operator == (source is not None):
         raise InvalidInput("a key is for one source, or --operator")
     lifetime = seconds(expires, "--expires")
-    with application() as app, app.database.transaction() as tx:
+    with application() as app, acting(app, "key.create", name, source=source, scopes=scope) as act:
         made = access.create(
-            tx, name, actor(), source=source, scopes=scope or (), lifetime=lifetime, rate=rate
+            act.tx, name, actor(), source=source, scopes=scope or (), lifetime=lifetime, rate=rate
         )
     _tell(made, json)
 
@@ -62,8 +62,8 @@ def ls(json: AsJson = False) -> None:
 @keys.command("revoke")
 def revoke(key_id: KeyId) -> None:
     """End a key. Every process that serves it notices within five seconds."""
-    with application() as app, app.database.transaction() as tx:
-        done = api_keys.revoke(tx, key_id)
+    with application() as app, acting(app, "key.revoke", key_id) as act:
+        done = act.detail["changed"] = api_keys.revoke(act.tx, key_id)
     console.print(f"Key {key_id} is revoked." if done else f"Key {key_id} was revoked already.")
 
 
@@ -76,8 +76,8 @@ def rotate(
     json: AsJson = False,
 ) -> None:
     """Make a key's successor, alike but for its secret, and show it; the old one ends by itself."""
-    with application() as app, app.database.transaction() as tx:
-        made = access.rotate(tx, key_id, seconds(overlap, "--overlap") or 0.0, actor())
+    with application() as app, acting(app, "key.rotate", key_id, overlap=overlap) as act:
+        made = access.rotate(act.tx, key_id, seconds(overlap, "--overlap") or 0.0, actor())
     _tell(made, json)
 
 

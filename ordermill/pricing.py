@@ -23,8 +23,8 @@ from pipeline.pricing.rules import Rules
 from pipeline.pricing.ruleset import RuleSet
 from pipeline.quoting import Quoted
 from pipeline.source import Source
+from pipeline.storage import operators_log, sources
 from pipeline.storage import rules as storage
-from pipeline.storage import sources
 from pipeline.storage.database import Tx
 from pipeline.storage.rules import Version
 
@@ -57,6 +57,7 @@ def import_file(
         version, is_new = storage.number(tx, name, rules)
         if is_new and not dry_run:
             storage.add(tx, name, rules, actor())
+            operators_log.add(tx, actor(), "pricing.import", name, {"version": version})
     if not is_new:
         console.print(f"{name} stays at version {version}: these are its rules.", markup=False)
         return

@@ -7,12 +7,11 @@ from typing import Annotated
 import typer
 
 from ordermill.output import AsJson, console, one_of, show
-from ordermill.session import actor, application, operator
+from ordermill.session import acting, actor, application
 from pipeline import overview
+from pipeline.assembly import Application
 from pipeline.chain import STEPS
-from pipeline.storage import operators_log
 from pipeline.storage import queues as storage
-from pipeline.storage.database import Tx
 
 queues = typer.Typer(help="See what waits where; stop and start it.", no_args_is_help=True)
 
@@ -30,28 +29,28 @@ def ls(json: AsJson = False) -> None:
 @queues.command("pause")
 def pause(step: Step) -> None:
     """Let nothing more be taken from a queue; what is in hand is finished."""
-    with application() as app, app.database.transaction() as tx:
-        done = stop(tx, step)
+    with application() as app:
+        done = stop(app, step)
     console.print(f"{step} is paused." if done else f"{step} was paused already.")
 
 
 @queues.command("resume")
 def resume(step: Step) -> None:
     """Go on with a paused queue."""
-    with application() as app, app.database.transaction() as tx:
-        done = start(tx, step)
+    with application() as app:
+        done = start(app, step)
     console.print(f"{step} goes on." if done else f"{step} was not paused.")
 
 
-def stop(tx: Tx, step: str) -> bool:
+def stop(app: Application, step: str) -> bool:
     """Pause a queue, in the name of whoever runs the command; whether it wasn't paused already."""
-    done = storage.pause(tx, step, actor())
-    operators_log.add(tx, operator(), "queue.pause", step, {"changed": done})
+    with acting(app, "queue.pause", step) as act:
+        done = act.detail["changed"] = storage.pause(act.tx, step, actor())
     return done
 
 
-def start(tx: Tx, step: str) -> bool:
+def start(app: Application, step: str) -> bool:
     """Resume a queue, likewise; whether it was paused."""
-    done = storage.resume(tx, step)
-    operators_log.add(tx, operator(), "queue.resume", step, {"changed": done})
+    with acting(app, "queue.resume", step) as act:
+        done = act.detail["changed"] = storage.resume(act.tx, step)
     return done

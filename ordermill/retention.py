@@ -9,7 +9,7 @@ import typer
 from ordermill.held import progressing
 from ordermill.output import AsJson, console, errors, show, show_json
 from ordermill.selecting import FromSource, seconds
-from ordermill.session import actor, application
+from ordermill.session import acting, actor, application
 from pipeline import operations, retention
 from pipeline.errors import InvalidInput, UnknownOrder
 from pipeline.retention import Pace
@@ -67,8 +67,8 @@ def restore(order_ids: OrderIds = None, json: AsJson = False) -> None:
     """Bring orders back from the archive, all of them or none."""
     if not order_ids:
         raise InvalidInput("name orders by id")
-    with application() as app, app.database.transaction() as tx:
-        operations.restore(tx, order_ids, actor())
+    with application() as app, acting(app, "restore", orders=order_ids) as act:
+        operations.restore(act.tx, order_ids, actor())
     if json:
         show_json({"restored": sorted(set(order_ids))})
         return
@@ -79,7 +79,7 @@ def erase(
     order_ids: OrderIds = None,
     email: Annotated[
         str | None,
-        typer.Option(help="All orders of this customer. Slow: every order's document is read."),
+        typer.Option(help="All orders of this customer, and what was refused of them."),
     ] = None,
     dry_run: DryRun = False,
     json: AsJson = False,
@@ -94,9 +94,9 @@ def erase(
         with app.database.snapshot() as tx:
             wanted = erasure.orders_of(tx, email) if email else sorted(set(order_ids or []))
         done = retention.erase(app.database, wanted, app.settings.mails, actor(), dry_run=dry_run)
-        if email and not dry_run:
-            with app.database.transaction() as tx:
-                erasure.erase_mentions(tx, [email])
+        if not dry_run:
+            with acting(app, "erase", orders=done.erased) as act:
+                erasure.erase_mentions(act.tx, [email] if email else [])
     if done.unknown and not (done.erased or done.already or done.refused):
         raise UnknownOrder(done.unknown[0])
     told = {

@@ -5,8 +5,10 @@ from __future__ import annotations
 import getpass
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
+from pipeline.acts import Act, act
 from pipeline.assembly import Application, assemble, open_database
 from pipeline.redaction import guard_logs
 from pipeline.settings import Settings, load_settings
@@ -17,13 +19,8 @@ from workers.broker import make_broker
 
 
 def actor() -> str:
-    """Whose name an action leaves in the timeline."""
+    """Whose name an action leaves in the timeline, and in the operators' log."""
     return f"cli:{getpass.getuser()}"[:64]
-
-
-def operator() -> str:
-    """Whose name an action leaves in the operators' log."""
-    return actor()[:32]
 
 
 def configure_logging(settings: Settings) -> None:
@@ -49,6 +46,13 @@ def application() -> Iterator[Application]:
             yield app
     finally:
         app.close()
+
+
+def acting(
+    app: Application, action: str, target: object = None, **detail: Any
+) -> AbstractContextManager[Act]:
+    """A transaction that does something in the name of whoever runs the command."""
+    return act(app.database, actor(), action, target, **detail)
 
 
 @contextmanager

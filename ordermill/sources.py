@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from ordermill.output import AsJson, console, show, show_json
-from ordermill.session import application
+from ordermill.session import acting, application
 from pipeline.errors import InvalidInput
 from pipeline.intake.schema import problems
 from pipeline.source import Policy
@@ -65,7 +65,8 @@ def set_source(
     _known("--reset", reset or [])
     if twice := sorted(given.keys() & set(reset or [])):
         raise InvalidInput(f"--reset {twice[0]}: expected another field than --set gives")
-    with application() as app, app.database.transaction() as tx:
+    with application() as app, acting(app, "source.set", name) as act:
+        tx = act.tx
         there = storage.lock(tx, name)
         before = there.policy if there else Policy()
         kept = _read(file) if file else before.model_dump(mode="json", exclude_defaults=True)
@@ -73,7 +74,7 @@ def set_source(
         after = _policy(name, fields | given)
         storage.put(tx, name, after)
         has_rules = rules.newest(tx, [after.rules])[after.rules].number is not None
-    changes = _changes(before, after)
+        act.detail["changes"] = changes = _changes(before, after)
     if json:
         show_json({"source": name, "made": there is None, "changes": changes})
         return

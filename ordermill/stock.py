@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from ordermill.imports import File, Rejects, Strict, progress_bar
 from ordermill.output import AsJson, show
 from ordermill.products import conclude
-from ordermill.session import actor, application
+from ordermill.session import acting, actor, application
 from ordermill.stock_reconciliation import hold, reconcile, release
 from ordermill.stocktaking import adjust, count, low, reorder_point, show_levels, transfer
 from pipeline.errors import InvalidInput
@@ -88,10 +88,11 @@ def safety(
 
     Fewer than before: orders that wait for the SKU have what is no longer kept.
     """
-    with application() as app, app.database.transaction() as tx:
-        _require_product(tx, sku)
-        storage.set_safety(tx, sku, location, units, actor())
-        found = storage.levels(tx, sku)
+    detail = {"location": location, "units": units}
+    with application() as app, acting(app, "stock.safety", sku, **detail) as act:
+        _require_product(act.tx, sku)
+        storage.set_safety(act.tx, sku, location, units, actor())
+        found = storage.levels(act.tx, sku)
     show(found, False, empty="")
 
 
@@ -129,9 +130,10 @@ def set_location(
     ordermill stock locations set berlin --country DE --priority 10 --serves DE --serves AT
     """
     place = Place(country, priority, frozenset(serves) if serves else None)
-    with application() as app, app.database.transaction() as tx:
-        places.put(tx, name, place)
-    show([_told(name, place)], False, empty="")
+    told = _told(name, place)
+    with application() as app, acting(app, "location.set", name, **told) as act:
+        places.put(act.tx, name, place)
+    show([told], False, empty="")
 
 
 def _told(name: str, place: Place) -> dict[str, object]:

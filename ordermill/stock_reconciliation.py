@@ -15,7 +15,7 @@ import typer
 
 from ordermill.imports import Rejects
 from ordermill.output import AsJson, console, errors, one_of, show, show_json
-from ordermill.session import actor, application
+from ordermill.session import acting, actor, application
 from ordermill.stocktaking import Location, Sku
 from pipeline.assembly import Application
 from pipeline.errors import InvalidInput
@@ -174,7 +174,9 @@ def release(sku: Sku, location: Location = "main", json: AsJson = False) -> None
 
 
 def _set_held(sku: str, location: str, held: bool, json: bool) -> None:
-    with application() as app, app.database.transaction() as tx:
+    action = "stock.hold" if held else "stock.release"
+    with application() as app, acting(app, action, sku, location=location) as act:
+        tx = act.tx
         if sku not in catalogue.products_by_sku(tx, [sku]):
             raise InvalidInput(f"there is no product {sku!r}; `ordermill products import` makes it")
         known = {level["location"] for level in storage.levels(tx, sku)}

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ordermill.output import AsJson, console, show, show_json
-from ordermill.session import actor, application
+from ordermill.session import acting, actor, application
 from pipeline import stocktaking
 from pipeline.errors import InvalidInput
 from pipeline.inventory import movement
@@ -68,9 +68,10 @@ def adjust(
     json: AsJson = False,
 ) -> None:
     """Correct what is on hand, with a reason. Orders that wait for the SKU are woken."""
-    with application() as app, app.database.transaction() as tx:
-        stocktaking.adjust(tx, (sku, location), units, reason, actor())
-        found = storage.levels(tx, sku)
+    detail = {"location": location, "units": units, "reason": reason}
+    with application() as app, acting(app, "stock.adjust", sku, **detail) as act:
+        stocktaking.adjust(act.tx, (sku, location), units, reason, actor())
+        found = storage.levels(act.tx, sku)
     show(found, json, empty="")
 
 
@@ -90,9 +91,10 @@ def count(
     The difference is written to the ledger, at that time; the same count again finds none.
     """
     counted = Count((sku, location), units, moment(at) if at else None, reason)
-    with application() as app, app.database.transaction() as tx:
-        difference = stocktaking.count(tx, counted, actor())
-        found = storage.levels(tx, sku)
+    detail = {"location": location, "units": units, "reason": reason}
+    with application() as app, acting(app, "stock.count", sku, **detail) as act:
+        difference = act.detail["change"] = stocktaking.count(act.tx, counted, actor())
+        found = storage.levels(act.tx, sku)
     if json:
         show_json({"difference": difference, "levels": found})
         return
@@ -114,9 +116,10 @@ def transfer(
     json: AsJson = False,
 ) -> None:
     """Take units from one location to another; what is promised to orders stays where it is."""
-    with application() as app, app.database.transaction() as tx:
-        stocktaking.transfer(tx, sku, units, source, target, reason, actor())
-        found = storage.levels(tx, sku)
+    detail = {"from": source, "to": target, "units": units, "reason": reason}
+    with application() as app, acting(app, "stock.transfer", sku, **detail) as act:
+        stocktaking.transfer(act.tx, sku, units, source, target, reason, actor())
+        found = storage.levels(act.tx, sku)
     show(found, json, empty="")
 
 
@@ -144,7 +147,7 @@ def reorder_point(
     if units != "none" and not (units.isascii() and units.isdigit() and int(units) <= MOST_UNITS):
         raise InvalidInput(f"got {units!r}, expected 0 to {MOST_UNITS:,}, or none")
     point = None if units == "none" else int(units)
-    with application() as app, app.database.transaction() as tx:
-        if not catalogue.set_reorder_point(tx, sku, point):
+    with application() as app, acting(app, "stock.reorder-point", sku, units=point) as act:
+        if not catalogue.set_reorder_point(act.tx, sku, point):
             raise InvalidInput(f"there is no product {sku!r}; `ordermill products import` makes it")
     console.print(f"{sku}: reorder point {units}", markup=False)

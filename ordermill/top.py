@@ -15,7 +15,7 @@ import typer
 from ordermill import queues, terminal
 from ordermill.dashboard import View, as_json, picture
 from ordermill.output import AsJson, console, show_json
-from ordermill.session import actor, application, operator
+from ordermill.session import actor, application
 from ordermill.terminal import Terminal
 from pipeline.assembly import Application
 from pipeline.bulk import Errand, Tally
@@ -222,13 +222,11 @@ class Top:
             self._ask(question, lambda: self._stop(queue.step))
 
     def _stop(self, step: str) -> str:
-        with self._app.database.transaction() as tx:
-            done = queues.stop(tx, step)
+        done = queues.stop(self._app, step)
         return f"{step} is paused." if done else f"{step} was paused already."
 
     def _start(self, step: str) -> str:
-        with self._app.database.transaction() as tx:
-            done = queues.start(tx, step)
+        done = queues.start(self._app, step)
         return f"{step} goes on." if done else f"{step} was not paused."
 
     def _ask_requeue(self) -> None:
@@ -263,7 +261,7 @@ class Top:
                 drawn = time.monotonic()
 
         with self._app.database.transaction() as tx:
-            errand = Errand.begun(tx, "requeue", found, operator(), {"reason": reason})
+            errand = Errand.begun(tx, "requeue", found, actor(), {"reason": reason})
         tally = errand.run(
             self._app.database, actor(), self._app.engine.announce, progress=progress
         )

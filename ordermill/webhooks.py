@@ -10,7 +10,7 @@ import typer
 
 from ordermill.output import AsJson, console, one_of, show, show_json
 from ordermill.selecting import seconds
-from ordermill.session import actor, application
+from ordermill.session import acting, actor, application
 from pipeline.assembly import Application
 from pipeline.errors import InvalidInput
 from pipeline.payments.window import moment
@@ -48,9 +48,10 @@ def create(
 ) -> None:
     """Make an endpoint, and show its secret: this once."""
     begin = None if since is None else _moment(since)
-    with application() as app, app.database.transaction() as tx:
-        its = sources.by_name(tx, source).id
-        made = app.webhooks.create(tx, its, url, actor(), types=type_ or (), since=begin)
+    with application() as app, acting(app, "webhook.create", source=source) as act:
+        its = sources.by_name(act.tx, source).id
+        made = app.webhooks.create(act.tx, its, url, actor(), types=type_ or (), since=begin)
+        act.detail["endpoint"] = made.id
         secret = app.webhooks.secret(made)
     _tell_secret(made, secret, json)
 
@@ -94,8 +95,8 @@ def rotate(
     json: AsJson = False,
 ) -> None:
     """Give an endpoint a new secret, and show it: this once."""
-    with application() as app, app.database.transaction() as tx:
-        made = endpoints.rotate(tx, endpoint_id, seconds(overlap, "--overlap") or 0.0)
+    with application() as app, acting(app, "webhook.rotate", endpoint_id, overlap=overlap) as act:
+        made = endpoints.rotate(act.tx, endpoint_id, seconds(overlap, "--overlap") or 0.0)
         secret = app.webhooks.secret(made)
     _tell_secret(made, secret, json)
 
@@ -106,8 +107,8 @@ def disable(
     why: Annotated[str | None, typer.Option(help="Why; it stands beside the endpoint.")] = None,
 ) -> None:
     """Deliver nothing more to an endpoint. What happens meanwhile is delivered when it is enabled."""
-    with application() as app, app.database.transaction() as tx:
-        endpoints.disable(tx, endpoint_id, actor(), why)
+    with application() as app, acting(app, "webhook.disable", endpoint_id, why=why) as act:
+        endpoints.disable(act.tx, endpoint_id, actor(), why)
     console.print(f"Endpoint {endpoint_id} is disabled.")
 
 
@@ -119,8 +120,8 @@ def enable(
     ] = False,
 ) -> None:
     """Deliver to an endpoint again, from where it was left."""
-    with application() as app, app.database.transaction() as tx:
-        endpoints.enable(tx, endpoint_id, from_now=from_now)
+    with application() as app, acting(app, "webhook.enable", endpoint_id, from_now=from_now) as act:
+        endpoints.enable(act.tx, endpoint_id, from_now=from_now)
     console.print(f"Endpoint {endpoint_id} is enabled.")
 
 
@@ -176,8 +177,10 @@ def redeliver(
     """Deliver again, whatever became of it."""
     if failed == bool(delivery):
         raise InvalidInput("expected numbers of deliveries, or --failed")
-    with application() as app, app.database.transaction() as tx:
-        count = endpoints.redeliver(tx, endpoint_id, delivery or None)
+    with application() as app, acting(app, "webhook.redeliver", endpoint_id) as act:
+        count = act.detail["deliveries"] = endpoints.redeliver(
+            act.tx, endpoint_id, delivery or None
+        )
     console.print(f"{count} of them will be delivered again; a running scheduler does it.")
 
 

@@ -31,12 +31,6 @@ def tick(database: Database, runner: Runner, jobs: Collection[Job]) -> int:
     return sum(runner.act(job, action) for job, action in actions if action is not None)
 
 
-def ask(app: Application, job: Job, asked_by: str) -> int:
-    """Let `job` run now, beside its schedule: by any scheduler, or `run_until_ended`. The run's number."""
-    with app.database.transaction() as tx:
-        return job_runs.ask(tx, job.name, asked_by)
-
-
 def run_until_ended(
     app: Application, job: Job, run_id: int, timeout: float | None = None, pace: Pace | None = None
 ) -> Any:

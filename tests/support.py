@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import or_, select, text, update
 
-from pipeline.assembly import steps
+from pipeline.assembly import Application, steps
 from pipeline.chain import STEPS
 from pipeline.engine.engine import Engine, Limits
 from pipeline.engine.leases import Leases
@@ -23,11 +23,12 @@ from pipeline.payments.sandbox import SandboxGateway
 from pipeline.payments.tasks import TaskRunner
 from pipeline.pricing.rules import Rules
 from pipeline.source import Policy, Source
-from pipeline.storage import catalogue, sources, stock
+from pipeline.storage import catalogue, job_runs, sources, stock
 from pipeline.storage import rules as rule_sets
 from pipeline.storage.database import Database
 from pipeline.storage.sql import now
 from pipeline.storage.tables import dispatches, events, orders
+from scheduler.job import Job
 
 MUG, TEE, POSTER = "MUG-01", "TEE-01", "POSTER-01"
 _numbers = itertools.count(1)
@@ -171,6 +172,12 @@ class Mill:
     def query(self, sql: str, **values: Any) -> list[Any]:
         with self.database.snapshot() as tx:
             return list(tx.execute(text(sql), values))
+
+
+def ask(app: Application, job: Job, asked_by: str) -> int:
+    """Let a job run beside its schedule; the run's number."""
+    with app.database.transaction() as tx:
+        return job_runs.ask(tx, job.name, asked_by)
 
 
 def an_order(**changes: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from pipeline.money import to_text
 from pipeline.payments.gateway import (
     Answer,
     Call,
@@ -57,6 +58,11 @@ class Operation:
     at: datetime | None = None
     age: float = 0.0
     undone_for: float | None = None
+
+    @property
+    def worth(self) -> dict[str, str]:
+        """What it is over, as people write it."""
+        return {"amount": to_text(self.amount, self.currency), "currency": self.currency}
 
 
 def follow_up(authorization: Operation, kind: Kind, amount: int, key: str) -> Operation:

@@ -30,7 +30,7 @@ def add(
 ) -> int:
     """Write an entry; its number."""
     statement = log.insert().values(
-        at=now(), operator=operator, action=action, outcome=outcome,
+        at=now(), operator=operator[:32], action=action, outcome=outcome,
         target=None if target is None else str(target)[:128], detail=_told(detail),
     )  # fmt: skip
     return int(tx.execute(statement.returning(log.c.id)).scalar_one())

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from ordermill import terminal
 from ordermill.dashboard import View, picture
-from ordermill.session import actor, operator
+from ordermill.session import actor
 from pipeline.chain import STEPS
 from pipeline.overview import HOURS, MINUTES, Held, Overview, Process, Queue, Series
 from pipeline.source import Policy
@@ -226,7 +226,7 @@ def test_it_shows_steers_and_leaves(sit: Callable[..., Seat], shop: Mill) -> Non
     shop.turn()
     assert shop.status(1) == "confirmed"
     assert log(shop) == [
-        (operator(), action, "done") for action in ("queue.pause", "queue.resume", "requeue.all")
+        (actor(), action, "done") for action in ("queue.pause", "queue.resume", "requeue.all")
     ]
     [requeued] = shop.query("SELECT actor FROM events WHERE order_id = 1 AND kind = 'requeued'")
     assert requeued.actor == actor()

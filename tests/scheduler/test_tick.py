@@ -16,8 +16,9 @@ from scheduler.decision import Fire, GiveUp, Seen, Skip, Start, TakeOver, decide
 from scheduler.job import Every
 from scheduler.runner import Pace, Runner, whoami
 from scheduler.table import JOBS
-from scheduler.tick import ask, run_until_ended, tick
+from scheduler.tick import run_until_ended, tick
 from tests.scheduler.conftest import AGE, PATIENCE, history, job, run_due
+from tests.support import ask
 
 
 def counting(_: Application) -> dict[str, Any]:

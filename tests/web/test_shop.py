@@ -8,6 +8,7 @@ import pytest
 from httpx import Response
 from starlette.testclient import TestClient
 
+from pipeline.storage import operators_log
 from scheduler.table import JOBS
 from tests.support import MUG, POSTER, TEE, Mill
 
@@ -176,6 +177,22 @@ def test_a_job_is_asked_for_and_its_run_is_shown(operator: TestClient, shop: Mil
     jobs = operator.get("/v1/jobs").json()
     assert {job["job"] for job in jobs} == set(JOBS)
     assert next(j["state"] for j in jobs if j["job"] == "forget-runs") == "waiting"
+
+
+def test_what_a_key_does_to_queues_and_jobs_is_in_the_operators_log(
+    operator: TestClient, shop: Mill
+) -> None:
+    run = operator.post("/v1/jobs/forget-runs/run").json()["run"]
+    operator.post("/v1/queues/price/pause")
+    operator.post("/v1/queues/price/resume")
+
+    with shop.database.snapshot() as tx:
+        found = operators_log.page(tx, 10, operator="api:operator")
+    assert [(entry["action"], entry["target"], entry["detail"]) for entry in found] == [
+        ("queue.resume", "price", {"changed": True}),
+        ("queue.pause", "price", {"changed": True}),
+        ("job.run", "forget-runs", {"run": run}),
+    ]
 
 
 @pytest.mark.parametrize(

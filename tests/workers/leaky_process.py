@@ -19,8 +19,8 @@ from pipeline.payments.sandbox import SandboxGateway
 from pipeline.redaction import guard_logs
 from pipeline.settings import Settings, load_settings
 from scheduler.job import Every, Job
-from scheduler.tick import ask, run_until_ended
-from tests.support import Mill, an_order
+from scheduler.tick import run_until_ended
+from tests.support import Mill, an_order, ask
 
 CARD = "4111 1111 1111 1111"
 KEY = "sk_" + "live_51HxZ8KLkdIwHu7ixQ"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from fastapi.responses import Response
 
 from pipeline import overview
+from pipeline.acts import Act, act
 from pipeline.chain import STEPS
 from pipeline.storage import clock, job_runs, queues
 from pipeline.storage.database import Database
 from web.api import shop_models as models
 from web.api.models import LARGEST, Word
-from web.callers import Operator
+from web.callers import Caller, Operator
 from web.jobs import Jobs
 from web.problems import Refusal
 from web.routing import answers, problems, router
@@ -23,6 +25,10 @@ Name = Annotated[Word, Path(max_length=64)]
 
 def routes(database: Database, jobs: Jobs) -> APIRouter:
     api = router("operating")
+
+    def acting(caller: Caller, action: str, target: str) -> AbstractContextManager[Act]:
+        """A transaction that does something in the name of the key that it is asked with."""
+        return act(database, caller.actor, action, target)
 
     @api.get("/queues", operation_id="listQueues", response_model=list[models.Queue])
     def list_queues(caller: Operator) -> list[models.Queue]:
@@ -39,9 +45,9 @@ def routes(database: Database, jobs: Jobs) -> APIRouter:
     def pause(caller: Operator, name: Name) -> models.Queue:
         """Let nothing more be taken from a queue; what is in hand is finished. Twice is once."""
         _known(name, STEPS, "queue")
-        with database.transaction() as tx:
-            queues.pause(tx, name, caller.actor)
-            return _queue(tx, name)
+        with acting(caller, "queue.pause", name) as doing:
+            doing.detail["changed"] = queues.pause(doing.tx, name, caller.actor)
+            return _queue(doing.tx, name)
 
     @api.post(
         "/queues/{name}/resume",
@@ -52,9 +58,9 @@ def routes(database: Database, jobs: Jobs) -> APIRouter:
     def resume(caller: Operator, name: Name) -> models.Queue:
         """Go on with a paused queue. Twice is once."""
         _known(name, STEPS, "queue")
-        with database.transaction() as tx:
-            queues.resume(tx, name)
-            return _queue(tx, name)
+        with acting(caller, "queue.resume", name) as doing:
+            doing.detail["changed"] = queues.resume(doing.tx, name)
+            return _queue(doing.tx, name)
 
     @api.get("/jobs", operation_id="listJobs", response_model=list[models.JobOut])
     def list_jobs(caller: Operator) -> list[models.JobOut]:
@@ -84,9 +90,9 @@ def routes(database: Database, jobs: Jobs) -> APIRouter:
     def run(caller: Operator, name: Name, response: Response) -> models.Run:
         """Let a job run now, beside its schedule: as soon as a scheduler takes it."""
         _known(name, jobs, "job")
-        with database.transaction() as tx:
-            number = job_runs.ask(tx, name, caller.actor)
-            asked = job_runs.one(tx, number)
+        with acting(caller, "job.run", name) as doing:
+            number = doing.detail["run"] = job_runs.ask(doing.tx, name, caller.actor)
+            asked = job_runs.one(doing.tx, number)
         response.headers["Location"] = f"/v1/jobs/runs/{number}"
         return models.Run(**job_runs.told(asked))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -19,10 +19,11 @@ from fastapi import Depends, HTTPException, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from pipeline.acts import Act, act
 from pipeline.assembly import Application
 from pipeline.errors import InvalidInput
 from pipeline.operators import Role
-from pipeline.storage import operators, operators_log
+from pipeline.storage import operators
 from pipeline.storage.database import Tx
 from web.bodies import read_body
 from web.console.live import Live
@@ -67,14 +68,6 @@ class Console:
         self.live = Live(lambda: render("pulse.html", pulse=self.pulse.beat()))
 
 
-@dataclass(slots=True)
-class Act:
-    """Something that is being done: in `tx`, with more to be told in `detail`."""
-
-    tx: Tx
-    detail: dict[str, Any]
-
-
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The operator who asks, and what he sent in a form."""
@@ -106,20 +99,9 @@ class Caller:
         with self.app.database.snapshot() as tx:
             yield tx
 
-    @contextmanager
-    def act(self, action: str, target: object = None, **detail: Any) -> Iterator[Act]:
-        """A transaction that does something, and says so in the log. What is refused (InvalidInput)
-        is in the log too."""
-        try:
-            with self.app.database.transaction() as tx:
-                act = Act(tx, detail)
-                yield act
-                operators_log.add(tx, self.name, action, target, act.detail)
-        except InvalidInput as error:
-            why = {**detail, "why": str(error)}
-            with self.app.database.transaction() as tx:
-                operators_log.add(tx, self.name, action, target, why, "refused")
-            raise
+    def act(self, action: str, target: object = None, **detail: Any) -> AbstractContextManager[Act]:
+        """A transaction that does something in this operator's name."""
+        return act(self.app.database, self.name, action, target, **detail)
 
     def tried(self, do: Callable[[Tx], T]) -> T:
         """What `do` would do: it is done, and rolled back. Raises what it raises."""

@@ -9,13 +9,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from pipeline import operations
+from pipeline.acts import Act
 from pipeline.errors import InvalidInput
 from pipeline.money import to_minor, to_text
 from pipeline.payments.account import Operation, fold
 from pipeline.storage import orders, payments, views
 from pipeline.storage.database import Tx
 from web.console.asking import ask, back, do_now, kept, seen, units_of_lines, with_version
-from web.console.guard import Act, Caller, Number, Operator
+from web.console.guard import Caller, Number, Operator
 from web.console.signing import confirm, is_confirmed
 
 router = APIRouter(prefix="/orders/{order_id}")
@@ -189,5 +190,5 @@ def _requested(
 ) -> Operation:
     seen(act.tx, caller, order_id)
     asked = _DO[kind](act.tx, order_id, caller.actor, form)
-    act.detail |= {"amount": to_text(asked.amount, asked.currency), "currency": asked.currency}
+    act.detail |= asked.worth
     return asked

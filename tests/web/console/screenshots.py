@@ -30,8 +30,8 @@ from pipeline.storage.database import Database
 from pipeline.storage.tables import counters
 from pipeline.webhooks.dispatcher import Dispatcher
 from scheduler.table import JOBS
-from scheduler.tick import ask, run_until_ended
-from tests.support import MUG, TEE, Mill
+from scheduler.tick import run_until_ended
+from tests.support import MUG, TEE, Mill, ask
 from tests.web.console.serving import chromium, serving
 from tests.webhooks.conftest import Receiver
 

@@ -13,8 +13,8 @@ from pipeline.source import Policy
 from pipeline.storage import catalogue, clock, job_runs, operators_log, processes, queues, sources
 from pipeline.storage.database import Database
 from scheduler.table import JOBS
-from scheduler.tick import ask, run_until_ended
-from tests.support import MUG, Mill
+from scheduler.tick import run_until_ended
+from tests.support import MUG, Mill, ask
 from tests.web.console.conftest import Browser, held
 
 Open = Callable[..., Browser]

@@ -1,0 +1,38 @@
+"""What operators do, wherever they do it: each act leaves an entry in the operators' log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import InvalidInput
+from pipeline.storage import operators_log
+from pipeline.storage.database import Database, Tx
+
+
+@dataclass(slots=True)
+class Act:
+    """Something that is being done: in `tx`, with more to be told in `detail`."""
+
+    tx: Tx
+    detail: dict[str, Any]
+
+
+@contextmanager
+def act(
+    database: Database, operator: str, action: str, target: object = None, **detail: Any
+) -> Iterator[Act]:
+    """A transaction that does something, and says so in the log. What is refused (InvalidInput) is
+    in the log too."""
+    try:
+        with database.transaction() as tx:
+            doing = Act(tx, detail)
+            yield doing
+            operators_log.add(tx, operator, action, target, doing.detail)
+    except InvalidInput as error:
+        why = {**detail, "why": str(error)}
+        with database.transaction() as tx:
+            operators_log.add(tx, operator, action, target, why, "refused")
+        raise
