@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from pipeline.engine.backoff import backoff
 from pipeline.money import to_text
+from pipeline.notifications.deliver import Courier
 from pipeline.notifications.message import SHIPPED, Channel, Delivered, Delivery, Notification
 from pipeline.order import Order
 from pipeline.pricing.quote import Quote
@@ -65,6 +66,13 @@ def messages(tx: Tx, pending: Sequence[Pending], known: Mapping[int, Order]) -> 
     ]
 
 
+def deliver(
+    courier: Courier, pending: Sequence[Pending], messages: Sequence[Notification]
+) -> list[Delivery]:
+    """Deliver rows as the messages they are; one result for each, in input order."""
+    return courier.deliver(messages) if messages else []
+
+
 def write(tx: Tx, pending: Sequence[Pending], deliveries: Sequence[Delivery]) -> None:
     """Write what became of each delivery; a failed one is tried again, later and later."""
     results = [_result(n, delivery) for n, delivery in zip(pending, deliveries, strict=True)]
@@ -72,11 +80,15 @@ def write(tx: Tx, pending: Sequence[Pending], deliveries: Sequence[Delivery]) ->
 
 
 def _result(pending: Pending, delivery: Delivery) -> tuple[str, str, float, str | None]:
+    state = _state(pending, delivery)
+    error = None if isinstance(delivery, Delivered) else redact(delivery.error)[:255]
+    return pending.id, state, backoff(pending.attempts + 1) if state == "pending" else 0.0, error
+
+
+def _state(pending: Pending, delivery: Delivery) -> str:
     if isinstance(delivery, Delivered):
-        return pending.id, "delivered", 0.0, None
-    if pending.attempts + 1 >= MOST_ATTEMPTS:
-        return pending.id, "failed", 0.0, redact(delivery.error)[:255]
-    return pending.id, "pending", backoff(pending.attempts + 1), redact(delivery.error)[:255]
+        return "delivered"
+    return "failed" if pending.attempts + 1 >= MOST_ATTEMPTS else "pending"
 
 
 def _discount(quote: Quote) -> int:

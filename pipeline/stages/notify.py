@@ -48,8 +48,7 @@ class Notify(Step[Letters, Sent]):
         return Letters(pending, outbox.messages(tx, pending, {o.id: o for o in orders}))
 
     def call(self, plan: Letters) -> Sent:
-        deliveries = self.courier.deliver(plan.messages) if plan.messages else []
-        return Sent(plan.pending, deliveries)
+        return Sent(plan.pending, outbox.deliver(self.courier, plan.pending, plan.messages))
 
     def settle(self, tx: Tx, orders: Sequence[Order], findings: Sent) -> list[Outcome]:
         outbox.write(tx, findings.pending, findings.deliveries)

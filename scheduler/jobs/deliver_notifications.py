@@ -22,7 +22,7 @@ def deliver_notifications(app: Application) -> dict[str, int]:
             messages = outbox.messages(tx, pending, {}) if pending else []
         if not pending:
             return {"tried": tried, "delivered": delivered}
-        deliveries = app.courier.deliver(messages)
+        deliveries = outbox.deliver(app.courier, pending, messages)
         with app.database.transaction() as tx:
             outbox.write(tx, pending, deliveries)
         tried += len(pending)
