@@ -22,8 +22,17 @@ from prometheus_client.registry import Collector
 
 from pipeline import overview
 from pipeline.chain import STEPS
+from pipeline.notifications.message import CHANNELS
 from pipeline.order import Lane
-from pipeline.storage import clock, counters, dispatches, job_runs, queues
+from pipeline.storage import (
+    clock,
+    counters,
+    dispatches,
+    job_runs,
+    notifications,
+    queues,
+    webhooks,
+)
 from pipeline.storage.database import Database, Tx
 from pipeline.telemetry.metrics import Exposition
 from web.callers import Scraper
@@ -94,6 +103,8 @@ class Shop(Collector):
             *_queues(tx, now),
             *_held(tx, now),
             *_outcomes(self._totals.read(tx)),
+            *_webhooks(tx, now),
+            *_notifications(tx),
             *_processes(tx, self._gateways),
             *_jobs(tx, self._jobs),
         ]
@@ -121,8 +132,7 @@ def _queues(tx: Tx, now: datetime) -> Iterable[Metric]:
             row = found.get((step, lane.rank))
             for state, column in (("all", "orders"), ("due", "due"), ("running", "running")):
                 orders.add_metric([step, lane, state], int(getattr(row, column, 0)))
-            since = getattr(row, "due_since", None)
-            age.add_metric([step, lane], 0.0 if since is None else _seconds(now - since))
+            age.add_metric([step, lane], _since(now, getattr(row, "due_since", None)))
     return orders, age, paused
 
 
@@ -158,6 +168,53 @@ def _outcomes(totals: Counter[tuple[str, str]]) -> Iterable[Metric]:
         if outcome != counters.LAPSED:
             outcomes.add_metric([step, outcome], orders)
     return outcomes, lapsed
+
+
+def _webhooks(tx: Tx, now: datetime) -> Iterable[Metric]:
+    endpoints = GaugeMetricFamily(
+        "ordermill_webhook_endpoints", "Endpoints of webhooks, by how they are", labels=["state"]
+    )
+    failing = GaugeMetricFamily(
+        "ordermill_webhook_failing_seconds",
+        "Seconds for which an endpoint has done nothing but fail, of that which has for longest",
+    )
+    read_until = GaugeMetricFamily(
+        "ordermill_webhook_read_until_timestamp_seconds",
+        "Up to when events were made into deliveries for all endpoints that are well",
+    )
+    due = GaugeMetricFamily(
+        "ordermill_webhook_deliveries_due",
+        "Deliveries to be attempted now, by the state of their endpoint",
+        labels=["state"],
+    )
+    age = GaugeMetricFamily(
+        "ordermill_webhook_oldest_due_seconds",
+        "Seconds for which the oldest of them has been due",
+        labels=["state"],
+    )
+    found = webhooks.by_state(tx)
+    for state in webhooks.STATES:
+        row = found.get(state)
+        endpoints.add_metric([state], getattr(row, "endpoints", 0))
+        due.add_metric([state], int(getattr(row, "due", None) or 0))
+        age.add_metric([state], _since(now, getattr(row, "due_since", None)))
+    failing.add_metric([], _since(now, getattr(found.get("failing"), "failing_since", None)))
+    if "enabled" in found:
+        read_until.add_metric([], found["enabled"].read_until.timestamp())
+    return endpoints, failing, read_until, due, age
+
+
+def _notifications(tx: Tx) -> Iterable[Metric]:
+    pending = GaugeMetricFamily(
+        "ordermill_notifications_pending",
+        "Mails and pages yet to be delivered: never tried, or to be tried again",
+        labels=["channel", "attempt"],
+    )
+    found = notifications.waiting(tx)
+    for channel in CHANNELS:
+        for attempt in ("first", "again"):
+            pending.add_metric([channel, attempt], found.get((channel, attempt == "again"), 0))
+    return [pending]
 
 
 def _processes(tx: Tx, gateways: Collection[str]) -> Iterable[Metric]:
@@ -215,6 +272,10 @@ def _rules(run: Any) -> list[dict[str, Any]]:
 
 def _seconds(span: timedelta) -> float:
     return max(0.0, span.total_seconds())
+
+
+def _since(now: datetime, began: datetime | None) -> float:
+    return 0.0 if began is None else _seconds(now - began)
 
 
 def routes(exposition: Exposition) -> APIRouter:

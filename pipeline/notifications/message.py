@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 Channel = Literal["email", "page"]
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
 CONFIRMED = "order.confirmed"
 SHIPPED = "order.shipped"

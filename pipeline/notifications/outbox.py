@@ -16,6 +16,7 @@ from pipeline.redaction import redact
 from pipeline.storage import fulfilment, notifications, orders, quotes
 from pipeline.storage.database import Tx
 from pipeline.storage.notifications import Pending
+from pipeline.telemetry.metrics import NOTIFICATION_ATTEMPTS
 
 UNDO_FAILED = "order.undo_failed"
 REFUND_FAILED = "order.refund_failed"
@@ -70,7 +71,11 @@ def deliver(
     courier: Courier, pending: Sequence[Pending], messages: Sequence[Notification]
 ) -> list[Delivery]:
     """Deliver rows as the messages they are; one result for each, in input order."""
-    return courier.deliver(messages) if messages else []
+    deliveries = courier.deliver(messages) if messages else []
+    for n, delivery in zip(pending, deliveries, strict=True):
+        attempt = "again" if n.attempts else "first"
+        NOTIFICATION_ATTEMPTS.labels(n.channel, attempt, _state(n, delivery)).inc()
+    return deliveries
 
 
 def write(tx: Tx, pending: Sequence[Pending], deliveries: Sequence[Delivery]) -> None:

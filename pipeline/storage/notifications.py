@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Float, String, bindparam, case, exists, or_, select, update
+from sqlalchemy import Column, Float, String, bindparam, case, exists, func, or_, select, update
 
 from pipeline.notifications.message import CONFIRMED
 from pipeline.order import Status
@@ -58,6 +58,18 @@ _DUE = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
+#: Long overdue: what is to be sent is taken within seconds, and postponed if it fails.
+_OVERDUE = 3_600.0
+_again = (notifications.c.attempts > 0).label("again")
+_WAITING = (
+    select(notifications.c.channel, _again, func.count().label("waiting"))
+    .where(
+        notifications.c.state == "pending",
+        # A confirmation that doesn't hold any more stays for ever; its order, which says so, isn't read.
+        or_(notifications.c.topic != CONFIRMED, notifications.c.due_at > now(-_OVERDUE)),
+    )
+    .group_by(notifications.c.channel, _again)
+)
 _result = rows(
     notifications.c.id, notifications.c.state, Column("delay", Float), notifications.c.error
 )
@@ -105,6 +117,12 @@ def take_due(tx: Tx, most: int, seconds: float) -> list[Pending]:
     if taken:
         tx.execute(_POSTPONE, {"rows": pack((n.id,) for n in taken), "seconds": seconds})
     return taken
+
+
+def waiting(tx: Tx) -> dict[tuple[str, bool], int]:
+    """How many are yet to be delivered, by channel and whether they have been tried before. Reads
+    nothing of what was delivered."""
+    return {(r.channel, bool(r.again)): int(r.waiting) for r in tx.execute(_WAITING)}
 
 
 def settle(tx: Tx, results: Sequence[tuple[str, str, float, str | None]]) -> None:

@@ -292,7 +292,8 @@ def release(tx: Tx, endpoint_id: str, token: str) -> None:
     tx.execute(_RELEASE, {"wanted": endpoint_id, "token": token})
 
 
-_DEAD = _ALL.where(_e.disabled_at.is_not(None), _e.disabled_by == OURSELVES)
+_was_found_dead = and_(_e.disabled_at.is_not(None), _e.disabled_by == OURSELVES)
+_DEAD = _ALL.where(_was_found_dead)
 _UNTOLD = _DEAD.where(_e.told_at.is_(None))
 _TELL = (
     update(webhook_endpoints)
@@ -314,6 +315,41 @@ def untold(tx: Tx) -> list[Endpoint]:
 def tell(tx: Tx, endpoint_ids: Iterable[str]) -> None:
     """Somebody was told of these. Twice is once."""
     tx.execute(_TELL, {"wanted": pack((each,) for each in endpoint_ids)})
+
+
+#: As people are told of them, but `dead` beside `disabled`: we did it, and nobody has said that he knows.
+STATES = ("enabled", "failing", "disabled", "dead")
+_state = case(
+    (_was_found_dead, "dead"),
+    (_e.disabled_at.is_not(None), "disabled"),
+    (_e.failures > 0, "failing"),
+    else_="enabled",
+).label("state")
+_due = (
+    select(_d.endpoint_id, func.count().label("deliveries"), func.min(_d.due_at).label("since"))
+    .where(_d.state == "pending", _d.due_at <= now())
+    .group_by(_d.endpoint_id)
+    .subquery("due")
+)
+_BY_STATE = (
+    select(
+        _state,
+        func.count().label("endpoints"),
+        func.min(_e.failing_since).label("failing_since"),
+        func.min(_e.read_at).label("read_until"),
+        func.sum(_due.c.deliveries).label("due"),
+        func.min(_due.c.since).label("due_since"),
+    )
+    .outerjoin(_due, _due.c.endpoint_id == _e.id)
+    .group_by(_state)
+)
+
+
+def by_state(tx: Tx) -> dict[str, Any]:
+    """By state: how many endpoints, since when the first of them has failed, up to when the feed was
+    made into deliveries for the last of them; how many of these are due, and since when. Reads
+    nothing of what was delivered."""
+    return {r.state: r for r in tx.execute(_BY_STATE)}
 
 
 _LIVE = select(func.count()).where(

@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from pipeline.chain import STEPS
 from pipeline.errors import ConfigurationError
+from pipeline.notifications.message import CHANNELS
 from pipeline.settings import Settings
 
 # A series more for each, that nothing of ours reads.
@@ -71,6 +72,22 @@ GATEWAY_REFUSALS = Counter(
     "Calls not made, as the breaker was open or the rate limit reached",
     ["gateway", "cause"],
 )
+WEBHOOK_ATTEMPTS = Counter(
+    "ordermill_webhook_attempts",
+    "Attempts to deliver a webhook, by what became of the delivery",
+    ["state"],
+)
+NOTIFICATION_ATTEMPTS = Counter(
+    "ordermill_notification_attempts",
+    "Attempts to deliver a mail or page, for the first time or again, by what became of it",
+    ["channel", "attempt", "state"],
+)
+# As above.
+for _state in ("delivered", "pending", "failed"):
+    WEBHOOK_ATTEMPTS.labels(_state)
+    for _channel in CHANNELS:
+        for _attempt in ("first", "again"):
+            NOTIFICATION_ATTEMPTS.labels(_channel, _attempt, _state)
 INTAKE = Counter("ordermill_intake_orders", "Orders sent to this process, by verdict", ["verdict"])
 HTTP_SECONDS = Histogram(
     "ordermill_http_request_duration_seconds",

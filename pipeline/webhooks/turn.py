@@ -16,6 +16,7 @@ from pipeline.storage import feed, webhook_deliveries, webhooks
 from pipeline.storage.database import Database
 from pipeline.storage.webhook_deliveries import Result
 from pipeline.storage.webhooks import OURSELVES, Endpoint
+from pipeline.telemetry.metrics import WEBHOOK_ATTEMPTS
 from pipeline.webhooks.exchange import LIMIT, Conversation, Resolve
 from pipeline.webhooks.letters import Letter, letters
 from pipeline.webhooks.schedule import DAY, DEAD_AFTER, REST_AFTER, Answer, health, judge
@@ -201,7 +202,8 @@ class Turn:
                 tx, its, self._token, self._tools.pace.lease,
                 failures=found.failures, recovered=found.recovered, rest=found.rest,
             )  # fmt: skip
-            webhook_deliveries.settle(tx, [_result(outcome) for outcome in outcomes])
+            results = [_result(outcome) for outcome in outcomes]
+            webhook_deliveries.settle(tx, results)
             if any(answer.is_gone for answer in answers):
                 webhooks.disable(tx, its, OURSELVES, "it answered 410 Gone")
                 endpoint = webhooks.one(tx, its)
@@ -210,6 +212,8 @@ class Turn:
                 webhooks.disable(tx, its, OURSELVES, why)
                 endpoint = webhooks.one(tx, its)
         self._endpoint = endpoint
+        for result in results:
+            WEBHOOK_ATTEMPTS.labels(result.state).inc()
 
 
 def _result(outcome: Outcome) -> Result:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from prometheus_client import REGISTRY
 from sqlalchemy import update
 
 from pipeline import operations
 from pipeline.notifications.deliver import Courier
 from pipeline.notifications.message import Failed, Notification
+from pipeline.notifications.outbox import MOST_ATTEMPTS
 from pipeline.storage.sql import now
 from pipeline.storage.tables import notifications
 from scheduler.jobs.deliver_notifications import deliver_notifications
@@ -33,11 +35,11 @@ def confirmed_untold(shop: Mill) -> int:
     return order
 
 
-def run_later(shop: Mill) -> tuple[dict[str, int], Inbox]:
+def run_later(shop: Mill, sender: Inbox | None = None) -> tuple[dict[str, int], Inbox]:
     """The job, when all that waits is due; what it did and what arrived."""
     with shop.database.transaction() as tx:
         tx.execute(update(notifications).values(due_at=now()))
-    inbox = Inbox()
+    inbox = sender or Inbox()
     app: Any = SimpleNamespace(database=shop.database, courier=Courier(inbox, inbox))
     return deliver_notifications(app), inbox
 
@@ -63,3 +65,37 @@ def test_who_was_cancelled_meanwhile_is_not_told_that_all_is_well(mill: MakeMill
 
     assert shop.status(order) == "cancelled"
     assert (done["tried"], inbox.received) == (0, [])
+
+
+def counted() -> dict[str, float]:
+    return {
+        f"{attempt} {state}": REGISTRY.get_sample_value(
+            "ordermill_notification_attempts_total",
+            {"channel": "email", "attempt": attempt, "state": state},
+        )
+        or 0.0
+        for attempt in ("first", "again")
+        for state in ("delivered", "pending", "failed")
+    }
+
+
+def test_attempts_are_counted_the_stages_and_the_jobs_by_what_became_of_them(
+    mill: MakeMill,
+) -> None:
+    shop = mill().stocked()
+    before = counted()
+
+    shop.accept()
+    shop.turn()
+    confirmed_untold(shop)
+    run_later(shop)
+    confirmed_untold(shop)
+    with shop.database.transaction() as tx:
+        tx.execute(update(notifications).values(attempts=MOST_ATTEMPTS - 1))
+    run_later(shop, Away())
+
+    rise = {what: after - before[what] for what, after in counted().items()}
+    assert rise == {
+        "first delivered": 1, "first pending": 2, "first failed": 0,
+        "again delivered": 1, "again pending": 0, "again failed": 1,
+    }  # fmt: skip

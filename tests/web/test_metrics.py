@@ -18,13 +18,28 @@ from pipeline import operations
 from pipeline.access import Scope
 from pipeline.assembly import Application
 from pipeline.chain import STEPS
+from pipeline.notifications.message import CONFIRMED, SHIPPED
+from pipeline.notifications.outbox import UNDO_FAILED
 from pipeline.source import Policy
-from pipeline.storage import clock, counters, job_runs, processes, queues
+from pipeline.storage import (
+    clock,
+    counters,
+    job_runs,
+    notifications,
+    processes,
+    queues,
+    webhook_deliveries,
+    webhooks,
+)
 from pipeline.storage.database import Database
+from pipeline.storage.notifications import Pending
 from pipeline.storage.sql import now
 from pipeline.storage.tables import counters as counted
 from pipeline.storage.tables import dispatches
 from pipeline.storage.tables import job_runs as runs
+from pipeline.storage.tables import notifications as outbox
+from pipeline.storage.tables import webhook_deliveries as deliveries
+from pipeline.storage.tables import webhook_endpoints as endpoints
 from scheduler.table import JOBS
 from tests.support import Mill, an_order
 from web import metrics
@@ -220,6 +235,190 @@ def test_what_is_long_committed_is_read_once(
         lately = clock.read(tx) - timedelta(minutes=7)
     assert read[0] == metrics._EVER
     assert all(since > lately for since in read[1:])
+
+
+# --- Who is to be told --------------------------------------------------------------------------------
+
+
+def _endpoint(shop: Mill, name: str, **values: Any) -> None:
+    """An endpoint of that id, as it is once `values` were written."""
+    with shop.database.transaction() as tx:
+        url = f"https://{name}.example"
+        webhooks.add(tx, name, shop.source.id, url, ["*"], "seed", None, "test")
+        if values:
+            tx.execute(update(endpoints).where(endpoints.c.id == name).values(**values))
+
+
+def _endpoints(shop: Mill) -> None:
+    """One in each state, and one more that is well."""
+    _endpoint(shop, "well")
+    _endpoint(shop, "well-too")
+    _endpoint(shop, "failing", failures=3, failing_since=now(-500))
+    for name, by in (("disabled", "ada"), ("dead", webhooks.OURSELVES)):
+        _endpoint(shop, name, failures=9, failing_since=now(-9_000))
+        with shop.database.transaction() as tx:
+            webhooks.disable(tx, name, by, "why")
+
+
+def _deliver(shop: Mill, endpoint: str, **values: Any) -> None:
+    with shop.database.transaction() as tx:
+        made = webhook_deliveries.add_test(tx, endpoint, "webhook.test")
+        tx.execute(update(deliveries).where(deliveries.c.id == made).values(**values))
+
+
+def test_endpoints_of_webhooks_are_told_by_how_they_are(
+    shop: Mill, told: Callable[[], Told]
+) -> None:
+    _endpoints(shop)
+
+    found = told().by("ordermill_webhook_endpoints", "state")
+
+    assert found == {"enabled": 2, "failing": 1, "disabled": 1, "dead": 1}
+
+
+def test_who_knows_of_a_dead_endpoint_is_told_no_more(shop: Mill, told: Callable[[], Told]) -> None:
+    _endpoints(shop)
+    with shop.database.transaction() as tx:
+        webhooks.disable(tx, "dead", "ada", "nobody wants it")
+
+    found = told().by("ordermill_webhook_endpoints", "state")
+
+    assert (found["disabled"], found["dead"]) == (2, 0)
+
+
+def test_an_endpoint_fails_for_as_long_as_nothing_got_there_and_it_is_tried(
+    shop: Mill, told: Callable[[], Told]
+) -> None:
+    before = told().value("ordermill_webhook_failing_seconds")
+    _endpoints(shop)
+
+    after = told().value("ordermill_webhook_failing_seconds")
+
+    assert before == 0
+    assert 500 <= after < 530
+
+
+def test_deliveries_that_are_due_are_told_by_how_their_endpoint_is(
+    shop: Mill, told: Callable[[], Told]
+) -> None:
+    _endpoints(shop)
+    _deliver(shop, "well", due_at=now(-20))
+    _deliver(shop, "well-too", due_at=now(-90))
+    _deliver(shop, "well", due_at=now(500))  # tried before, and its time has not come
+    _deliver(shop, "well", due_at=now(-900), state="delivered")
+    _deliver(shop, "well", due_at=now(-900), state="failed")
+    _deliver(shop, "dead", due_at=now(-9_000))
+
+    found = told()
+
+    due = found.by("ordermill_webhook_deliveries_due", "state")
+    assert due == {"enabled": 2, "failing": 0, "disabled": 0, "dead": 1}
+    age = found.by("ordermill_webhook_oldest_due_seconds", "state")
+    assert 90 <= age["enabled"] < 120
+    assert 9_000 <= age["dead"] < 9_030
+    assert (age["failing"], age["disabled"]) == (0, 0)
+
+
+def test_the_endpoint_that_is_well_and_furthest_behind_says_how_far_events_were_read(
+    shop: Mill, told: Callable[[], Told]
+) -> None:
+    _endpoint(shop, "failing", failures=1, read_at=now(-9_000))
+    nobody = told()
+    _endpoint(shop, "quick")
+    _endpoint(shop, "slow", read_at=now(-700))
+
+    found = told()
+
+    until = "ordermill_webhook_read_until_timestamp_seconds"
+    assert nobody.families[until].samples == []
+    assert 690 < time.time() - found.value(until) < 730
+
+
+def _notify(shop: Mill, channel: str, topic: str, **values: Any) -> None:
+    order = shop.accept()
+    with shop.database.transaction() as tx:
+        notifications.add(tx, [Pending(f"{channel}-{order}", order, channel, topic, "to", 0)])
+        mine = outbox.c.order_id == order
+        tx.execute(update(outbox).where(mine).values(**values))
+
+
+def _pending(found: Told) -> dict[str, float]:
+    return {
+        f"{channel} {attempt}": found.value(
+            "ordermill_notifications_pending", channel=channel, attempt=attempt
+        )
+        for channel in ("email", "page")
+        for attempt in ("first", "again")
+    }
+
+
+def test_notifications_are_told_until_they_are_delivered_or_given_up(
+    shop: Mill, told: Callable[[], Told]
+) -> None:
+    _notify(shop, "email", CONFIRMED, attempts=0)
+    _notify(shop, "email", CONFIRMED, attempts=1)
+    _notify(shop, "email", SHIPPED, attempts=7)
+    _notify(shop, "page", UNDO_FAILED, attempts=2)
+    _notify(shop, "email", SHIPPED, attempts=1, state="delivered")
+    _notify(shop, "page", UNDO_FAILED, attempts=150, state="failed")
+
+    found = _pending(told())
+
+    assert found == {"email first": 1, "email again": 2, "page first": 0, "page again": 1}
+
+
+def test_a_confirmation_that_nobody_sends_any_more_is_told_for_an_hour_all_else_for_ever(
+    shop: Mill, told: Callable[[], Told]
+) -> None:
+    """Whose order was cancelled it stays pending, and is not sent: see storage/notifications.py."""
+    _notify(shop, "email", CONFIRMED, due_at=now(-3_700))
+    _notify(shop, "email", CONFIRMED, due_at=now(-3_500))
+    _notify(shop, "email", SHIPPED, due_at=now(-90_000))
+    _notify(shop, "page", UNDO_FAILED, due_at=now(-90_000))
+
+    found = _pending(told())
+
+    assert found == {"email first": 2, "email again": 0, "page first": 1, "page again": 0}
+
+
+A_PAST = (
+    """
+    INSERT INTO webhook_deliveries
+        (endpoint_id, order_id, seq, type, state, attempts, tries, due_at, created_at)
+    SELECT 'well', n, 6, 'order.confirmed', 'delivered', 1, 1, now(), now()
+    FROM generate_series(1, 20000) AS n
+    """,
+    """
+    INSERT INTO notifications
+        (id, order_id, channel, topic, target, state, attempts, due_at, subject)
+    SELECT n, id, 'email', 'order.shipped', 'ada@example.com', 'delivered', 1, now(), n
+    FROM orders, generate_series(1, 20000) AS n
+    """,
+    "ANALYZE webhook_deliveries, notifications",
+)
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_what_was_delivered_is_kept_and_never_read(shop: Mill) -> None:
+    said: list[tuple[str, Any]] = []
+    event.listen(
+        shop.database.engine,
+        "before_cursor_execute",
+        lambda _c, _cursor, statement, values, *_: said.append((statement, values)),
+    )
+    _endpoint(shop, "well")
+    shop.accept()
+    plans = []
+    with shop.database.transaction() as tx:
+        for statement in A_PAST:
+            tx.execute(text(statement))
+        for read in (webhooks.by_state, notifications.waiting):
+            read(tx)
+            query, values = said[-1]
+            plans.append("\n".join(tx.exec_driver_sql(f"EXPLAIN {query}", values).scalars()))
+
+    assert "Scan using ix_webhook_deliveries_pending" in plans[0]
+    assert "Scan using ix_notifications_pending" in plans[1]
 
 
 # --- Processes and jobs -------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import delete, update
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -167,6 +168,31 @@ def test_it_is_given_up_after_three_days(teller: Teller, receiver: Receiver) -> 
     [delivery] = teller.log(endpoint)
     assert (delivery["state"], delivery["attempts"]) == ("failed", len(WAITS) + 1)
     assert len(receiver.received) == len(WAITS) + 1
+
+
+def test_attempts_are_counted_by_what_became_of_the_delivery(
+    teller: Teller, receiver: Receiver
+) -> None:
+    def counted() -> list[float]:
+        states = [{"state": state} for state in ("delivered", "pending", "failed")]
+        return [
+            REGISTRY.get_sample_value("ordermill_webhook_attempts_total", state) or 0.0
+            for state in states
+        ]
+
+    receiver.script.answers["/hook"] = [200, 500]
+    teller.endpoint(receiver.url())
+    before = counted()
+
+    for _ in range(2):
+        teller.confirmed()
+        teller.deliver()
+    for _ in WAITS:
+        teller.let_time_pass()
+        teller.deliver()
+
+    rise = [after - was for was, after in zip(before, counted(), strict=True)]
+    assert rise == [1, len(WAITS), 1]
 
 
 def test_an_endpoint_that_fails_is_left_alone_and_then_tried_with_one(
