@@ -27,13 +27,11 @@ from sqlalchemy import (
     func,
     insert,
     not_,
-    or_,
     select,
 )
 
 from pipeline.errors import UnknownOrder
-from pipeline.notifications.message import CONFIRMED
-from pipeline.order import ENDED, Status
+from pipeline.order import ENDED
 from pipeline.storage import clock
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import UtcDateTime, ids, json_object, json_rows, now, pack, rows
@@ -107,8 +105,6 @@ _is_settled = and_(
     orders.c.settled_at < _cutoff(),
     orders.c.id < select(func.max(orders.alias("all").c.id)).scalar_subquery(),
 )
-# As in storage/notifications.py: who was cancelled is not told any more that all is well.
-_is_to_be_told = or_(notifications.c.topic != CONFIRMED, orders.c.status == Status.CONFIRMED)
 #: Really over: nothing is promised, asked for or yet to be told, and nothing has happened to it
 #: since. So one that came back from the archive stays as long again.
 _is_over = and_(
@@ -118,7 +114,7 @@ _is_over = and_(
     not_(_has(payment_tasks)),
     not_(_has(payment_operations, _is_open)),
     not_(_has(payment_differences, payment_differences.c.cleared_at.is_(None))),
-    not_(_has(notifications, notifications.c.state == "pending", _is_to_be_told)),
+    not_(_has(notifications, notifications.c.state == "pending")),
     not_(_is_news),
 )
 _is_unerased = _has(order_documents, order_documents.c.erased_at.is_(None))

@@ -6,10 +6,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Float, String, bindparam, case, exists, func, or_, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Float,
+    String,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+    update,
+)
 
 from pipeline.notifications.message import CONFIRMED
-from pipeline.order import Status
+from pipeline.order import OVER, Status
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import ids, now, pack, rows
 from pipeline.storage.tables import notifications, orders
@@ -47,27 +61,32 @@ _PENDING = select(*(notifications.c[name] for name in [*_FIELDS, "attempts"])).w
     notifications.c.state == "pending"
 )
 _OF_ORDERS = _PENDING.where(notifications.c.order_id.in_(ids()))
+
+
+def _is_of(*statuses: Status) -> ColumnElement[bool]:
+    """Whether the order has one of these."""
+    return exists().where(
+        orders.c.id == notifications.c.order_id, orders.c.status.in_(sorted(statuses))
+    )
+
+
+_confirms = notifications.c.topic == CONFIRMED
 # Whoever was cancelled meanwhile is not told any more that all is well.
-_still_holds = or_(
-    notifications.c.topic != CONFIRMED,
-    exists().where(orders.c.id == notifications.c.order_id, orders.c.status == Status.CONFIRMED),
-)
+_holds_no_more = and_(_confirms, _is_of(*OVER)).label("holds_no_more")
 _DUE = (
-    _PENDING.where(notifications.c.due_at <= now(), _still_holds)
+    _PENDING.add_columns(_holds_no_more)
+    .where(
+        notifications.c.due_at <= now(),
+        or_(not_(_confirms), _is_of(Status.CONFIRMED, *OVER)),
+    )
     .order_by(notifications.c.due_at)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
-#: Long overdue: what is to be sent is taken within seconds, and postponed if it fails.
-_OVERDUE = 3_600.0
 _again = (notifications.c.attempts > 0).label("again")
 _WAITING = (
     select(notifications.c.channel, _again, func.count().label("waiting"))
-    .where(
-        notifications.c.state == "pending",
-        # A confirmation that doesn't hold any more stays for ever; its order, which says so, isn't read.
-        or_(notifications.c.topic != CONFIRMED, notifications.c.due_at > now(-_OVERDUE)),
-    )
+    .where(notifications.c.state == "pending")
     .group_by(notifications.c.channel, _again)
 )
 _result = rows(
@@ -91,6 +110,7 @@ _POSTPONE = (
     .where(notifications.c.id == _dated.c.id)
     .values(due_at=now(bindparam("seconds", type_=Float)))
 )
+_WITHDRAW = update(notifications).where(notifications.c.id == _dated.c.id).values(state="withdrawn")
 
 
 #: Not due for the background job while the stage that wrote it is about to send it.
@@ -112,10 +132,14 @@ def pending_of(tx: Tx, order_ids: Iterable[int]) -> list[Pending]:
 
 
 def take_due(tx: Tx, most: int, seconds: float) -> list[Pending]:
-    """Up to `most` that are due, postponed by `seconds` so that nobody else takes them meanwhile."""
-    taken = [_pending(r) for r in tx.execute(_DUE, {"most": most})]
+    """Up to `most` that are due, postponed by `seconds` so that nobody else takes them meanwhile.
+    What doesn't hold any more is withdrawn."""
+    found = tx.execute(_DUE, {"most": most}).all()
+    taken = [_pending(r) for r in found if not r.holds_no_more]
     if taken:
         tx.execute(_POSTPONE, {"rows": pack((n.id,) for n in taken), "seconds": seconds})
+    if withdrawn := [(r.id,) for r in found if r.holds_no_more]:
+        tx.execute(_WITHDRAW, {"rows": pack(withdrawn)})
     return taken
 
 

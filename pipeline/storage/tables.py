@@ -538,7 +538,7 @@ notifications = Table(
     Column("channel", String(16), nullable=False),  # email, page
     Column("topic", String(64), nullable=False),
     Column("target", String(2048), nullable=False),
-    Column("state", String(12), nullable=False),  # pending, delivered, failed
+    Column("state", String(12), nullable=False),  # pending, delivered, failed, withdrawn
     Column("attempts", Integer, nullable=False),
     Column("due_at", UtcDateTime, nullable=False),
     Column("error", String(255)),

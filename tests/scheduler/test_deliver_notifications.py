@@ -65,6 +65,7 @@ def test_who_was_cancelled_meanwhile_is_not_told_that_all_is_well(mill: MakeMill
 
     assert shop.status(order) == "cancelled"
     assert (done["tried"], inbox.received) == (0, [])
+    assert shop.query("SELECT state FROM notifications") == [("withdrawn",)]
 
 
 def counted() -> dict[str, float]:

@@ -367,20 +367,6 @@ def test_notifications_are_told_until_they_are_delivered_or_given_up(
     assert found == {"email first": 1, "email again": 2, "page first": 0, "page again": 1}
 
 
-def test_a_confirmation_that_nobody_sends_any_more_is_told_for_an_hour_all_else_for_ever(
-    shop: Mill, told: Callable[[], Told]
-) -> None:
-    """Whose order was cancelled it stays pending, and is not sent: see storage/notifications.py."""
-    _notify(shop, "email", CONFIRMED, due_at=now(-3_700))
-    _notify(shop, "email", CONFIRMED, due_at=now(-3_500))
-    _notify(shop, "email", SHIPPED, due_at=now(-90_000))
-    _notify(shop, "page", UNDO_FAILED, due_at=now(-90_000))
-
-    found = _pending(told())
-
-    assert found == {"email first": 2, "email again": 0, "page first": 1, "page again": 0}
-
-
 A_PAST = (
     """
     INSERT INTO webhook_deliveries
