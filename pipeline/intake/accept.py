@@ -16,7 +16,7 @@ from pipeline.intake.schema import Document, InvalidOrder, Problem, read_order
 from pipeline.order import Lane, lookup_keys
 from pipeline.shoppers import PORTION, Shoppers
 from pipeline.source import Source
-from pipeline.storage import archive, dispatches, orders
+from pipeline.storage import archive, dispatches, intake
 from pipeline.storage.database import Database, Tx
 from pipeline.storage.dispatches import NewDispatch
 from pipeline.telemetry import metrics, tracing
@@ -157,7 +157,7 @@ def _store(
     first: dict[Key, tuple[Source, Document, str | None]] = {}
     for source, document, traceparent in sound:
         first.setdefault((source.id, document.external_id), (source, document, traceparent))
-    new = orders.add(
+    new = intake.add(
         tx,
         [
             (s.id, d.external_id, s.policy.chain, Lane(s.policy.lane).rank, FIRST_STAGE, d.currency)
@@ -165,12 +165,12 @@ def _store(
             for _, (s, d, _trace) in sorted(first.items(), key=itemgetter(0))
         ],
     )
-    known = orders.find(tx, [k for k in first if k not in new])
+    known = intake.find(tx, [k for k in first if k not in new])
     # Only now: who is archiving one of them has either kept us waiting above, or is yet to begin.
     live = {key for key, *_ in known}
     archived = archive.find(tx, [k for k in first if k not in live])
-    orders.withdraw(tx, [new.pop(key) for key, *_ in archived if key in new])
-    orders.add_documents(tx, [_kept(order_id, *first[k]) for k, order_id in new.items()])
+    intake.withdraw(tx, [new.pop(key) for key, *_ in archived if key in new])
+    intake.add_documents(tx, [_kept(order_id, *first[k]) for k, order_id in new.items()])
     stored = {k: _Stored(order_id, first[k][1].digest, True) for k, order_id in new.items()}
     stored |= {k: _Stored(order_id, digest, False) for k, order_id, digest in known + archived}
     accepted = [(first[k][0], order_id) for k, order_id in new.items()]

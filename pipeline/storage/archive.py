@@ -282,7 +282,7 @@ _FIND = select(
 
 
 def find(tx: Tx, keys: Sequence[tuple[int, str]]) -> list[tuple[tuple[int, str], int, str]]:
-    """As `orders.find`, of those that are archived."""
+    """As `intake.find`, of those that are archived."""
     if not keys:
         return []
     found = tx.execute(_FIND, {"rows": pack(keys)})

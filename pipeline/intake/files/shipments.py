@@ -21,7 +21,7 @@ from pipeline.intake.files.rejects import WriteRejects, reject_file
 from pipeline.intake.files.tally import Progress, Tally, reject, sound
 from pipeline.intake.schema import MOST_LINES, MOST_QUANTITY, Id, fit_to_show
 from pipeline.inventory.shipping import Refused, Shipment
-from pipeline.storage import orders, sources
+from pipeline.storage import intake, sources
 from pipeline.storage.database import Database, Tx
 
 
@@ -140,7 +140,7 @@ def _ids(tx: Tx, rows: Iterable[ShipmentRow]) -> Mapping[_Name, int]:
         (by_name[r.source], r.external_id) for r in rows if r.source in by_name and r.external_id
     }
     found: dict[_Name, int] = {r.id: r.id for r in rows if r.id is not None}
-    found |= {(names[source], name): i for (source, name), i, _ in orders.find(tx, sorted(keys))}
+    found |= {(names[source], name): i for (source, name), i, _ in intake.find(tx, sorted(keys))}
     return found
 
 
