@@ -35,8 +35,8 @@ _READ = (
         now().label("now"),
     )
     .where(ops.c.order_id.in_(ids()))
-    # Rows of one statement may have the same time: `requested` comes before what
-    # became of it, and an authorization before the capture that was asked for along with it.
+    # Rows of one statement may have the same time: `requested` comes before what became of it, and
+    # an authorization before the capture that was asked for along with it.
     .order_by(
         ops.c.order_id,
         ops.c.at,

@@ -272,7 +272,11 @@ def teach_sqlite(connection: Connection) -> None:
 
 
 def _now(offset: float) -> str:
-    return _as_sqlite_has_it(datetime.now(UTC) + timedelta(seconds=offset))
+    try:
+        at = datetime.now(UTC) + timedelta(seconds=offset)
+    except OverflowError:  # before or after all times that there are
+        at = (datetime.max if offset > 0 else datetime.min).replace(tzinfo=UTC)
+    return _as_sqlite_has_it(at)
 
 
 def _told(moment: str | None) -> str | None:

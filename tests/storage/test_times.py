@@ -29,6 +29,14 @@ def test_the_clock_is_as_far_off_as_is_asked(database: Database) -> None:
     assert before <= then + timedelta(seconds=90.5) <= after
 
 
+@pytest.mark.parametrize(("offset", "expected"), [(-1e12, datetime.min), (1e12, datetime.max)])
+def test_sqlite_stops_at_the_first_and_the_last_time_that_there_are(
+    sqlite_database: Database, offset: float, expected: datetime
+) -> None:
+    with sqlite_database.transaction() as tx:
+        assert tx.execute(select(now(offset))).scalar_one() == expected.replace(tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     "at", [AT, AT.astimezone(timezone(timedelta(hours=9))), AT.replace(microsecond=0)]
 )
