@@ -131,16 +131,17 @@ def pending_of(tx: Tx, order_ids: Iterable[int]) -> list[Pending]:
     return [_pending(r) for r in tx.execute(_OF_ORDERS, {"ids": pack(order_ids)})]
 
 
-def take_due(tx: Tx, most: int, seconds: float) -> list[Pending]:
-    """Up to `most` that are due, postponed by `seconds` so that nobody else takes them meanwhile.
-    What doesn't hold any more is withdrawn."""
+def take_due(tx: Tx, most: int, seconds: float) -> tuple[list[Pending], int]:
+    """Of up to `most` that are due those that hold still, postponed by `seconds` so that nobody else
+    takes them meanwhile; and how many didn't, and are withdrawn."""
     found = tx.execute(_DUE, {"most": most}).all()
     taken = [_pending(r) for r in found if not r.holds_no_more]
     if taken:
         tx.execute(_POSTPONE, {"rows": pack((n.id,) for n in taken), "seconds": seconds})
-    if withdrawn := [(r.id,) for r in found if r.holds_no_more]:
+    withdrawn = [(r.id,) for r in found if r.holds_no_more]
+    if withdrawn:
         tx.execute(_WITHDRAW, {"rows": pack(withdrawn)})
-    return taken
+    return taken, len(withdrawn)
 
 
 def waiting(tx: Tx) -> dict[tuple[str, bool], int]:

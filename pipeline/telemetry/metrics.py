@@ -82,7 +82,7 @@ NOTIFICATION_ATTEMPTS = Counter(
     "Attempts to deliver a mail or page, for the first time or again, by what became of it",
     ["channel", "attempt", "state"],
 )
-# As above.
+# From the first scrape on, so that a rise from none is seen.
 for _state in ("delivered", "pending", "failed"):
     WEBHOOK_ATTEMPTS.labels(_state)
     for _channel in CHANNELS:

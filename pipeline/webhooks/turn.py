@@ -212,8 +212,9 @@ class Turn:
                 webhooks.disable(tx, its, OURSELVES, why)
                 endpoint = webhooks.one(tx, its)
         self._endpoint = endpoint
-        for result in results:
-            WEBHOOK_ATTEMPTS.labels(result.state).inc()
+        for outcome, result in zip(outcomes, results, strict=True):
+            if outcome.answer is not None:  # of an archived order nothing is sent
+                WEBHOOK_ATTEMPTS.labels(result.state).inc()
 
 
 def _result(outcome: Outcome) -> Result:

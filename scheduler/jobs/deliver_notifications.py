@@ -14,18 +14,19 @@ TAKEN_FOR = 120.0
 
 
 def deliver_notifications(app: Application) -> dict[str, int]:
-    """Deliver what is due, a bounded batch at a time; how many were tried and delivered."""
-    tried = delivered = 0
+    """Deliver what is due, a bounded batch at a time; how many were tried, delivered, and withdrawn
+    as they don't hold any more."""
+    tried = delivered = withdrawn = 0
     while True:
         with app.database.transaction() as tx:
-            pending = notifications.take_due(tx, MOST, TAKEN_FOR)
+            pending, over = notifications.take_due(tx, MOST, TAKEN_FOR)
             messages = outbox.messages(tx, pending, {}) if pending else []
-        if not pending:
-            return {"tried": tried, "delivered": delivered}
+        if not pending and not over:
+            return {"tried": tried, "delivered": delivered, "withdrawn": withdrawn}
         deliveries = outbox.deliver(app.courier, pending, messages)
         with app.database.transaction() as tx:
             outbox.write(tx, pending, deliveries)
-        tried += len(pending)
+        tried, withdrawn = tried + len(pending), withdrawn + over
         delivered += sum(isinstance(d, Delivered) for d in deliveries)
 
 

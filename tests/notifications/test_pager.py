@@ -114,7 +114,7 @@ def test_where_nobody_is_to_be_called_it_is_an_error_in_the_log(
 def deliver(shop: Mill, courier: Courier) -> list[str]:
     """What the job does; the states of the pages then."""
     with shop.database.transaction() as tx:
-        pending = notifications.take_due(tx, 100, 120.0)
+        pending, _ = notifications.take_due(tx, 100, 120.0)
         messages = outbox.messages(tx, pending, {})
     deliveries = courier.deliver(messages)
     with shop.database.transaction() as tx:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import update
 
@@ -15,6 +16,7 @@ from pipeline.notifications.message import Failed, Notification
 from pipeline.notifications.outbox import MOST_ATTEMPTS
 from pipeline.storage.sql import now
 from pipeline.storage.tables import notifications
+from scheduler.jobs import deliver_notifications as deliver
 from scheduler.jobs.deliver_notifications import deliver_notifications
 from tests.support import Inbox, Mill
 
@@ -50,7 +52,7 @@ def test_what_could_not_be_delivered_is_delivered_later(mill: MakeMill) -> None:
 
     done, inbox = run_later(shop)
 
-    assert done == {"tried": 1, "delivered": 1}
+    assert done == {"tried": 1, "delivered": 1, "withdrawn": 0}
     assert [n.order_id for n in inbox.received] == [order]
 
 
@@ -64,8 +66,24 @@ def test_who_was_cancelled_meanwhile_is_not_told_that_all_is_well(mill: MakeMill
     done, inbox = run_later(shop)
 
     assert shop.status(order) == "cancelled"
-    assert (done["tried"], inbox.received) == (0, [])
+    assert (done, inbox.received) == ({"tried": 0, "delivered": 0, "withdrawn": 1}, [])
     assert shop.query("SELECT state FROM notifications") == [("withdrawn",)]
+
+
+def test_those_behind_many_who_were_cancelled_are_told_in_the_same_run(
+    mill: MakeMill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "MOST", 1)
+    shop = mill().stocked()
+    cancelled, left = confirmed_untold(shop), confirmed_untold(shop)
+    with shop.database.transaction() as tx:
+        operations.cancel(tx, cancelled, "ada")
+    shop.turn()
+
+    done, inbox = run_later(shop)
+
+    assert done == {"tried": 1, "delivered": 1, "withdrawn": 1}
+    assert [n.order_id for n in inbox.received] == [left]
 
 
 def counted() -> dict[str, float]:
