@@ -16,7 +16,7 @@ from ordermill.products import conclude
 from ordermill.session import acting, actor, application
 from pipeline import fulfilment
 from pipeline.errors import InvalidInput
-from pipeline.fulfilment import Duplicate
+from pipeline.fulfilment import Duplicate, Shipped
 from pipeline.intake.files.shipments import import_shipments
 from pipeline.inventory.shipping import Return, Shipment
 
@@ -78,19 +78,22 @@ def fulfil(
         tracking,
         capture,
     )
-    _ship(shipment)
+    _ship(shipment, reference)
 
 
-def _ship(shipment: Shipment) -> None:
+def _ship(shipment: Shipment, given: str | None) -> None:
+    """`given`: the reference, if it isn't the tracking number, which erasure forgets."""
     number = shipment.order_id
     with application() as app:
-        with acting(app, "fulfil", number, reference=shipment.reference) as act:
+        with acting(app, "fulfil", number, reference=given) as act:
             verdict = fulfilment.ship_one(act.tx, shipment, actor())
+            act.detail["changed"] = not isinstance(verdict, Duplicate)
+            if not isinstance(verdict, Duplicate):
+                act.detail["units"] = _units(verdict)
         if isinstance(verdict, Duplicate):
             console.print(f"Order {number}: {shipment.reference} was shipped before.", markup=False)
             return
-        units = ", ".join(f"{u.quantity} × {u.sku} from {u.location}" for u in verdict.units)
-        console.print(f"Order {number}: shipped {units}.", markup=False)
+        console.print(f"Order {number}: shipped {_units(verdict)}.", markup=False)
         done = do_now(app, verdict.capture) if verdict.capture else None
     if done:
         tell(done, "capture", "captured")
@@ -119,8 +122,11 @@ def return_units(
         order_id, reference or uuid.uuid4().hex, units_of_lines(line or []), restock, reason
     )
     with application() as app:
-        with acting(app, "return", order_id, reference=back.reference, restock=restock) as act:
+        with acting(app, "return", order_id, reference=reference, restock=restock) as act:
             verdict = fulfilment.take_back(act.tx, back, actor(), refund=refund)
+            act.detail |= {"lines": back.lines, "changed": not isinstance(verdict, Duplicate)}
+            if not isinstance(verdict, Duplicate) and verdict.refund:
+                act.detail["refund"] = verdict.refund.worth
         if isinstance(verdict, Duplicate):
             console.print(f"Order {order_id}: {back.reference} came back before.", markup=False)
             return
@@ -143,6 +149,10 @@ def told_lines(parcels: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         }
         for parcel in parcels
     ]
+
+
+def _units(shipped: Shipped) -> str:
+    return ", ".join(f"{u.quantity} × {u.sku} from {u.location}" for u in shipped.units)
 
 
 def _from(line: Mapping[str, Any]) -> str:

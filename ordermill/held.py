@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -43,12 +43,10 @@ def requeue(
     """
     if not _by_filter(bool(order_ids), selection, everything, dry_run or yes or rate is not None):
         with application() as app:
-            ids = sorted(set(order_ids or []))
-            one = ids[0] if len(ids) == 1 else None
-            with acting(app, "requeue", one, **({} if one else {"orders": ids})) as act:
-                announcements = operations.requeue(act.tx, ids, actor())
+            with acting(app, "requeue", **named(order_ids or [])) as act:
+                announcements = operations.requeue(act.tx, order_ids or [], actor())
             app.engine.announce(announcements)
-        moved = len(ids)
+        moved = len(set(order_ids or []))
         _conclude(json, f"{moved:,} put back to work.", moved)
         return
     _move_all("requeue", "put back to work", selection, dry_run, yes, rate, json)
@@ -80,6 +78,12 @@ def cancel(
         _conclude(json, told, 1)
         return
     _move_all("cancel", "cancelled, or being so", selection, dry_run, yes, rate, json)
+
+
+def named(order_ids: Iterable[int]) -> dict[str, Any]:
+    """Orders as the operators' log has them: one is the target."""
+    ids = sorted(set(order_ids))
+    return {"target": ids[0]} if len(ids) == 1 else {"orders": ids}
 
 
 def _by_filter(by_id: bool, selection: Selection, everything: bool, has_manner: bool) -> bool:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ordermill.output import AsJson, console, show, show_json
-from ordermill.session import actor, application
+from ordermill.session import acting, actor, application
 from pipeline import quoting
 from pipeline.errors import InvalidInput
 from pipeline.intake.files.rules import read_rules, write_rules
@@ -23,8 +23,8 @@ from pipeline.pricing.rules import Rules
 from pipeline.pricing.ruleset import RuleSet
 from pipeline.quoting import Quoted
 from pipeline.source import Source
-from pipeline.storage import operators_log, sources
 from pipeline.storage import rules as storage
+from pipeline.storage import sources
 from pipeline.storage.database import Tx
 from pipeline.storage.rules import Version
 
@@ -53,11 +53,15 @@ def import_file(
     if not 1 <= len(name) <= 64:
         raise InvalidInput(f"--name: got {name!r}, expected 1 to 64 characters")
     rules = read_rules(file)
-    with application() as app, app.database.transaction() as tx:
-        version, is_new = storage.number(tx, name, rules)
-        if is_new and not dry_run:
-            storage.add(tx, name, rules, actor())
-            operators_log.add(tx, actor(), "pricing.import", name, {"version": version})
+    with application() as app:
+        with app.database.snapshot() as tx:
+            version, is_new = storage.number(tx, name, rules)
+        if not dry_run:
+            with acting(app, "pricing.import", name) as act:
+                version, is_new = storage.number(act.tx, name, rules)
+                act.detail |= {"version": version, "changed": is_new}
+                if is_new:
+                    storage.add(act.tx, name, rules, actor())
     if not is_new:
         console.print(f"{name} stays at version {version}: these are its rules.", markup=False)
         return

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from ordermill.held import progressing
+from ordermill.held import named, progressing
 from ordermill.output import AsJson, console, errors, show, show_json
 from ordermill.selecting import FromSource, seconds
-from ordermill.session import acting, actor, application
+from ordermill.session import acting, actor, application, undertaking
 from pipeline import operations, retention
+from pipeline.assembly import Application
 from pipeline.errors import InvalidInput, UnknownOrder
 from pipeline.retention import Pace
 from pipeline.storage import archive as storage
 from pipeline.storage import erasure
+from pipeline.storage.erasure import Erased
 
 OrderIds = Annotated[list[int] | None, typer.Argument(help="Orders, as `orders ls` shows them.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show how many.")]
@@ -52,8 +55,12 @@ def archive(
             counts = {each: storage.count(tx, each.source_id, each.cutoff) for each in found}
         moved = 0
         if not dry_run:
-            with progressing("archive", sum(counts.values())) as progress:
+            with (
+                undertaking(app, "archive", source, older_than=older_than) as told,
+                progressing("archive", sum(counts.values())) as progress,
+            ):
                 moved = retention.archive_all(app.database, found, Pace(rate), progress)
+                told["orders"] = moved
     rows = [{"source": each.source, "orders": orders} for each, orders in counts.items()]
     if json:
         show_json({"due": rows, "archived": moved})
@@ -67,7 +74,7 @@ def restore(order_ids: OrderIds = None, json: AsJson = False) -> None:
     """Bring orders back from the archive, all of them or none."""
     if not order_ids:
         raise InvalidInput("name orders by id")
-    with application() as app, acting(app, "restore", orders=order_ids) as act:
+    with application() as app, acting(app, "restore", **named(order_ids)) as act:
         operations.restore(act.tx, order_ids, actor())
     if json:
         show_json({"restored": sorted(set(order_ids))})
@@ -93,10 +100,10 @@ def erase(
     with application() as app:
         with app.database.snapshot() as tx:
             wanted = erasure.orders_of(tx, email) if email else sorted(set(order_ids or []))
-        done = retention.erase(app.database, wanted, app.settings.mails, actor(), dry_run=dry_run)
-        if not dry_run:
-            with acting(app, "erase", orders=done.erased) as act:
-                erasure.erase_mentions(act.tx, [email] if email else [])
+        if dry_run:
+            done = retention.erase(app.database, wanted, app.settings.mails, actor(), dry_run=True)
+        else:
+            done = _erase(app, wanted, email)
     if done.unknown and not (done.erased or done.already or done.refused):
         raise UnknownOrder(done.unknown[0])
     told = {
@@ -113,3 +120,13 @@ def erase(
         for order_id in done.unknown:
             errors.print(f"there is no order {order_id}")
     raise typer.Exit(1 if done.refused or done.unknown else 0)
+
+
+def _erase(app: Application, wanted: Sequence[int], email: str | None) -> Erased:
+    with undertaking(app, "erase", **named(wanted)) as told:
+        done = retention.erase(app.database, wanted, app.settings.mails, actor())
+        if email:
+            with app.database.transaction() as tx:
+                erasure.erase_mentions(tx, [email])
+        told |= {"erased": len(done.erased), "refused": done.refused, "unknown": done.unknown}
+    return done

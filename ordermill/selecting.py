@@ -39,7 +39,7 @@ Sku = Annotated[
 ]
 Email = Annotated[
     str | None,
-    typer.Option(help="Only orders of this customer. Slow: every order's document is read."),
+    typer.Option(help="Only orders of this customer."),
 ]
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from pipeline.acts import Act, act
+from pipeline import acts
+from pipeline.acts import Act
 from pipeline.assembly import Application, assemble, open_database
 from pipeline.redaction import guard_logs
 from pipeline.settings import Settings, load_settings
@@ -52,7 +53,14 @@ def acting(
     app: Application, action: str, target: object = None, **detail: Any
 ) -> AbstractContextManager[Act]:
     """A transaction that does something in the name of whoever runs the command."""
-    return act(app.database, actor(), action, target, **detail)
+    return acts.act(app.database, actor(), action, target, **detail)
+
+
+def undertaking(
+    app: Application, action: str, target: object = None, **detail: Any
+) -> AbstractContextManager[dict[str, Any]]:
+    """Likewise something that takes more than one transaction."""
+    return acts.undertaking(app.database, actor(), action, target, **detail)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import typer
 
 from ordermill.imports import Rejects
 from ordermill.output import AsJson, console, errors, one_of, show, show_json
-from ordermill.session import acting, actor, application
+from ordermill.session import acting, actor, application, undertaking
 from ordermill.stocktaking import Location, Sku
 from pipeline.assembly import Application
 from pipeline.errors import InvalidInput
@@ -77,12 +77,14 @@ def reconcile(
         raise InvalidInput("--rejects: expected --feed too; what is set writes beside its files")
     with application() as app:
         plan = _plan(app.settings, policy, tolerance)
-        if feed is None:
-            settings = app.settings.model_copy(update={"stock_mapping": mapping}) if mapping else app.settings  # fmt: skip
-            found = reconcile_configured(app.database, settings, plan)
-        else:
-            with _given(feed, mapping or app.settings.stock_mapping, rejects) as given:
-                found = run_reconcile(app.database, plan, [given])
+        with undertaking(app, "stock.reconcile", feed, policy=plan.policy) as told:
+            if feed is None:
+                settings = app.settings.model_copy(update={"stock_mapping": mapping}) if mapping else app.settings  # fmt: skip
+                found = reconcile_configured(app.database, settings, plan)
+            else:
+                with _given(feed, mapping or app.settings.stock_mapping, rejects) as given:
+                    found = run_reconcile(app.database, plan, [given])
+            told |= {"differences": found.total, "done": dict(found.done)}
         _tell(app, found, csv=csv, html=html, json=json, output=output)
     raise typer.Exit(0 if found.is_clean else 1)
 

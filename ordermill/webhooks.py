@@ -107,7 +107,7 @@ def disable(
     why: Annotated[str | None, typer.Option(help="Why; it stands beside the endpoint.")] = None,
 ) -> None:
     """Deliver nothing more to an endpoint. What happens meanwhile is delivered when it is enabled."""
-    with application() as app, acting(app, "webhook.disable", endpoint_id, why=why) as act:
+    with application() as app, acting(app, "webhook.disable", endpoint_id, reason=why) as act:
         endpoints.disable(act.tx, endpoint_id, actor(), why)
     console.print(f"Endpoint {endpoint_id} is disabled.")
 
@@ -177,7 +177,8 @@ def redeliver(
     """Deliver again, whatever became of it."""
     if failed == bool(delivery):
         raise InvalidInput("expected numbers of deliveries, or --failed")
-    with application() as app, acting(app, "webhook.redeliver", endpoint_id) as act:
+    which = delivery or "failed"
+    with application() as app, acting(app, "webhook.redeliver", endpoint_id, which=which) as act:
         count = act.detail["deliveries"] = endpoints.redeliver(
             act.tx, endpoint_id, delivery or None
         )
@@ -188,8 +189,8 @@ def redeliver(
 def send_test(endpoint_id: EndpointId, json: AsJson = False) -> None:
     """Send an endpoint a webhook.test, now, and show what it answered. Exit code 1 if it failed."""
     with application() as app:
-        with app.database.transaction() as tx:
-            delivery_id = endpoints.test(tx, endpoint_id)
+        with acting(app, "webhook.test", endpoint_id) as act:
+            delivery_id = act.detail["delivery"] = endpoints.test(act.tx, endpoint_id)
         told = _attempted(app, endpoint_id, delivery_id)
     if json:
         show_json(told)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import InvalidInput
+from pipeline.redaction import describe
 from pipeline.storage import operators_log
 from pipeline.storage.database import Database, Tx
 
@@ -36,3 +37,26 @@ def act(
         with database.transaction() as tx:
             operators_log.add(tx, operator, action, target, why, "refused")
         raise
+
+
+@contextmanager
+def undertaking(
+    database: Database, operator: str, action: str, target: object = None, **detail: Any
+) -> Iterator[dict[str, Any]]:
+    """Something that takes more than one transaction, with more to be told in what is yielded. Its
+    entry is there from the beginning: if the process dies it stays under way."""
+    with database.transaction() as tx:
+        entry = operators_log.add(tx, operator, action, target, detail, "under_way")
+
+    def ended(outcome: operators_log.Outcome) -> None:
+        with database.transaction() as tx:
+            operators_log.progress(tx, entry, detail, outcome)
+
+    try:
+        yield detail
+    except BaseException as error:
+        detail["why"] = describe(error)
+        with suppress(Exception):  # the database may be why
+            ended("refused" if isinstance(error, InvalidInput) else "failed")
+        raise
+    ended("done")

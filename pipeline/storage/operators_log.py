@@ -1,14 +1,19 @@
-"""The operators' log: who did what, when, and what came of it. Written with what was done, or not."""
+"""The operators' log: who did what, when, and what came of it. Written with what was done, or not.
+
+It is kept for ever, so secrets and addresses don't get in, whoever typed them: e-mails are masked,
+and of a URL all but the host, as what comes after it may be a token.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from sqlalchemy import bindparam, select, update
 
-from pipeline.redaction import redact
+from pipeline.redaction import HIDDEN, redact
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import now
 from pipeline.storage.tables import operators_log as log
@@ -30,8 +35,8 @@ def add(
 ) -> int:
     """Write an entry; its number."""
     statement = log.insert().values(
-        at=now(), operator=operator[:32], action=action, outcome=outcome,
-        target=None if target is None else str(target)[:128], detail=_told(detail),
+        at=now(), operator=operator, action=action, outcome=outcome,
+        target=None if target is None else _fit(str(target))[:128], detail=_told(detail),
     )  # fmt: skip
     return int(tx.execute(statement.returning(log.c.id)).scalar_one())
 
@@ -59,7 +64,22 @@ def one(tx: Tx, entry: int) -> dict[str, Any] | None:
 
 
 def _told(detail: Mapping[str, Any] | None) -> str | None:
-    return redact(json.dumps(detail, default=str)) if detail else None
+    return json.dumps(_fit(detail), default=str) if detail else None
+
+
+_EMAIL = re.compile(r"[^\s@\"'<>,;:]+@[^\s@\"'<>,;]+")
+_BEHIND_HOST = re.compile(r"(https?://[^\s/?#\"']+)[/?#][^\s\"']*")
+
+
+def _fit(value: Any) -> Any:
+    """Each text in it fit to be kept. Of the whole as JSON, quotes might go with what is masked."""
+    if isinstance(value, str):
+        return _EMAIL.sub("(e-mail)", _BEHIND_HOST.sub(rf"\1/{HIDDEN}", redact(value)))
+    if isinstance(value, Mapping):
+        return {name: _fit(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_fit(each) for each in value]
+    return value
 
 
 def _read(row: Any) -> dict[str, Any]:

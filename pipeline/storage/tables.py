@@ -744,7 +744,7 @@ operators_log = Table(
     metadata,
     _id(),
     Column("at", UtcDateTime, nullable=False),
-    Column("operator", String(32), nullable=False),
+    Column("operator", String(64), nullable=False),
     Column("action", String(32), nullable=False),
     Column("target", String(128)),
     Column("detail", Text),  # JSON

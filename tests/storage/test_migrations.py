@@ -19,7 +19,15 @@ from pipeline.errors import ConfigurationError
 from pipeline.order import customer_key, email_key
 from pipeline.pricing.rules import Rules
 from pipeline.source import Policy
-from pipeline.storage import catalogue, job_runs, rules, sources, stock_ledger, webhooks
+from pipeline.storage import (
+    catalogue,
+    job_runs,
+    operators_log,
+    rules,
+    sources,
+    stock_ledger,
+    webhooks,
+)
 from pipeline.storage.database import Database, _alembic
 from pipeline.storage.tables import archived_orders, metadata, order_documents, orders
 from pipeline.webhooks.signing import derive_secret
@@ -405,6 +413,24 @@ def test_what_is_promised_to_orders_has_been_promised_by_a_movement(old_shop: Da
         ("reservation", 0, 3, "order 2", "migration"),
     ]
     assert all(abs(m["at"] - datetime.now(UTC)) < timedelta(minutes=5) for m in moved)
+
+
+# --- 0016: longer names in the operators' log -------------------------------------------------------
+
+
+def test_a_long_name_is_in_the_operators_log_whole(empty_database: Database) -> None:
+    upgrade(empty_database, "0015")
+    with empty_database.transaction() as tx:
+        operators_log.add(tx, "cli:ada", "queue.pause", "pay")
+    empty_database.upgrade()
+    name = "api:" + "n" * 58
+
+    with empty_database.transaction() as tx:
+        operators_log.add(tx, name, "queue.resume", "pay")
+        later, earlier = operators_log.page(tx, 2)
+
+    assert (later["id"], later["operator"]) == (2, name)
+    assert (earlier["id"], earlier["operator"], earlier["target"]) == (1, "cli:ada", "pay")
 
 
 # --- 0015: e-mails' keys --------------------------------------------------------------------------

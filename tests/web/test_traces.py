@@ -307,6 +307,7 @@ def test_spans_name_nobody_and_quote_nothing(
     told = " ".join(span.to_json() for span in spans.all)
     assert re.search(r"4111\W?1111", told) is None
     assert "@" not in told
+    assert "Ada" not in told  # no id has a capital letter
 
 
 def test_the_console_and_the_process_itself_are_not_traced(
