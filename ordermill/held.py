@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ordermill.output import AsJson, console, errors, show, show_json
 from ordermill.selecting import asked_for, by_filter
-from ordermill.session import acting, actor, application
+from ordermill.session import acting, actor, application, of_orders
 from pipeline import operations
 from pipeline.bulk import Errand
 from pipeline.errors import InvalidInput
@@ -43,7 +43,7 @@ def requeue(
     """
     if not _by_filter(bool(order_ids), selection, everything, dry_run or yes or rate is not None):
         with application() as app:
-            with acting(app, "requeue", **named(order_ids or [])) as act:
+            with acting(app, "requeue", **of_orders(order_ids or [])) as act:
                 announcements = operations.requeue(act.tx, order_ids or [], actor())
             app.engine.announce(announcements)
         moved = len(set(order_ids or []))
@@ -78,12 +78,6 @@ def cancel(
         _conclude(json, told, 1)
         return
     _move_all("cancel", "cancelled, or being so", selection, dry_run, yes, rate, json)
-
-
-def named(order_ids: Iterable[int]) -> dict[str, Any]:
-    """Orders as the operators' log has them: one is the target."""
-    ids = sorted(set(order_ids))
-    return {"target": ids[0]} if len(ids) == 1 else {"orders": ids}
 
 
 def _by_filter(by_id: bool, selection: Selection, everything: bool, has_manner: bool) -> bool:

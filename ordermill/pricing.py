@@ -54,9 +54,10 @@ def import_file(
         raise InvalidInput(f"--name: got {name!r}, expected 1 to 64 characters")
     rules = read_rules(file)
     with application() as app:
-        with app.database.snapshot() as tx:
-            version, is_new = storage.number(tx, name, rules)
-        if not dry_run:
+        if dry_run:
+            with app.database.snapshot() as tx:
+                version, is_new = storage.number(tx, name, rules)
+        else:
             with acting(app, "pricing.import", name) as act:
                 version, is_new = storage.number(act.tx, name, rules)
                 act.detail |= {"version": version, "changed": is_new}

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ordermill.held import named, progressing
+from ordermill.held import progressing
 from ordermill.output import AsJson, console, errors, show, show_json
 from ordermill.selecting import FromSource, seconds
-from ordermill.session import acting, actor, application, undertaking
+from ordermill.session import acting, actor, application, of_orders, undertaking
 from pipeline import operations, retention
 from pipeline.assembly import Application
 from pipeline.errors import InvalidInput, UnknownOrder
@@ -74,7 +74,7 @@ def restore(order_ids: OrderIds = None, json: AsJson = False) -> None:
     """Bring orders back from the archive, all of them or none."""
     if not order_ids:
         raise InvalidInput("name orders by id")
-    with application() as app, acting(app, "restore", **named(order_ids)) as act:
+    with application() as app, acting(app, "restore", **of_orders(order_ids)) as act:
         operations.restore(act.tx, order_ids, actor())
     if json:
         show_json({"restored": sorted(set(order_ids))})
@@ -123,7 +123,7 @@ def erase(
 
 
 def _erase(app: Application, wanted: Sequence[int], email: str | None) -> Erased:
-    with undertaking(app, "erase", **named(wanted)) as told:
+    with undertaking(app, "erase", **of_orders(wanted)) as told:
         done = retention.erase(app.database, wanted, app.settings.mails, actor())
         if email:
             with app.database.transaction() as tx:

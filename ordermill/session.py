@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -61,6 +61,12 @@ def undertaking(
 ) -> AbstractContextManager[dict[str, Any]]:
     """Likewise something that takes more than one transaction."""
     return acts.undertaking(app.database, actor(), action, target, **detail)
+
+
+def of_orders(order_ids: Iterable[int]) -> dict[str, Any]:
+    """Orders as an entry of the operators' log has them: one is its target."""
+    ids = sorted(set(order_ids))
+    return {"target": ids[0]} if len(ids) == 1 else {"orders": ids}
 
 
 @contextmanager

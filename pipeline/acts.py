@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,7 @@ from pipeline.errors import InvalidInput
 from pipeline.redaction import describe
 from pipeline.storage import operators_log
 from pipeline.storage.database import Database, Tx
+from pipeline.storage.operators_log import Outcome
 
 
 @dataclass(slots=True)
@@ -47,16 +48,27 @@ def undertaking(
     entry is there from the beginning: if the process dies it stays under way."""
     with database.transaction() as tx:
         entry = operators_log.add(tx, operator, action, target, detail, "under_way")
-
-    def ended(outcome: operators_log.Outcome) -> None:
-        with database.transaction() as tx:
-            operators_log.progress(tx, entry, detail, outcome)
-
-    try:
+    with carried_out(database, entry, detail):
         yield detail
+
+
+@contextmanager
+def carried_out(database: Database, entry: int, detail: dict[str, Any]) -> Iterator[None]:
+    """Doing what an entry says is under way: it is told how that ended, with `detail` as it is then."""
+    try:
+        yield
     except BaseException as error:
         detail["why"] = describe(error)
+        outcome: Outcome = "refused" if isinstance(error, InvalidInput) else "failed"
         with suppress(Exception):  # the database may be why
-            ended("refused" if isinstance(error, InvalidInput) else "failed")
+            tell(database, entry, detail, outcome)
         raise
-    ended("done")
+    tell(database, entry, detail, "done")
+
+
+def tell(
+    database: Database, entry: int, detail: Mapping[str, Any], outcome: Outcome = "under_way"
+) -> None:
+    """Write into an entry how far it is, or how it ended."""
+    with database.transaction() as tx:
+        operators_log.progress(tx, entry, detail, outcome)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
 from pipeline import operations
+from pipeline.acts import carried_out, tell
 from pipeline.operations import Announcements, Going
-from pipeline.redaction import describe
 from pipeline.storage import dispatches, operators_log
 from pipeline.storage.database import Database, Tx
 from pipeline.storage.dispatches import NewDispatch
@@ -102,29 +101,20 @@ class Errand:
         progress: OnProgress = lambda _: None,
     ) -> Tally:
         """As `move_all`. If it breaks off, what was committed stays, and the entry says so."""
-        moved = 0
+        detail: dict[str, Any] = {**self.detail, "moved": 0}
 
         def on_progress(tally: Tally) -> None:
-            nonlocal moved
-            moved = tally.moved
-            self._tell(database, "under_way", moved=moved)
+            detail["moved"] = tally.moved
+            tell(database, self.entry, detail)
             progress(tally)
 
-        try:
+        with carried_out(database, self.entry, detail):
             tally = move_all(
                 database, self.found, ACTS[self.act], actor, announce,
                 rate=rate, progress=on_progress,
             )  # fmt: skip
-        except BaseException as error:
-            with suppress(Exception):  # the database may be why
-                self._tell(database, "failed", moved=moved, why=describe(error))
-            raise
-        self._tell(database, "done", moved=tally.moved, skipped=tally.skipped)
+            detail["skipped"] = tally.skipped
         return tally
-
-    def _tell(self, database: Database, outcome: operators_log.Outcome, **more: object) -> None:
-        with database.transaction() as tx:
-            operators_log.progress(tx, self.entry, {**self.detail, **more}, outcome)
 
 
 @dataclass(slots=True)

@@ -67,7 +67,8 @@ def _told(detail: Mapping[str, Any] | None) -> str | None:
     return json.dumps(_fit(detail), default=str) if detail else None
 
 
-_EMAIL = re.compile(r"[^\s@\"'<>,;:]+@[^\s@\"'<>,;]+")
+# From where a word begins only: else each sign of a long one would be tried as the first.
+_EMAIL = re.compile(r"(?<![^\s@\"'<>,;:])[^\s@\"'<>,;:]+@[^\s@\"'<>,;]+")
 _BEHIND_HOST = re.compile(r"(https?://[^\s/?#\"']+)[/?#][^\s\"']*")
 
 
