@@ -278,6 +278,7 @@ def as_json(beat: Beat) -> dict[str, Any]:
             {
                 "role": p.role, "host": p.host, "pid": p.pid, "started_at": p.started_at,
                 "seen_at": p.seen_at, "alive": p.alive, "doing": p.doing, "breakers": p.breakers,
+                "version": p.version, "code_schema": p.code_schema,
             }
             for p in now.processes
         ],

@@ -17,17 +17,26 @@ def upgrade() -> None:
     with bare_database() as database:
         before = database.schema_version()
         database.upgrade()
-    done = "is current already" if before == wanted_schema() else f"is now at {wanted_schema()}"
+        after = database.schema()
+    if after.is_newer:
+        done = f"is at {after.revision} already, which is newer and serves this version"
+    elif before == after.revision:
+        done = "is current already"
+    else:
+        done = f"is now at {after.revision}"
     console.print(f"The schema {done}.")
 
 
 @db.command("current")
 def current(json: AsJson = False) -> None:
-    """Show the schema's version, and which one is needed. Exit code 1 if they differ."""
+    """Show the schema's version, which one this code was written for, and the code that it serves.
+    Exit code 1 if this code may not work on it."""
     with bare_database() as database:
-        found = database.schema_version()
+        found = database.schema()
+    serves = sorted(found.serves)
     if json:
-        show_json({"found": found, "needed": wanted_schema()})
+        show_json({"found": found.revision, "needed": wanted_schema(), "serves": serves})
     else:
-        console.print(f"found {found or 'nothing'}, needed {wanted_schema()}")
-    raise typer.Exit(0 if found == wanted_schema() else 1)
+        served = f", serves code for {', '.join(serves)}" if serves else ""
+        console.print(f"found {found.revision or 'nothing'}, needed {wanted_schema()}{served}")
+    raise typer.Exit(0 if found.serves_this_code else 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +12,8 @@ from sqlalchemy import text
 
 from pipeline.settings import Settings
 from pipeline.storage import processes, rules, sources, webhooks
-from pipeline.storage.database import Database, wanted_schema
+from pipeline.storage.database import Database, Schema, wanted_schema
+from pipeline.version import VERSION
 
 Level = Literal["ok", "warning", "error"]
 
@@ -38,7 +40,7 @@ def check(settings: Settings, database: Database) -> list[Check]:
 def _database(database: Database) -> Iterator[Check]:
     shown = database.url.render_as_string(hide_password=True)
     try:
-        version = database.schema_version()
+        schema = database.schema()
     except Exception as error:
         cause = str(error).splitlines()[0]
         yield Check(
@@ -47,15 +49,27 @@ def _database(database: Database) -> Iterator[Check]:
         )  # fmt: skip
         return
     yield Check("database", "ok", shown)
-    if version == wanted_schema():
-        yield Check("schema", "ok", version)
-    else:
-        yield Check(
-            "schema", "error", f"is at {version or 'nothing'}, this version needs {wanted_schema()}",
-            "run `ordermill db upgrade`",
-        )  # fmt: skip
+    yield _schema(schema)
     if not database.is_sqlite:
         yield from _postgres(database)
+
+
+def _schema(schema: Schema) -> Check:
+    at = schema.revision or "nothing"
+    if schema.serves_this_code:
+        served = ", ".join(sorted(schema.serves))
+        this = f"this is {VERSION}, written for {wanted_schema()}"
+        return Check("schema", "ok", f"is at {at} and serves code for {served}; {this}")
+    if schema.is_newer:
+        return Check(
+            "schema", "error",
+            f"is at {at}, newer than this version, which was written for {wanted_schema()}",
+            "install a newer version of Ordermill",
+        )  # fmt: skip
+    return Check(
+        "schema", "error", f"is at {at}, this version needs {wanted_schema()}",
+        "run `ordermill db upgrade`",
+    )  # fmt: skip
 
 
 def _postgres(database: Database) -> Iterator[Check]:
@@ -184,10 +198,21 @@ def _webhooks(database: Database) -> Iterator[Check]:
 
 def _processes(settings: Settings, database: Database) -> Iterator[Check]:
     with database.snapshot() as tx:
-        alive = {p.role for p in processes.all_processes(tx) if p.alive}
+        alive = [p for p in processes.all_processes(tx) if p.alive]
+    there = {p.role for p in alive}
     for role in ("worker", "scheduler"):
-        if role in alive:
-            yield Check(role, "ok", "running")
+        if role in there:
+            yield Check(role, "ok", _versions(p for p in alive if p.role == role))
         else:
             start = "up" if settings.is_embedded else role
             yield Check(role, "warning", "none is running", f"start one with `ordermill {start}`")
+
+
+def _versions(running: Iterable[Any]) -> str:
+    """How many of a role run, by the version of their code."""
+    counted = Counter(
+        f"version {p.version}, written for schema {p.code_schema}" if p.version
+        else "a version that doesn't say which it is"
+        for p in running
+    )  # fmt: skip
+    return "; ".join(f"{number} running: {version}" for version, number in sorted(counted.items()))

@@ -2,7 +2,8 @@
 
 OrdermillError
 ├── ConfigurationError      the deployer can mend it; the message says how
-│   └── SchemaOutdated
+│   ├── SchemaOutdated
+│   └── CodeOutdated        the database is newer than this code, and doesn't serve it
 ├── InvalidInput            a person or an upstream system sent something wrong
 │   ├── UnknownSource
 │   ├── UnknownOrder
@@ -40,6 +41,20 @@ class SchemaOutdated(ConfigurationError):
         )
         self.found = found
         self.wanted = wanted
+
+
+class CodeOutdated(ConfigurationError):
+    """The database's schema is newer than this code, and doesn't name it among the code it serves."""
+
+    def __init__(self, found: str, written_for: str, serves: list[str]) -> None:
+        super().__init__(
+            f"the database schema is at {found} and serves code that was written for "
+            f"{', '.join(serves) or 'none'}; this code was written for {written_for}: "
+            "install a newer version of Ordermill"
+        )
+        self.found = found
+        self.written_for = written_for
+        self.serves = serves
 
 
 class InvalidInput(OrdermillError):

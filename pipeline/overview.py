@@ -44,7 +44,8 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """`doing`: batches in hand, as {step, orders, seconds}; `breakers`: gateways that are left alone."""
+    """`doing`: batches in hand, as {step, orders, seconds}; `breakers`: gateways that are left alone.
+    `version` is that of its code, `code_schema` the schema that was written for; None if it can't say."""
 
     role: str
     host: str
@@ -54,6 +55,8 @@ class Process:
     alive: bool
     doing: list[dict[str, Any]]
     breakers: list[str]
+    version: str | None = None
+    code_schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,7 @@ def _process(row: Any) -> Process:
         row.role, row.host, row.pid, row.started_at, row.seen_at, bool(row.alive),
         doing=[each for each in told if "step" in each],
         breakers=[each["gateway"] for each in told if each.get("breaker") == "open"],
+        version=row.version, code_schema=row.code_schema,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from pipeline.assembly import Application
-from pipeline.errors import SchemaOutdated
+from pipeline.errors import CodeOutdated, SchemaOutdated
 from pipeline.telemetry.metrics import Exposition
 from web import metrics, problems
 from web.api import (
@@ -96,10 +96,10 @@ def create_app(application: Application, jobs: Jobs = MappingProxyType({})) -> F
         responses=answered(503),
     )
     async def readyz() -> Response | shop_models.Ready:
-        """Whether it can serve: the database is there, in the schema that this version needs."""
+        """Whether it can serve: the database is there, in a schema that serves this version."""
         try:
             await run_in_threadpool(application.database.require_schema)
-        except SchemaOutdated as error:
+        except (SchemaOutdated, CodeOutdated) as error:
             return problems.problem(
                 503, str(error), {"Retry-After": str(problems.AWAY_SECONDS)}, kind="unavailable"
             )

@@ -7,6 +7,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy import Connection, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as SqlTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from pipeline.errors import ConfigurationError, SchemaOutdated
+from pipeline.errors import CodeOutdated, ConfigurationError, SchemaOutdated
 from pipeline.storage.sql import teach_sqlite
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,24 @@ _POSTGRES_CONNECTION = {
 }
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The schema that a database has: its revision (None: it is empty), and the schemas that code may
+    have been written for and work on it."""
+
+    revision: str | None
+    serves: frozenset[str]
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether it was made by code that is newer than this."""
+        return self.revision is not None and self.revision not in _known_schemas()
+
+    @property
+    def serves_this_code(self) -> bool:
+        return wanted_schema() in {self.revision, *self.serves}
 
 
 @contextmanager
@@ -133,18 +153,36 @@ class Database:
         with self.engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
 
+    def schema(self) -> Schema:
+        """The revision the database is at, and the code that it serves."""
+        with self.engine.connect() as connection:
+            revision = MigrationContext.configure(connection).get_current_revision()
+            if not inspect(connection).has_table("schema_serves"):  # it is older than 0017
+                return Schema(revision, frozenset())
+            served = connection.execute(text("SELECT code_schema FROM schema_serves"))
+            return Schema(revision, frozenset(served.scalars()))
+
     def upgrade(self) -> None:
-        """Bring the schema to what this version needs."""
+        """Bring the schema to what this version needs, and let it name the code that it serves. A
+        newer one stays as it is; CodeOutdated if it doesn't serve this code."""
+        if (found := self.schema()).is_newer:
+            _require(found)
+            return
         with self.engine.begin() as connection:
             config = _alembic()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            connection.execute(text("DELETE FROM schema_serves"))
+            connection.execute(
+                text("INSERT INTO schema_serves (code_schema) VALUES (:served)"),
+                [{"served": each} for each in _served_by_the_newest()],
+            )
 
     def require_schema(self) -> None:
-        """Raise SchemaOutdated unless the schema is exactly what this version needs."""
-        found = self.schema_version()
-        if found != wanted_schema():
-            raise SchemaOutdated(found, wanted_schema())
+        """Raise SchemaOutdated or CodeOutdated unless this code may work on the schema: it was written
+        for it, or the schema names it."""
+        if self.schema_version() != wanted_schema():
+            _require(self.schema())
 
     def wait_until_there(self, patience: float) -> None:
         """Wait for a server that is starting or restarting, up to `patience` seconds; then raise."""
@@ -163,9 +201,32 @@ class Database:
         self.engine.dispose()
 
 
+def _require(found: Schema) -> None:
+    if found.serves_this_code:
+        return
+    if found.is_newer:
+        raise CodeOutdated(found.revision or "", wanted_schema(), sorted(found.serves))
+    raise SchemaOutdated(found.revision, wanted_schema())
+
+
+@cache
 def wanted_schema() -> str:
     """The revision that this version of the code was written for."""
-    return ScriptDirectory.from_config(_alembic()).get_current_head() or "nothing"
+    return _scripts().get_current_head() or "nothing"
+
+
+@cache
+def _known_schemas() -> frozenset[str]:
+    return frozenset(script.revision for script in _scripts().walk_revisions())
+
+
+def _served_by_the_newest() -> tuple[str, ...]:
+    served: tuple[str, ...] = _scripts().get_revision(wanted_schema()).module.serves
+    return served
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_alembic())
 
 
 def _alembic() -> Config:

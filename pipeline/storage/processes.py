@@ -6,10 +6,11 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, select, update
 
-from pipeline.storage.database import Tx
+from pipeline.storage.database import Tx, wanted_schema
 from pipeline.storage.sql import now
 from pipeline.storage.tables import processes
 from pipeline.storage.upsert import insert_into
+from pipeline.version import VERSION
 
 #: Seconds of silence after which a process is taken for gone.
 SILENCE = 10.0
@@ -29,13 +30,13 @@ _FORGET = delete(processes).where(processes.c.seen_at < now(-FORGET))
 
 
 def seen(tx: Tx, process_id: str, role: str, host: str, pid: int, doing: str) -> None:
-    """Say that a process is alive and what it does (JSON); the first time, make it known."""
+    """Say that a process of this code is alive and what it does (JSON); the first time, make it known."""
     if not tx.execute(_SEEN, {"key": process_id, "doing_now": doing}).rowcount:
         tx.execute(_FORGET)
         tx.execute(
             insert_into(tx, processes).values(
                 id=process_id, role=role, host=host, pid=pid, doing=doing,
-                started_at=now(), seen_at=now(),
+                started_at=now(), seen_at=now(), version=VERSION, code_schema=wanted_schema(),
             )
         )  # fmt: skip
 

@@ -580,6 +580,14 @@ queues = Table(
     Column("paused_by", String(64), nullable=False),
 )
 
+# Which code may work on this schema: the newest schema that it was written for. `db upgrade` writes it
+# from what the newest migration declares, so that older code can tell whether it may go on.
+schema_serves = Table(
+    "schema_serves",
+    metadata,
+    Column("code_schema", String(32), primary_key=True),
+)
+
 processes = Table(
     "processes",
     metadata,
@@ -590,6 +598,9 @@ processes = Table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
     Column("doing", Text, nullable=False),  # JSON: {step, orders, seconds}; {gateway, breaker}
+    # The code that runs there. Null: it was older than what could say so.
+    Column("version", String(32)),
+    Column("code_schema", String(32)),
 )
 
 # A row for each moment when a job was due, and each time a person asked for it. Who inserts the
