@@ -14,6 +14,7 @@ from ordermill.selecting import asked_for, by_filter
 from ordermill.session import acting, actor, application, of_orders
 from pipeline import operations
 from pipeline.bulk import Errand
+from pipeline.decisions import Decision
 from pipeline.errors import InvalidInput
 from pipeline.storage.selection import Found, Selection, find
 
@@ -41,15 +42,15 @@ def requeue(
     By id: all of them or, on an error, none. By filter: all on hold that match, in transactions of
     at most 1,000; what somebody else changes meanwhile is left alone, and counted.
     """
-    if not _by_filter(bool(order_ids), selection, everything, dry_run or yes or rate is not None):
+    if not is_by_filter(bool(order_ids), selection, everything, dry_run or yes or rate is not None):
         with application() as app:
             with acting(app, "requeue", **of_orders(order_ids or [])) as act:
                 announcements = operations.requeue(act.tx, order_ids or [], actor())
             app.engine.announce(announcements)
         moved = len(set(order_ids or []))
-        _conclude(json, f"{moved:,} put back to work.", moved)
+        conclude(json, f"{moved:,} put back to work.", moved)
         return
-    _move_all("requeue", "put back to work", selection, dry_run, yes, rate, json)
+    move_all("requeue", "put back to work", selection, dry_run, yes, rate, json)
 
 
 @by_filter
@@ -69,18 +70,18 @@ def cancel(
     By filter: all that are on hold and match, and no others, in transactions of at most 1,000.
     """
     given = order_id is not None
-    if not _by_filter(given, selection, everything, dry_run or yes or rate is not None):
+    if not is_by_filter(given, selection, everything, dry_run or yes or rate is not None):
         with application() as app:
             with acting(app, "cancel", order_id) as act:
                 announcements = operations.cancel(act.tx, order_id or 0, actor())
             app.engine.announce(announcements)
         told = f"Order {order_id} is being cancelled; `ordermill orders show {order_id}` tells."
-        _conclude(json, told, 1)
+        conclude(json, told, 1)
         return
-    _move_all("cancel", "cancelled, or being so", selection, dry_run, yes, rate, json)
+    move_all("cancel", "cancelled, or being so", selection, dry_run, yes, rate, json)
 
 
-def _by_filter(by_id: bool, selection: Selection, everything: bool, has_manner: bool) -> bool:
+def is_by_filter(by_id: bool, selection: Selection, everything: bool, has_manner: bool) -> bool:
     """Whether a filter is meant; InvalidInput if it can't be told which orders are."""
     filtered = not selection.is_everything
     if by_id + filtered + everything != 1:
@@ -90,7 +91,7 @@ def _by_filter(by_id: bool, selection: Selection, everything: bool, has_manner: 
     return not by_id
 
 
-def _move_all(
+def move_all(
     act: str,
     done: str,
     selection: Selection,
@@ -98,7 +99,9 @@ def _move_all(
     yes: bool,
     rate: float | None,
     json: bool,
+    decision: Decision | None = None,
 ) -> None:
+    """Do it to all on hold that match: counted first, and asked."""
     if rate is not None and rate <= 0:
         raise InvalidInput(f"--rate: got {rate:g}, expected more than 0 orders a second")
     with application() as app:
@@ -112,13 +115,13 @@ def _move_all(
             typer.confirm(f"{act.capitalize()} {found.orders:,} orders?", abort=True, err=True)
         with app.database.transaction() as tx:
             given = {**asked_for(selection), **({"rate": rate} if rate else {})}
-            errand = Errand.begun(tx, act, found, actor(), given)
+            errand = Errand.begun(tx, act, found, actor(), given, decision)
         with progressing(act, found.orders) as on_progress:
             tally = errand.run(
                 app.database, actor(), app.engine.announce,
                 rate=rate, progress=lambda tally: on_progress(tally.moved),
             )  # fmt: skip
-    _conclude(json, f"{tally.moved:,} {done}.", tally.moved, tally.skipped)
+    conclude(json, f"{tally.moved:,} {done}.", tally.moved, tally.skipped)
 
 
 def _tell(found: Found, json: bool) -> None:
@@ -132,7 +135,7 @@ def _tell(found: Found, json: bool) -> None:
         console.print("No order on hold matches.")
 
 
-def _conclude(json: bool, told: str, moved: int, skipped: int = 0) -> None:
+def conclude(json: bool, told: str, moved: int, skipped: int = 0) -> None:
     if json:
         show_json({"moved": moved, "skipped": skipped})
         return

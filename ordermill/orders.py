@@ -1,5 +1,5 @@
-"""ordermill orders: list, show, cancel, requeue, refund, capture, fulfil, return, archive, restore,
-erase."""
+"""ordermill orders: list, show, cancel, requeue, decide, refund, capture, fulfil, return, archive,
+restore, erase."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ordermill.after_sale import capture, refund
+from ordermill.deciding import decide
 from ordermill.fulfilment import fulfil, return_units, told_lines
 from ordermill.held import cancel, requeue
 from ordermill.output import AsJson, console, one_of, show, show_json
@@ -31,6 +32,7 @@ orders.command("fulfil")(fulfil)
 orders.command("return")(return_units)
 orders.command("cancel")(cancel)
 orders.command("requeue")(requeue)
+orders.command("decide")(decide)
 orders.command("archive")(archive)
 orders.command("restore")(restore)
 orders.command("erase")(erase)
@@ -101,6 +103,9 @@ def show_one(
     show([summary], False, empty="")
     if order["archived_at"]:
         console.print(f"\nIn the archive since {order['archived_at']:%Y-%m-%d %H:%M}.")
+    if order["decided"]:
+        decided = ", ".join(f"{k}: {v}" for k, v in order["decided"].items())
+        console.print(f"\nDecided by a person: {decided}.", markup=False)
     if hold:
         _tell_hold(order_id, hold)
     quote = order["quote"]

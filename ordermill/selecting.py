@@ -1,4 +1,5 @@
-"""Orders by filter, on the command line: the options that `orders ls`, `requeue` and `cancel` share."""
+"""Orders by filter, on the command line: the options that `orders ls`, `requeue`, `cancel` and
+`decide` share."""
 
 from __future__ import annotations
 

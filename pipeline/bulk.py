@@ -1,4 +1,5 @@
-"""What a person does to all orders on hold that match: put them back to work, or cancel them.
+"""What a person does to all orders on hold that match: put them back to work, cancel them, or decide
+about them.
 
 In transactions of at most 1,000 orders, walking up the ids: each order is moved once, however it
 fares afterwards, and memory doesn't grow with their number. Whoever breaks off in between has moved
@@ -9,17 +10,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from math import ceil
 from typing import Any
 
 from pipeline import operations
 from pipeline.acts import carried_out, tell
+from pipeline.decisions import Decision
+from pipeline.errors import InvalidInput
+from pipeline.intake.schema import fit_to_show
 from pipeline.operations import Announcements, Going
 from pipeline.storage import dispatches, operators_log
 from pipeline.storage.database import Database, Tx
 from pipeline.storage.dispatches import NewDispatch
-from pipeline.storage.selection import Found, lock_held
+from pipeline.storage.selection import Found, Selection, lock_held
 
 MOST_ORDERS = 1_000
 
@@ -29,6 +34,22 @@ ACTS: dict[str, Act] = {
     "requeue": operations.requeue_held,
     "cancel": operations.cancel_held,
 }
+
+
+def deciding(decision: Decision) -> Act:
+    """To decide so about orders that are on hold for a reason that this answers."""
+    return partial(operations.decide_held, decision=decision)
+
+
+def answered(selection: Selection, decision: Decision) -> Selection:
+    """Of a selection those that the decision answers. InvalidInput if it names another reason."""
+    reasons = sorted(decision.kind.answers)
+    if selection.reason is not None and selection.reason not in reasons:
+        raise InvalidInput(
+            f"reason: got {fit_to_show(selection.reason)}, expected {' or '.join(reasons)}, "
+            f"which {decision.kind.name} answers"
+        )
+    return replace(selection, reasons=tuple(reasons))
 
 
 @dataclass(slots=True)
@@ -81,15 +102,23 @@ class Errand:
     found: Found
     detail: Mapping[str, Any]
     entry: int
+    do: Act
 
     @classmethod
     def begun(
-        cls, tx: Tx, act: str, found: Found, operator: str, detail: Mapping[str, Any]
+        cls,
+        tx: Tx,
+        act: str,
+        found: Found,
+        operator: str,
+        detail: Mapping[str, Any],
+        decision: Decision | None = None,
     ) -> Errand:
-        """To be run once the transaction is committed; `detail` says what was asked for."""
-        told = {**detail, "found": found.orders}
+        """To be run once the transaction is committed; `detail` says what was asked for. Of the act
+        `decide` there is the decision."""
+        told = {**detail, **(decision.told if decision else {}), "found": found.orders}
         entry = operators_log.add(tx, operator, f"{act}.all", None, told, "under_way")
-        return cls(act, found, told, entry)
+        return cls(act, found, told, entry, deciding(decision) if decision else ACTS[act])
 
     def run(
         self,
@@ -110,7 +139,7 @@ class Errand:
 
         with carried_out(database, self.entry, detail):
             tally = move_all(
-                database, self.found, ACTS[self.act], actor, announce,
+                database, self.found, self.do, actor, announce,
                 rate=rate, progress=on_progress,
             )  # fmt: skip
             detail["skipped"] = tally.skipped

@@ -19,7 +19,7 @@ _DETAILS = frozenset(
     {
         "amount", "total", "limit", "currency", "key", "operation", "state", "code", "country",
         "sku", "skus", "lines", "coupon", "shipping_method", "deaths", "delay", "attempt",
-        "gave_up_after", "reference", "location",
+        "gave_up_after", "reference", "location", "charge", "tax_zone", "vat", "ship_to_fields",
     }
 )  # fmt: skip
 #: Our own reasons; what a person typed is told from them by its form, or by what it is the reason of.
@@ -41,10 +41,20 @@ def anonymous(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _place(address: Mapping[str, Any]) -> dict[str, Any]:
-    place = {"country": address["country"]}
+    place = {"country": address["country"]} if "country" in address else {}
     if address.get("postal_code"):
         place["postal_code"] = address["postal_code"][:_POSTAL_SIGNS]
     return place
+
+
+def _decided(decided: str | None) -> str | None:
+    """What was decided of it; of a corrected address the place."""
+    if decided is None:
+        return None
+    told = json.loads(decided)
+    if "ship_to" in told:
+        told["ship_to"] = _place(told["ship_to"])
+    return json.dumps(told, ensure_ascii=False)
 
 
 def forget_person(contents: Mapping[str, list[dict[str, Any]]], at: str) -> None:
@@ -52,7 +62,8 @@ def forget_person(contents: Mapping[str, list[dict[str, Any]]], at: str) -> None
     they don't say any more who ordered. `at` is when that is."""
     for row in contents["order_documents"]:
         document = json.dumps(anonymous(json.loads(row["body"])), ensure_ascii=False)
-        row.update(body=document, customer=None, email_key=None, erased_at=at)
+        decided = _decided(row.get("decided"))
+        row.update(body=document, decided=decided, customer=None, email_key=None, erased_at=at)
     for row in contents.get("events") or ():
         row.update(reason=_reason(row), detail=_detail(row["detail"]))
     for row in contents.get("notifications") or ():

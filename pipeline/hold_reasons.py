@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipeline.decisions import answers_to
 from pipeline.payments.account import BY_HAND
 
 _REQUEUE = "ordermill orders requeue {id}"
@@ -88,10 +89,16 @@ HOLD_REASONS: dict[str, HoldReason] = {
 
 
 def hold_of(order_id: int, reason: str, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Why an order is on hold: means, do, command, and the detail of the event that held it."""
+    """Why an order is on hold: means, do, command, the kinds of decisions that answer it, and the
+    detail of the event that held it."""
     held = next((e for e in reversed(events) if e["kind"] == "held"), {"detail": None})
     detail = json.loads(held["detail"] or "{}")
     known = HOLD_REASONS.get(f"{reason}/{detail.get('code')}") or HOLD_REASONS.get(reason)
     if known is None:  # the order was held by another version of the code
         known = HoldReason(f"it was held for {reason}", _LOOK_FIRST)
-    return {**asdict(known), "command": known.command.format(id=order_id), "detail": detail}
+    return {
+        **asdict(known),
+        "command": known.command.format(id=order_id),
+        "decisions": [kind.name for kind in answers_to(reason)],
+        "detail": detail,
+    }

@@ -1,5 +1,5 @@
-"""What a person (or an upstream system) may do to an order: cancel it, put it back to work, give
-money back, take what was only authorized, record what no machine moves.
+"""What a person (or an upstream system) may do to an order: cancel it, put it back to work, decide
+what no stage can know, give money back, take what was only authorized, record what no machine moves.
 
 Each is one transaction under the order's lock, and leaves the actor's name in the timeline.
 """
@@ -14,9 +14,11 @@ from typing import Any
 
 from pipeline import part_cancel
 from pipeline.chain import CHAINS, UNDO
+from pipeline.decisions import Decision
 from pipeline.engine.record import cancelled
 from pipeline.errors import InvalidInput, NotAllowedNow, UnknownOrder
 from pipeline.intake.accept import DISPATCH_SIZE
+from pipeline.intake.schema import fit_to_show
 from pipeline.money import to_text
 from pipeline.order import Status
 from pipeline.payments import captures, late_money, refunds, tasks
@@ -32,10 +34,12 @@ from pipeline.storage import (
     payment_tasks,
     payments,
     quotes,
+    rules,
 )
 from pipeline.storage.database import Tx
 from pipeline.storage.dispatches import NewDispatch
 from pipeline.storage.orders import Move, Note
+from pipeline.storage.sources import all_sources
 from pipeline.typed import text
 
 Announcements = list[tuple[str, int]]
@@ -157,6 +161,73 @@ def requeue_held(tx: Tx, held: Mapping[int, Any], actor: str) -> list[Going]:
     moves = [_resumed(i, row, causes.get(i)) for i, row in held.items()]
     won = orders.move(tx, moves, actor)
     return [Going(i, row.stage, row.lane) for i, row in held.items() if i in won]
+
+
+def decide(tx: Tx, order_ids: Sequence[int], decision: Decision, actor: str) -> Announcements:
+    """Decide about orders on hold, and put them back to work: the stage that held each reads what was
+    decided.
+
+    All or none: UnknownOrder, or NotAllowedNow for the first that isn't on hold for a reason that
+    the decision answers; InvalidInput if its rules have no such tax zone. Announce what is returned
+    after the commit.
+    """
+    wanted = set(order_ids)
+    rows = orders.lock_all(tx, wanted)
+    if unknown := wanted - rows.keys():
+        raise UnknownOrder(min(unknown))
+    return _dispatch(tx, decide_held(tx, rows, actor, decision))
+
+
+def decide_held(tx: Tx, held: Mapping[int, Any], actor: str, decision: Decision) -> list[Going]:
+    """As `decide`, of orders given as rows by id that this transaction has locked; they are to be
+    dispatched."""
+    for order_id, row in held.items():
+        _require_answered(order_id, row, decision)
+    if decision.kind.name == "tax_zone":
+        _require_zone(tx, held, decision.value)
+    known = orders.decided(tx, held)
+    orders.write_decided(tx, {i: decision.added_to(before) for i, before in known.items()})
+    moves = [_decided(i, row, decision) for i, row in held.items()]
+    won = orders.move(tx, moves, actor)
+    return [
+        Going(m.order_id, m.stage, held[m.order_id].lane)
+        for m in moves
+        if m.order_id in won and m.stage
+    ]
+
+
+def _require_answered(order_id: int, row: Any, decision: Decision) -> None:
+    kind = decision.kind
+    if row.status != Status.ON_HOLD:
+        raise NotAllowedNow(order_id, row.status, "decided about")
+    if row.reason not in kind.answers:
+        answered = " or ".join(sorted(kind.answers))
+        raise NotAllowedNow(
+            order_id, f"on hold for {row.reason}", f"decided about by {kind.name}",
+            f": that answers {answered}",
+        )  # fmt: skip
+
+
+def _require_zone(tx: Tx, held: Mapping[int, Any], zone: str) -> None:
+    sources = all_sources(tx)
+    names = {sources[row.source_id].policy.rules for row in held.values()}
+    for name, version in sorted(rules.newest(tx, names).items()):
+        if zone not in (known := {z.name for z in version.rules.rules.tax.zones}):
+            expected = (
+                f"one of {', '.join(sorted(known)[:20])}" if known else "none: they have no zone"
+            )
+            raise InvalidInput(
+                f"tax_zone: got {fit_to_show(zone)}, expected a tax zone of the rules {name!r}: {expected}"
+            )
+
+
+def _decided(order_id: int, row: Any, decision: Decision) -> Move:
+    """Pure: back to where it was held; with another address from the start, as hold rules ask where
+    it goes. (Of what is held after it had an effect no decision changes the address.)"""
+    chain = CHAINS[row.chain]
+    from_start = decision.kind.name == "ship_to" and not chain.undo_from(row.stage, inclusive=True)
+    link = chain.links[0] if from_start else chain.link(row.stage)
+    return Move(order_id, Status.ON_HOLD, link.source, link.stage, "decided", detail=decision.told)
 
 
 def _resumed(order_id: int, row: Any, cause: str | None) -> Move:

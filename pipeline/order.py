@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.source import Source
@@ -91,6 +92,10 @@ class Line:
     unit_price: int | None = None
 
 
+#: Of nearly all orders nothing was ever decided.
+UNDECIDED: Mapping[str, Any] = MappingProxyType({})
+
+
 @dataclass(slots=True)
 class Order:
     """One order as a stage sees it: what was sent, where it is, how often this stage was tried."""
@@ -109,6 +114,8 @@ class Order:
     accepted_at: datetime
     document: dict[str, Any] = field(repr=False)
     traceparent: str | None = field(default=None, repr=False)  # W3C Trace Context
+    #: What a person decided about it on hold, by kind of decision (pipeline.decisions).
+    decided: Mapping[str, Any] = field(default_factory=lambda: UNDECIDED, repr=False)
     _lines: list[Line] | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -124,7 +131,7 @@ class Order:
         return Order(
             self.id, self.external_id, self.source, self.chain, self.lane, status, stage,
             self.reason, self.currency, self.approved, attempt, self.accepted_at, self.document,
-            self.traceparent, self._lines,
+            self.traceparent, self.decided, self._lines,
         )  # fmt: skip
 
     def _merged(self) -> list[Line]:
@@ -135,9 +142,15 @@ class Order:
         return [Line(sku, quantity, price) for (sku, price), quantity in merged.items()]
 
     @property
+    def ship_to(self) -> Mapping[str, Any]:
+        """The address that it goes to: as sent, with what a person has corrected."""
+        sent: Mapping[str, Any] = self.document["ship_to"]
+        return corrected(sent, self.decided) if self.decided else sent
+
+    @property
     def country(self) -> str:
         """Where it goes: ISO 3166-1 alpha-2."""
-        return str(self.document["ship_to"]["country"])
+        return str(self.ship_to["country"])
 
     @property
     def email(self) -> str | None:
@@ -158,6 +171,12 @@ class Order:
     def payment_method(self) -> str | None:
         payment = self.document.get("payment")
         return None if payment is None else str(payment["method"])
+
+
+def corrected(address: Mapping[str, Any], decided: Mapping[str, Any]) -> dict[str, Any]:
+    """An address as sent, with what was decided of it: fields replaced or, by null, taken away."""
+    told = {**address, **decided.get("ship_to", {})}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def customer_key(source: str, customer: Mapping[str, Any]) -> str | None:

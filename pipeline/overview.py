@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.chain import STEPS
+from pipeline.decisions import answers_to
 from pipeline.hold_reasons import HOLD_REASONS
 from pipeline.storage import clock, counters, dispatches, job_runs, processes, queues, selection
 from pipeline.storage.counters import History
@@ -68,6 +69,11 @@ class Held:
     oldest: datetime
     means: str
     do: str
+
+    @property
+    def decisions(self) -> bool:
+        """Whether there are decisions that answer it."""
+        return bool(answers_to(self.reason))
 
 
 @dataclass(frozen=True, slots=True)

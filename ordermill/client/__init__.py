@@ -27,6 +27,7 @@ from ordermill.client.steps import Retries
 from pipeline.order import Status
 from web.api.shapes import (
     Accepted,
+    Decided,
     Event,
     Feed,
     FeedEvent,
@@ -49,6 +50,7 @@ __all__ = [
     "BatchInterrupted",
     "Client",
     "Conflict",
+    "Decided",
     "Event",
     "Feed",
     "FeedEvent",

@@ -96,6 +96,8 @@ class _Operations:
     events = _Telling(operations.events)
     cancel = _Returning(operations.cancel)
     requeue = _Returning(operations.requeue)
+    decide = _Returning(operations.decide)
+    decide_all = _Returning(operations.decide_all)
     refund = _Returning(operations.refund)
     product = _Returning(operations.product)
     products = _Telling(operations.products)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote as quoted
 
 from pydantic import BaseModel, ValidationError
@@ -33,6 +33,7 @@ from ordermill.client.steps import (
 from pipeline.order import SETTLED
 from web.api.shapes import (
     Accepted,
+    Decided,
     Event,
     Feed,
     Level,
@@ -154,6 +155,41 @@ def requeue(retries: Retries, order_id: int, *, if_version: int | None = None) -
         f"/v1/orders/{order_id}/requeue", headers=_if_match(if_version), repeatable=False
     )
     return read(Order, (yield from send(request, retries)))
+
+
+def decide(
+    retries: Retries,
+    order_id: int,
+    *,
+    charge: Literal["shown"] | None = None,
+    ship_to: Mapping[str, str | None] | None = None,
+    tax_zone: str | None = None,
+    vat: Literal["form", "tax"] | None = None,
+    if_version: int | None = None,
+) -> Steps[Order]:
+    """Decide about an order on hold, by exactly one of these, and put it back to work. Not tried
+    again where nobody knows whether it was done: look at the order."""
+    asked = _without_none(charge=charge, ship_to=ship_to, tax_zone=tax_zone, vat=vat)
+    request = _post(
+        f"/v1/orders/{order_id}/decisions", asked, _if_match(if_version), repeatable=False
+    )
+    return read(Order, (yield from send(request, retries)))
+
+
+def decide_all(
+    retries: Retries,
+    order_ids: Sequence[int],
+    *,
+    charge: Literal["shown"] | None = None,
+    ship_to: Mapping[str, str | None] | None = None,
+    tax_zone: str | None = None,
+    vat: Literal["form", "tax"] | None = None,
+) -> Steps[Decided]:
+    """Decide so about each of up to 500 orders on hold, all of them or none; else as `decide`."""
+    decision = _without_none(charge=charge, ship_to=ship_to, tax_zone=tax_zone, vat=vat)
+    asked = {"orders": list(order_ids), "decision": decision}
+    request = _post("/v1/orders/decisions", asked, repeatable=False)
+    return read(Decided, (yield from send(request, retries)))
 
 
 def refund(

@@ -32,7 +32,7 @@ def cart_of(
     order: Order, goods: Mapping[str, Goods], prices: Prices, *, first_order: bool
 ) -> Cart | NotPriced:
     """Pure: what `order` is priced as; its lines are the order's, in their order."""
-    customer, address = order.document["customer"], order.document["ship_to"]
+    customer, address = order.document["customer"], order.ship_to
     group, as_sold = customer.get("group"), is_as_sold(order)
     lines = []
     for line in order.lines:

@@ -114,7 +114,12 @@ def _load(tx: Tx, order_ids: Collection[int]) -> dict[int, Contents]:
     return found
 
 
-_document = rows(order_documents.c.order_id, order_documents.c.body, order_documents.c.erased_at)
+_document = rows(
+    order_documents.c.order_id,
+    order_documents.c.body,
+    order_documents.c.decided,
+    order_documents.c.erased_at,
+)
 _event = rows(events.c.order_id, events.c.seq, events.c.reason, events.c.detail)
 _notification = rows(
     notifications.c.id, notifications.c.target, notifications.c.state, notifications.c.error
@@ -123,7 +128,11 @@ _WRITE = {
     "order_documents": update(order_documents)
     .where(order_documents.c.order_id == _document.c.order_id)
     .values(
-        body=_document.c.body, customer=null(), email_key=null(), erased_at=_document.c.erased_at
+        body=_document.c.body,
+        decided=_document.c.decided,
+        customer=null(),
+        email_key=null(),
+        erased_at=_document.c.erased_at,
     ),
     "events": update(events)
     .where(events.c.order_id == _event.c.order_id, events.c.seq == _event.c.seq)

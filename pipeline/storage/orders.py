@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from pipeline.chain import UNDO
 from pipeline.errors import UnknownOrder
-from pipeline.order import SETTLED, Lane, Order, Status
+from pipeline.order import SETTLED, UNDECIDED, Lane, Order, Status
 from pipeline.storage import archive
 from pipeline.storage.database import Tx
 from pipeline.storage.sources import all_sources
@@ -39,7 +39,12 @@ from pipeline.storage.tables import (
 )
 
 _LOAD = (
-    select(orders, order_documents.c.body, order_documents.c.traceparent)
+    select(
+        orders,
+        order_documents.c.body,
+        order_documents.c.traceparent,
+        order_documents.c.decided,
+    )
     .join(order_documents, order_documents.c.order_id == orders.c.id)
     .where(orders.c.id.in_(ids()))
     .order_by(orders.c.id)
@@ -79,6 +84,7 @@ def _order(row: Any, known: dict[int, Any], attempt: int) -> Order:
         accepted_at=row.accepted_at,
         document=json.loads(row.body),
         traceparent=row.traceparent,
+        decided=json.loads(row.decided) if row.decided else UNDECIDED,
     )
 
 
@@ -313,6 +319,28 @@ _ON_CHAIN = (
 def put_on_chain(tx: Tx, order_ids: Iterable[int], chain: str) -> None:
     """Let these orders go on in another chain. The caller holds their locks and moves them."""
     tx.execute(_ON_CHAIN, {"ids": pack(order_ids), "on_chain": chain})
+
+
+_DECIDED = (
+    select(order_documents.c.order_id, order_documents.c.decided)
+    .where(order_documents.c.order_id.in_(ids()))
+)  # fmt: skip
+_decided = rows(order_documents.c.order_id, order_documents.c.decided, parameter="decisions")
+_DECIDE = (
+    update(order_documents)
+    .where(order_documents.c.order_id == _decided.c.order_id)
+    .values(decided=_decided.c.decided)
+)
+
+
+def decided(tx: Tx, order_ids: Iterable[int]) -> dict[int, str | None]:
+    """What was decided of these orders so far: JSON of {kind: value}, by order."""
+    return {r.order_id: r.decided for r in tx.execute(_DECIDED, {"ids": pack(order_ids)})}
+
+
+def write_decided(tx: Tx, decided: Mapping[int, str]) -> None:
+    """Keep what is decided of these orders by now. The caller holds their locks."""
+    tx.execute(_DECIDE, {"decisions": pack(sorted(decided.items()))})
 
 
 _ordering = rows(order_documents.c.order_id, order_documents.c.customer)

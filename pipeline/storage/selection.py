@@ -29,7 +29,8 @@ class Selection:
 
     `older_than`: seconds since it was held, or settled. `settled_by`: held or settled no later than
     at that moment. `accepted_since`, `updated_since`: at that moment or later. `fulfilment`:
-    unfulfilled, partial or fulfilled. `sku` is read from each order's document: no index helps it.
+    unfulfilled, partial or fulfilled. `reasons`: one of these. `sku` is read from each order's
+    document: no index helps it.
     """
 
     status: str | None = None
@@ -44,6 +45,7 @@ class Selection:
     fulfilment: str | None = None
     accepted_since: datetime | None = None
     updated_since: datetime | None = None
+    reasons: tuple[str, ...] | None = None
 
     @property
     def is_everything(self) -> bool:
@@ -77,6 +79,8 @@ def _conditions(chosen: Selection, of: Table) -> Iterator[ColumnElement[bool]]:
             yield orders.c.held_at.is_not(None)  # says the same, and has an index
         elif value is not None:
             yield of.c[name] == value if name in of.c else false()
+    if chosen.reasons is not None:
+        yield of.c.reason.in_(chosen.reasons)
     if chosen.source is not None:
         named = select(sources.c.id).where(sources.c.name == chosen.source)
         yield of.c.source_id == named.scalar_subquery()

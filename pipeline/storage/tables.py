@@ -103,6 +103,7 @@ order_documents = Table(
     Column("email_key", String(32)),  # pipeline.order.email_key, unless `customer` is it
     Column("erased_at", UtcDateTime),  # since when it doesn't say any more who ordered
     Column("traceparent", String(55)),  # W3C Trace Context: what it came in with, or was given
+    Column("decided", Text),  # JSON of {kind: value}: what a person decided (pipeline.decisions)
     Index("ix_order_documents_customer", "customer", postgresql_where=text("customer IS NOT NULL"),
           sqlite_where=text("customer IS NOT NULL")),
     Index("ix_order_documents_email_key", "email_key",

@@ -54,10 +54,11 @@ def one(tx: Tx, order_id: int) -> Row:
     row's version, and only so."""
     found = tx.execute(_ORDERS.where(orders.c.id == order_id)).one_or_none()
     rows = _live(tx, order_id) if found else archive.contents(tx, order_id)
-    quote = rows[quotes.name]
+    quote, [document] = rows[quotes.name], rows[order_documents.name]
     return {
         **(dict(found._mapping) if found else _archived(tx, rows)),
-        "document": json.loads(rows[order_documents.name][0]["body"]),
+        "document": json.loads(document["body"]),
+        "decided": json.loads(document.get("decided") or "{}"),
         "quote": quote[0] if quote else None,
         "lines": [_without_id(line) for line in rows[order_lines.name]],
         "payment_status": fold(payments.read(tx, [order_id])[order_id]).status,

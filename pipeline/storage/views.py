@@ -98,10 +98,12 @@ def one(tx: Tx, order_id: int) -> dict[str, Any]:
         return _of(tx, table, order_id, *by)
 
     quote = [_read(row) for row in rows(quotes)]
+    [document] = rows(order_documents)
     return {
         "archived_at": None,
         **_plain(found._mapping),
-        "document": json.loads(rows(order_documents)[0]["body"]),
+        "document": json.loads(document["body"]),
+        "decided": json.loads(document.get("decided") or "{}"),
         "quote": quote[0] if quote else None,
         "lines": rows(order_lines),
         "payment_status": fold(payments.read(tx, [order_id])[order_id]).status,

@@ -16,7 +16,7 @@ _NOTES = (
     "requeued", "reinstated", "cancel_requested", "retried", "undone", "shipped", "returned",
     "part_cancelled", "capture_requested", "captured", "capture_failed", "void_requested",
     "voided", "void_failed", "refund_requested", "refunded", "refund_failed", "payment_observed",
-    "disputed", "dispute_lost", "dispute_won", "restored", "erased",
+    "disputed", "dispute_lost", "dispute_won", "restored", "erased", "decided",
 )  # fmt: skip
 
 TYPES = tuple(f"order.{word}" for word in (*Status, *_NOTES))

@@ -194,3 +194,60 @@ def test_an_order_held_over_its_price_shows_its_total(shop: Run) -> None:
     hold = json.loads(shop("orders", "show", 4, "--json")[1])["hold"]
     assert hold["means"] == "its total is over its source's hold_over"
     assert hold["detail"]["total"] in printed.splitlines()[1].split()
+
+
+# --- Deciding -------------------------------------------------------------------------------------
+
+
+def as_held_for(reason: str, *order_ids: int) -> None:
+    with application() as app, app.database.transaction() as tx:
+        for order_id in order_ids:
+            tx.exec_driver_sql(f"UPDATE orders SET reason = '{reason}' WHERE id = {order_id}")
+
+
+def test_orders_are_decided_about_by_id(shop: Run) -> None:
+    as_held_for("address_unclear", 1, 2)
+    correction = ("--ship-to", "postal_code=10115", "--ship-to", "region=")
+
+    code, printed = shop("orders", "decide", 1, 2, *correction)
+
+    assert (code, "2 decided, and put back to work." in printed) == (0, True)
+    assert statuses(shop) == ["received", "received", "on_hold"]
+    shown = json.loads(shop("orders", "show", 2, "--json")[1])
+    assert shown["decided"] == {"ship_to": {"postal_code": "10115", "region": None}}
+    assert "Decided by a person: ship_to: {'postal_code'" in shop("orders", "show", 2)[1]
+    with application() as app, app.database.snapshot() as tx:
+        [entry] = operators_log.page(tx, 10, action="decide")
+    assert entry["detail"] == {"orders": [1, 2], "ship_to_fields": ["postal_code", "region"]}
+
+
+def test_of_all_that_match_those_are_decided_about_that_it_answers(shop: Run) -> None:
+    as_held_for("total_differs", 1, 3)
+
+    _, counted = shop("orders", "decide", "--all", "--charge", "shown", "--dry-run")
+    code, printed = shop("orders", "decide", "--all", "--charge", "shown", "--yes", "--json")
+
+    assert "2 orders on hold match" in counted
+    assert (code, json.loads(printed)) == (0, {"moved": 2, "skipped": 0})
+    assert statuses(shop) == ["received", "on_hold", "received"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((1, "--vat", "perhaps"), "vat: got \"perhaps\", expected 'form' or 'tax'"),
+        ((1, "--charge", "shown"), "held for country_held"),
+        ((1,), "exactly one of charge, ship_to, tax_zone, vat"),
+        ((1, "--ship-to", "10115"), "--ship-to: got '10115', expected FIELD=VALUE"),
+        ((1, "--ship-to", "country="), "ship_to.country: got null"),
+        (("--reason", "defect", "--vat", "tax"), "reason: got defect, expected vat_unverified"),
+        (("--charge", "shown"), "name orders by id, or by a filter"),
+    ],
+)
+def test_what_can_not_be_decided_says_why_and_changes_nothing(
+    shop: Run, arguments: tuple[object, ...], said: str
+) -> None:
+    code, printed = shop("orders", "decide", *arguments)
+
+    assert (code, said in printed.replace("is on hold", "is held")) == (2, True), printed
+    assert statuses(shop) == ["on_hold"] * 3

@@ -19,6 +19,9 @@ from tests.support import MUG, TEE, Mill, an_order
 
 As = Callable[..., TestClient]
 
+#: Of calls that don't take an empty one.
+BODIES = {"decisions": {"charge": "shown"}}
+
 
 def problem(answer: Response, status: int, kind: str = "") -> dict[str, Any]:
     """The problem that it is."""
@@ -344,7 +347,7 @@ def test_an_order_on_hold_is_put_back_to_work(as_: As, shop: Mill, client: TestC
     assert shop.status(order_id) == "confirmed"
 
 
-@pytest.mark.parametrize("action", ["cancel", "requeue", "refunds"])
+@pytest.mark.parametrize("action", ["cancel", "requeue", "refunds", "decisions"])
 def test_an_order_that_has_changed_since_it_was_seen_is_left_alone(
     client: TestClient, shop: Mill, action: str
 ) -> None:
@@ -354,19 +357,23 @@ def test_an_order_that_has_changed_since_it_was_seen_is_left_alone(
     before = shop.timeline(order_id)
 
     headers = {"If-Match": etag, "Idempotency-Key": "k"}
-    answer = client.post(f"/v1/orders/{order_id}/{action}", headers=headers, json={})
+    answer = client.post(
+        f"/v1/orders/{order_id}/{action}", headers=headers, json=BODIES.get(action, {})
+    )
 
     problem(answer, 412, "version-passed")
     assert shop.timeline(order_id) == before
 
 
-@pytest.mark.parametrize("action", ["cancel", "requeue", "refunds"])
+@pytest.mark.parametrize("action", ["cancel", "requeue", "refunds", "decisions"])
 def test_another_sources_order_can_not_be_touched(as_: As, shop: Mill, action: str) -> None:
     order_id = confirmed(shop)
     before = shop.timeline(order_id)
 
     answer = as_("rival").post(
-        f"/v1/orders/{order_id}/{action}", headers={"Idempotency-Key": "k"}, json={}
+        f"/v1/orders/{order_id}/{action}",
+        headers={"Idempotency-Key": "k"},
+        json=BODIES.get(action, {}),
     )
 
     problem(answer, 404)
@@ -495,3 +502,90 @@ def test_what_is_wrong_with_a_quotes_order_is_named(client: TestClient) -> None:
 def test_only_a_source_places_and_prices(as_: As) -> None:
     for path in ("/v1/orders", "/v1/quotes"):
         problem(as_(None).post(path, json=an_order()), 403, "forbidden")
+
+
+# --- Deciding -------------------------------------------------------------------------------------
+
+
+def held_for(shop: Mill, reason: str, **changes: Any) -> int:
+    with shop.database.transaction() as tx:
+        tx.execute(text('UPDATE sources SET policy = \'{"hold_countries": ["DE"]}\''))
+    order_id = shop.accept(**changes)
+    shop.turn()
+    with shop.database.transaction() as tx:
+        tx.execute(text(f"UPDATE orders SET reason = '{reason}' WHERE id = {order_id}"))
+    return order_id
+
+
+def test_an_order_on_hold_says_what_may_be_decided_and_then_what_was(
+    client: TestClient, shop: Mill
+) -> None:
+    order_id = held_for(shop, "address_unclear", ship_to={"country": "DE", "region": "BB"})
+
+    before = client.get(f"/v1/orders/{order_id}").json()
+    correction = {"region": None, "postal_code": "10115"}
+    answer = client.post(f"/v1/orders/{order_id}/decisions", json={"ship_to": correction})
+
+    assert (before["decisions"], before["decided"]) == (["ship_to", "tax_zone"], {})
+    assert answer.status_code == 202
+    told = answer.json()
+    assert (told["status"], told["decisions"]) == ("received", [])
+    assert told["ship_to"] == {"country": "DE", "postal_code": "10115"}
+    assert told["decided"] == {"ship_to": correction}
+    last = client.get(f"/v1/orders/{order_id}/events").json()["items"][-1]
+    assert (last["kind"], last["detail"]) == (
+        "decided", {"ship_to_fields": ["postal_code", "region"]},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"charge": "all"}, "charge"),
+        ({"ship_to": {"country": "Germany"}}, "ship_to.country"),
+        ({"requeue": "yes"}, "requeue"),
+        ({}, "decision"),
+    ],
+)
+def test_what_is_no_decision_is_refused_by_field(
+    client: TestClient, shop: Mill, asked: dict[str, Any], field: str
+) -> None:
+    order_id = held_for(shop, "total_differs")
+
+    body = problem(client.post(f"/v1/orders/{order_id}/decisions", json=asked), 422, "invalid")
+
+    assert field in [error["field"] for error in body["errors"]]
+    assert shop.status(order_id) == "on_hold"
+
+
+def test_a_decision_that_does_not_answer_the_reason_is_refused(
+    client: TestClient, shop: Mill
+) -> None:
+    order_id = held_for(shop, "vat_unverified")
+
+    answer = client.post(f"/v1/orders/{order_id}/decisions", json={"charge": "shown"})
+
+    assert "total_differs" in problem(answer, 409, "not-allowed-now")["detail"]
+
+
+def test_several_are_decided_about_at_once_or_none(client: TestClient, shop: Mill) -> None:
+    orders = [held_for(shop, "vat_unverified") for _ in range(3)]
+    other = held_for(shop, "total_differs")
+    asked = {"orders": [*orders, other], "decision": {"vat": "tax"}}
+
+    refused = client.post("/v1/orders/decisions", json=asked)
+    assert {shop.status(each) for each in orders} == {"on_hold"}
+    answer = client.post("/v1/orders/decisions", json={**asked, "orders": orders})
+
+    problem(refused, 409, "not-allowed-now")
+    assert (answer.status_code, answer.json()) == (202, {"decided": 3})
+    assert {client.get(f"/v1/orders/{each}").json()["decided"]["vat"] for each in orders} == {"tax"}
+
+
+def test_of_several_another_sources_order_is_not_there(as_: As, shop: Mill) -> None:
+    order_id = held_for(shop, "vat_unverified")
+
+    asked = {"orders": [order_id], "decision": {"vat": "tax"}}
+    problem(as_("rival").post("/v1/orders/decisions", json=asked), 404)
+
+    assert shop.status(order_id) == "on_hold"

@@ -45,6 +45,8 @@ RULES = {
     "GET /v1/events": _READ,
     "POST /v1/orders/{order_id}/cancel": _OPERATE,
     "POST /v1/orders/{order_id}/requeue": _OPERATE,
+    "POST /v1/orders/{order_id}/decisions": _OPERATE,
+    "POST /v1/orders/decisions": _OPERATE,
     "POST /v1/orders/{order_id}/refunds": _OPERATE,
     "GET /v1/orders/{order_id}/fulfilments": _READ,
     "POST /v1/orders/{order_id}/fulfilments": _OPERATE,
@@ -83,6 +85,7 @@ RULES = {
 
 #: A good body, of calls that don't take an empty one.
 BODIES = {
+    "POST /v1/orders/{order_id}/decisions": examples.DECISION,
     "POST /v1/orders/{order_id}/fulfilments": examples.FULFILMENT,
     "POST /v1/orders/{order_id}/returns": examples.RETURN,
 }

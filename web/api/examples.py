@@ -18,6 +18,8 @@ VERDICTS = (
     '{"line":1,"external_id":"web-1001","verdict":"duplicate","id":1}\n'
     '{"line":2,"external_id":"web-1002","verdict":"accepted","id":2}\n'
 )
+DECISION = {"ship_to": {"postal_code": "10115", "region": None}}
+DECISIONS = {"orders": [17, 18], "decision": {"charge": "shown"}}
 REFUND: dict[str, Any] = {"lines": {"1": 1}, "shipping": True, "reason": "arrived broken"}
 FULFILMENT: dict[str, Any] = {"lines": {"1": 2}, "carrier": "DHL", "tracking": "JD014600003828"}
 RETURN: dict[str, Any] = {

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from pipeline.cards import holds_card_number
+from pipeline.decisions import DecisionIn
 from pipeline.intake.schema import MOST_QUANTITY, Price
 
 LARGEST = 2**63 - 1
@@ -93,6 +94,15 @@ class RefundIn(In):
     lines: Units = {}
     shipping: bool = False
     reason: Name | None = None
+
+
+class DecisionsIn(In):
+    """One decision about several orders on hold."""
+
+    orders: Annotated[
+        list[Annotated[int, Field(ge=1, le=LARGEST)]], Field(min_length=1, max_length=500)
+    ]
+    decision: DecisionIn
 
 
 def _tracking(given: str) -> str:

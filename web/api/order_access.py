@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import Any
 
@@ -27,6 +28,15 @@ def lock(tx: Tx, caller: Caller, order_id: int, if_match: str | None = None) -> 
     caller.require(order_id, row.source_id)
     require_version(row, if_match)
     return row
+
+
+def lock_all(tx: Tx, caller: Caller, order_ids: Collection[int]) -> None:
+    """Lock these orders, if the caller may see them all."""
+    rows = orders.lock_all(tx, order_ids)
+    for order_id in sorted(set(order_ids)):
+        if order_id not in rows:
+            raise UnknownOrder(order_id)
+        caller.require(order_id, rows[order_id].source_id)
 
 
 def require_version(row: Any, if_match: str | None) -> None:

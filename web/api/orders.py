@@ -1,4 +1,4 @@
-"""Orders: placed one by one, looked at, cancelled, put back to work, refunded."""
+"""Orders: placed one by one, looked at, cancelled, put back to work, decided about, refunded."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from pipeline import operations
 from pipeline.assembly import Application
+from pipeline.decisions import DecisionIn
 from pipeline.errors import InvalidInput
 from pipeline.intake.accept import Receipt, Verdict
 from pipeline.intake.schema import MOST_BYTES, OrderIn
@@ -24,9 +25,9 @@ from pipeline.storage import idempotency, upstream
 from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection
 from web.api import models, shapes
-from web.api.examples import ORDER, REFUND
+from web.api.examples import DECISION, DECISIONS, ORDER, REFUND
 from web.api.models import IdempotencyKey, IfMatch, IfNoneMatch, Most, Next, OrderId, Since, Word
-from web.api.order_access import lock, visible
+from web.api.order_access import lock, lock_all, visible
 from web.api.orders_told import etag_of, matches, operation_of, order_of, row_of, units_of
 from web.bodies import is_long, read_json, reads
 from web.callers import Caller, Reader, Seller, Steerer
@@ -172,6 +173,48 @@ def routes(application: Application) -> APIRouter:
             caller, order_id, if_match,
             lambda tx: operations.requeue(tx, [order_id], caller.actor),
         )  # fmt: skip
+
+    @api.post(
+        "/orders/{order_id}/decisions",
+        operation_id="decideOrder",
+        status_code=202,
+        response_model=shapes.Order,
+        responses={**acted, **WITH_BODY},
+        openapi_extra=takes(DecisionIn, DECISION),
+    )
+    def decide(
+        caller: Steerer,
+        order_id: OrderId,
+        asked: Annotated[DecisionIn, Depends(reads(DecisionIn))],
+        if_match: IfMatch = None,
+    ) -> Response:
+        """Decide about an order on hold, and put it back to work. An order's `decisions` are the
+        kinds that answer why it is held; a requeue without one holds it again."""
+        return act(
+            caller, order_id, if_match,
+            lambda tx: operations.decide(tx, [order_id], asked.decision, caller.actor),
+        )  # fmt: skip
+
+    @api.post(
+        "/orders/decisions",
+        operation_id="decideOrders",
+        status_code=202,
+        response_model=shapes.Decided,
+        responses={**WITH_BODY, **problems(404, 409)},
+        openapi_extra=takes(models.DecisionsIn, DECISIONS),
+    )
+    def decide_many(
+        caller: Steerer,
+        asked: Annotated[models.DecisionsIn, Depends(reads(models.DecisionsIn))],
+    ) -> shapes.Decided:
+        """Decide so about each of these orders, all of them or none."""
+        with database.transaction() as tx:
+            lock_all(tx, caller, asked.orders)
+            announcements = operations.decide(
+                tx, asked.orders, asked.decision.decision, caller.actor
+            )
+        application.engine.announce(announcements)
+        return shapes.Decided(decided=len(set(asked.orders)))
 
     @api.post(
         "/orders/{order_id}/refunds",

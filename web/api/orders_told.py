@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pipeline.decisions import answers_to
 from pipeline.money import to_text
+from pipeline.order import Status, corrected
 from pipeline.payments.account import Operation
 
 _AMOUNTS = ("unit_price", "discount", "net", "tax", "gross")
@@ -21,6 +23,7 @@ def row_of(row: dict[str, Any]) -> dict[str, Any]:
 def order_of(told: dict[str, Any]) -> dict[str, Any]:
     """All of an order, from `upstream.one`."""
     document, quote, currency = told["document"], told["quote"], told["currency"]
+    is_held = told["status"] == Status.ON_HOLD
     shipping = None if quote is None else quote["shipping_net"] + quote["shipping_tax"]
     return {
         **row_of(told),
@@ -29,6 +32,9 @@ def order_of(told: dict[str, Any]) -> dict[str, Any]:
         "shipping": amount(shipping, currency),
         "lines": lines_of(told["lines"], currency) if quote else _asked(document["lines"]),
         **{name: document[name] for name in _DOCUMENT if name in document},
+        "ship_to": corrected(document["ship_to"], told["decided"]),
+        "decided": told["decided"],
+        "decisions": [kind.name for kind in answers_to(told["reason"])] if is_held else [],
     }
 
 

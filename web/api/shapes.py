@@ -107,7 +107,9 @@ class OrderRow(Out):
 
 
 class Order(OrderRow):
-    """`version` counts its changes; the ETag is made of it."""
+    """`version` counts its changes; the ETag is made of it. `ship_to` is where it goes: as sent, with
+    what a person corrected. `decided` is what a person decided about it on hold, by kind;
+    `decisions` the kinds that answer why it is on hold now."""
 
     payment_status: str
     net: str | None
@@ -120,6 +122,14 @@ class Order(OrderRow):
     coupons: list[str] = []
     shipping_method: str | None = None
     metadata: dict[str, str] = {}
+    decided: dict[str, Any] = {}
+    decisions: list[str] = []
+
+
+class Decided(Out):
+    """How many orders were decided about, and are back at work."""
+
+    decided: int
 
 
 class Event(Out):

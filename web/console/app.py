@@ -26,6 +26,7 @@ from pipeline.errors import (
 from web.console import (
     audit,
     bulk,
+    deciding,
     fulfilment,
     jobs,
     log,
@@ -45,7 +46,7 @@ from web.console.render import STATIC, problem
 from web.jobs import Job
 
 PAGES = (
-    overview, bulk, orders, order, operations, fulfilment, queues, jobs, stock, sources, webhooks,
+    overview, bulk, orders, order, operations, deciding, fulfilment, queues, jobs, stock, sources, webhooks,
     audit, log, signing,
 )  # fmt: skip
 

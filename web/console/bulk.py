@@ -1,4 +1,5 @@
-"""Requeue or cancel all orders on hold that match: how many, which, and then all of them.
+"""Requeue, cancel or decide about all orders on hold that match: how many, which, and then all of
+them.
 
 What is moved is what was shown: orders that are held after the page was made are not among them.
 """
@@ -7,15 +8,19 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from pipeline.bulk import Errand
+from pipeline.bulk import Errand, answered
+from pipeline.decisions import Decision, answers_to
 from pipeline.errors import InvalidInput
 from pipeline.storage import operators_log
 from pipeline.storage.selection import find
+from pipeline.storage.sources import all_sources
+from web.console import deciding
 from web.console.filters import Asked, from_form, moment
 from web.console.guard import Caller, Operator
 
@@ -30,7 +35,9 @@ WILL = {
     "that a hold rule held. This can be undone only by cancelling them.",
     "cancel": "They are cancelled: what was paid is given back, and units that were reserved are "
     "released. This can't be undone.",
+    "decide": "With a decision they go back to work. The orders themselves stay as they were sent.",
 }
+EMPTY: Mapping[str, str] = {}
 
 
 @router.get("/bulk/requeue")
@@ -43,11 +50,29 @@ def ask_cancel(caller: Operator, asked: Asked, rate: str = "") -> Response:
     return _ask(caller, "cancel", asked, rate)
 
 
-def _ask(caller: Caller, act: str, asked: Asked, rate: str) -> Response:
-    _rate(rate)
+@router.get("/bulk/decide")
+def ask_decide(caller: Operator, asked: Asked, rate: str = "") -> Response:
+    return _ask(caller, "decide", asked, rate)
+
+
+def _ask(
+    caller: Caller,
+    act: str,
+    asked: Asked,
+    rate: str,
+    form: Mapping[str, str] = EMPTY,
+    wrong: str = "",
+) -> Response:
+    if not wrong:
+        _rate(rate)
+    kinds = answers_to(asked.reason) if act == "decide" else []
     with caller.read() as tx:
         found = find(tx, asked.selection)
-    return caller.page("bulk.html", act=act, asked=asked, found=found, rate=rate, will=WILL[act])
+        zones = deciding.zones_of(tx, all_sources(tx).values()) if kinds else []
+    return caller.page(
+        "bulk.html", 422 if wrong else 200, act=act, asked=asked, found=found, rate=rate,
+        will=WILL[act], kinds=kinds, zones=zones, fields=deciding.ADDRESS, form=form, wrong=wrong,
+    )  # fmt: skip
 
 
 @router.post("/bulk/requeue")
@@ -60,13 +85,24 @@ def cancel(caller: Operator) -> Response:
     return _do(caller, "cancel")
 
 
-def _do(caller: Caller, act: str) -> Response:
+@router.post("/bulk/decide")
+def decide(caller: Operator) -> Response:
+    try:
+        decision = deciding.decision_of(caller.form, {})
+        return _do(caller, "decide", decision)
+    except InvalidInput as error:
+        asked, rate = from_form(caller.form), caller.form.get("rate", "")
+        return _ask(caller, "decide", asked, rate, caller.form, str(error))
+
+
+def _do(caller: Caller, act: str, decision: Decision | None = None) -> Response:
     asked, rate = from_form(caller.form), _rate(caller.form.get("rate", ""))
     until = moment(caller.form.get("until", ""))
     detail = {**asked.given, **({"rate": rate} if rate else {})}
+    selection = answered(asked.selection, decision) if decision else asked.selection
     with caller.app.database.transaction() as tx:
-        found = find(tx, replace(asked.selection, settled_by=until))
-        errand = Errand.begun(tx, act, found, caller.name, detail)
+        found = find(tx, replace(selection, settled_by=until))
+        errand = Errand.begun(tx, act, found, caller.name, detail, decision)
     # Not a daemon: who stops the process in good order lets it come to its end.
     doing = threading.Thread(target=_run, args=(caller, errand, rate), name=f"{act}.all")
     doing.start()

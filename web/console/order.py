@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from pipeline.decisions import answers_to
 from pipeline.hold_reasons import hold_of
 from pipeline.order import SETTLED, Status
 from pipeline.payments.account import fold
@@ -50,8 +51,9 @@ def _can(order: dict[str, Any], account: Any) -> dict[str, str]:
     """The actions that make sense now, by what they are called. Each page says the rest."""
     status, made = Status(order["status"]), account.authorization
     by_hand = made is not None and made.gateway == "manual"
-    can = {}
+    can: dict[str, str] = {}
     if status is Status.ON_HOLD:
+        can |= {"decide": "Decide"} if answers_to(order["reason"]) else {}
         can["requeue"] = "Requeue"
     if made is not None and not by_hand and not account.captured and not account.voided:
         can["capture"] = "Capture"

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import RedirectResponse, Response
 
 from pipeline.chain import STEPS
+from pipeline.decisions import answers_to
 from pipeline.hold_reasons import HOLD_REASONS
 from pipeline.order import Status
 from pipeline.storage import catalogue, sources, views
@@ -33,6 +34,7 @@ def orders(caller: Viewer, asked: Asked, before: Before = None) -> Response:
     return caller.page(
         "orders.html", asked=asked, orders=found[:A_PAGE], more=more, count=count, before=before,
         sources=names, statuses=list(Status), steps=STEPS, reasons=_reasons(),
+        decisions=answers_to(asked.reason),
     )  # fmt: skip
 
 

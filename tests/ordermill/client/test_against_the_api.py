@@ -94,6 +94,29 @@ def test_an_order_is_cancelled_and_a_held_one_put_back_to_work(
     assert client.wait_until_settled(held.id).status == "cancelled"
 
 
+def test_orders_on_hold_are_decided_about(
+    url: str, make_client: MakeClient, make_key: MakeKey, shop: Mill
+) -> None:
+    client = make_client(url, make_key())
+    one, two, three = (client.place(an_order()).id for _ in range(3))
+    shop.turn()
+    with shop.database.transaction() as tx:
+        tx.exec_driver_sql(
+            "UPDATE orders SET status = 'on_hold', stage = 'price', reason = 'address_unclear',"
+            " held_at = settled_at"
+        )
+
+    moved = client.decide(one, ship_to={"city": "Bonn", "region": None})
+    done = client.decide_all([two, three], ship_to={"postal_code": "53113"})
+    with pytest.raises(NotAllowedNow):
+        client.decide(one, vat="tax")
+
+    assert (moved.ship_to, moved.decided) == (
+        {**an_order()["ship_to"], "city": "Bonn"}, {"ship_to": {"city": "Bonn", "region": None}},
+    )  # fmt: skip
+    assert done.decided == 2
+
+
 def test_a_batch_has_a_verdict_a_line(
     url: str, make_client: MakeClient, make_key: MakeKey, shop: Mill
 ) -> None:

@@ -25,6 +25,8 @@ RULES = {
     },
     "operator": {
         "GET /bulk/requeue", "POST /bulk/requeue", "GET /bulk/cancel", "POST /bulk/cancel",
+        "GET /bulk/decide", "POST /bulk/decide",
+        "GET /orders/{order_id}/decide", "POST /orders/{order_id}/decide",
         "GET /orders/{order_id}/requeue", "POST /orders/{order_id}/requeue",
         "GET /orders/{order_id}/cancel", "POST /orders/{order_id}/cancel",
         "GET /orders/{order_id}/refund", "POST /orders/{order_id}/refund",

@@ -1,0 +1,132 @@
+"""What a person decides about orders on hold: only what answers their reason is offered, single and in
+bulk; it is done once, as it was shown, and the log holds no address."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pipeline.storage import orders
+from tests.support import Mill
+from tests.web.console.conftest import Browser, actors, held, logged
+
+
+def held_for(shop: Mill, reason: str, number: int = 1) -> list[int]:
+    found = held(shop, number)
+    for order_id in found:
+        with shop.database.transaction() as tx:
+            tx.exec_driver_sql(f"UPDATE orders SET reason = '{reason}' WHERE id = {order_id}")
+    return found
+
+
+def decided(shop: Mill, order_id: int) -> dict[str, Any]:
+    with shop.database.snapshot() as tx:
+        return dict(orders.load(tx, [order_id])[0].order.decided)
+
+
+@pytest.mark.parametrize(
+    ("reason", "offered"),
+    [
+        ("total_differs", ["charge"]),
+        ("address_unclear", ["ship_to", "tax_zone"]),
+        ("vat_unverified", ["vat"]),
+        ("country_held", []),
+    ],
+)
+def test_a_held_order_offers_the_decisions_that_answer_its_reason(
+    grace: Browser, shop: Mill, reason: str, offered: list[str]
+) -> None:
+    [order_id] = held_for(shop, reason)
+
+    page, order = grace.text(f"/orders/{order_id}/decide"), grace.text(f"/orders/{order_id}")
+    listed = grace.text(f"/orders?status=on_hold&reason={reason}")
+    bulk = grace.text(f"/bulk/decide?reason={reason}")
+
+    kinds = [k for k in ("charge", "ship_to", "tax_zone", "vat") if f'value="{k}"' in page]
+    assert kinds == offered
+    assert [k for k in kinds if f'value="{k}"' in bulk] == offered
+    assert (f"/orders/{order_id}/decide" in order) == bool(offered)
+    assert ("/bulk/decide" in listed) == bool(offered)
+
+
+def test_an_order_is_decided_about_in_the_operators_name(grace: Browser, shop: Mill) -> None:
+    [order_id] = held_for(shop, "total_differs")
+
+    answer = grace.do(f"/orders/{order_id}/decide", value="shown")
+
+    assert "It is decided, and back at work." in answer.text
+    assert "Decided by a person:" in answer.text
+    assert (shop.status(order_id), decided(shop, order_id)) == ("received", {"charge": "shown"})
+    assert actors(shop, order_id, "decided") == ["operator:grace"]
+    assert logged(shop) == [("grace", "decide", str(order_id), "done")]
+
+
+def test_of_an_address_what_was_changed_in_the_form_is_corrected(
+    grace: Browser, shop: Mill
+) -> None:
+    [order_id] = held_for(shop, "address_unclear")
+    form = grace.form_of(f"/orders/{order_id}/decide")
+
+    grace.post(
+        f"/orders/{order_id}/decide",
+        **{**form, "kind": "ship_to", "country": "FR", "postal_code": "", "city": "Lyon"},
+    )
+
+    assert decided(shop, order_id) == {"ship_to": {"city": "Lyon", "postal_code": None}}
+    [(detail,)] = shop.query("SELECT detail FROM operators_log WHERE action = 'decide'")
+    assert json.loads(detail) == {"ship_to_fields": ["city", "postal_code"]}
+
+
+def test_a_decision_that_can_not_be_says_why_and_changes_nothing(
+    grace: Browser, shop: Mill
+) -> None:
+    [order_id] = held_for(shop, "address_unclear")
+    form = grace.form_of(f"/orders/{order_id}/decide")
+
+    answer = grace.post(
+        f"/orders/{order_id}/decide",
+        **{**form, "kind": "ship_to", "country": "France", "city": "Lyon"},
+    )
+
+    assert answer.status_code == 422
+    assert "ship_to.country: got" in answer.text
+    assert 'value="Lyon"' in answer.text
+    assert shop.status(order_id) == "on_hold"
+
+
+def test_a_form_that_is_sent_twice_decides_once(grace: Browser, shop: Mill) -> None:
+    [order_id] = held_for(shop, "vat_unverified")
+    form = {**grace.form_of(f"/orders/{order_id}/decide"), "value": "tax"}
+
+    grace.post(f"/orders/{order_id}/decide", **form)
+    again = grace.post(f"/orders/{order_id}/decide", **form)
+
+    assert again.status_code == 409
+    assert shop.timeline(order_id).count("decided") == 1
+
+
+def test_all_that_match_are_decided_about_and_no_others(grace: Browser, shop: Mill) -> None:
+    matching = held_for(shop, "vat_unverified", 30)
+    [other] = held_for(shop, "total_differs")
+
+    answer = grace.do("/bulk/decide", "?reason=vat_unverified", value="form")
+
+    assert "30 orders: decide done." in answer.text
+    assert {shop.status(each) for each in matching} == {"received"}
+    assert decided(shop, matching[7]) == {"vat": "form"}
+    assert shop.status(other) == "on_hold"
+    assert logged(shop) == [("grace", "decide.all", None, "done")]
+
+
+def test_a_bulk_decision_that_can_not_be_says_why_and_changes_nothing(
+    grace: Browser, shop: Mill
+) -> None:
+    [order_id] = held_for(shop, "vat_unverified")
+
+    answer = grace.do("/bulk/decide", "?reason=vat_unverified", value="perhaps")
+
+    assert answer.status_code == 422
+    assert "vat: got" in answer.text
+    assert shop.status(order_id) == "on_hold"
