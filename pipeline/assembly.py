@@ -36,6 +36,7 @@ from pipeline.stages.reserve import Reserve, UndoReserve
 from pipeline.stages.step import Step
 from pipeline.stages.undo_pay import UndoPay
 from pipeline.stages.validate import Validate
+from pipeline.storage import currencies
 from pipeline.storage.database import Database
 from pipeline.webhooks.endpoints import Webhooks
 from pipeline.webhooks.signing import Signer
@@ -81,6 +82,7 @@ def assemble(
     database = open_database(settings)
     database.wait_until_there(patience)
     database.require_schema()
+    currencies.adopt(database)
     callers = Callers(gateways or open_gateways(settings), settings.gateway_calls)
     courier = courier or _courier(settings)
     engine = Engine(

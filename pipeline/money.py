@@ -1,25 +1,55 @@
-"""Money: integer minor units, in the currency's own exponent (ISO 4217)."""
+"""Money: integer minor units, in the exponent that its currency was recorded with.
+
+The list of ISO 4217 says how many decimal places a currency has, and each release of it may drop
+one (HRK, BGN) or change it. Amounts that were written stay as they are. So the list is asked at
+intake, and what it says of a currency is recorded with the shop's data (storage/currencies.py):
+from then on the record counts.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
-from functools import cache
 
 from iso4217 import Currency
 
 from pipeline.errors import InvalidInput
 
+_recorded: dict[str, int] = {}
+_read_again: list[Callable[[], Mapping[str, int]]] = []
 
-@cache
+
+def listed() -> dict[str, int]:
+    """The currencies of today's list that have minor units, each with its exponent."""
+    return {c.code: c.exponent for c in Currency if c.exponent is not None}
+
+
+_LISTED = listed()
+
+
+def is_listed(currency: str) -> bool:
+    """Whether today's list has it: what comes in anew may be in it."""
+    return currency in _LISTED
+
+
+def go_by(recorded: Mapping[str, int], read_again: Callable[[], Mapping[str, int]]) -> None:
+    """From now on the exponents are those `recorded`. `read_again` reads the record once more: a
+    process with a newer list may have added to it."""
+    _recorded.update(recorded)
+    _read_again[:] = [read_again]
+
+
 def exponent(currency: str) -> int:
-    """How many decimal places `currency` has: JPY 0, USD 2, KWD 3. Unknown codes raise InvalidInput."""
-    try:
-        places = Currency(currency).exponent
-    except ValueError:
-        places = None
-    if places is None:
+    """How many decimal places `currency` has: JPY 0, USD 2, KWD 3. InvalidInput for a code that is
+    neither recorded nor listed."""
+    for known in (_recorded, _LISTED):
+        if (places := known.get(currency)) is not None:
+            return places
+    for read in _read_again:
+        _recorded.update(read())
+    if currency not in _recorded:
         raise InvalidInput(f"{currency!r} is not an ISO 4217 currency with minor units")
-    return places
+    return _recorded[currency]
 
 
 def to_minor(amount: str | Decimal, currency: str) -> int:

@@ -24,7 +24,7 @@ from stdnum.exceptions import ValidationError as NotValid
 
 from pipeline.cards import holds_card_number, mask_card_numbers
 from pipeline.errors import InvalidInput
-from pipeline.money import exponent, to_minor
+from pipeline.money import is_listed, to_minor
 from pipeline.redaction import redact
 
 MOST_LINES = 10_000
@@ -45,10 +45,8 @@ def _country(code: str) -> str:
 
 
 def _currency(code: str) -> str:
-    try:
-        exponent(code)
-    except InvalidInput:
-        raise ValueError("an ISO 4217 currency code such as EUR") from None
+    if not is_listed(code):
+        raise ValueError("an ISO 4217 currency code such as EUR")
     return code
 
 
@@ -205,10 +203,7 @@ def _prices_finer_than_the_currency(data: Any) -> Iterator[Problem]:
 
 
 def _is_currency(code: Any) -> bool:
-    try:
-        return isinstance(code, str) and exponent(code) >= 0
-    except InvalidInput:
-        return False
+    return isinstance(code, str) and is_listed(code)
 
 
 def too_large(size: int) -> Problem:

@@ -1,4 +1,8 @@
-"""The rules of pricing as data: what `ordermill pricing import` reads. docs/pricing.md is their meaning."""
+"""The rules of pricing as data: what `ordermill pricing import` reads. docs/pricing.md is their meaning.
+
+The lists of currencies, countries and time zones are asked of rules that come in. Those that are
+stored were accepted by the lists of their time, and are read as they stand (`stored`).
+"""
 
 from __future__ import annotations
 
@@ -17,11 +21,12 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    ValidationInfo,
     model_validator,
 )
 
 from pipeline.errors import InvalidInput
-from pipeline.money import to_minor
+from pipeline.money import is_listed, to_minor
 from pipeline.pricing.address import normal_postal
 from pipeline.pricing.period import Period
 
@@ -42,8 +47,20 @@ def _decimal(value: str) -> str:
     return value
 
 
-def _amounts(given: dict[str, str]) -> dict[str, str]:
+#: The context in which rules are read that are stored.
+_STORED = {"stored": True}
+
+
+def _is_stored(info: ValidationInfo) -> bool:
+    return info.context == _STORED
+
+
+def _amounts(given: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+    if _is_stored(info):
+        return given
     for currency, amount in given.items():
+        if not is_listed(currency):
+            raise ValueError(f"{currency!r} is not an ISO 4217 currency with minor units")
         try:
             to_minor(amount, currency)
         except InvalidInput as error:
@@ -51,11 +68,13 @@ def _amounts(given: dict[str, str]) -> dict[str, str]:
     return given
 
 
-def _country_or_all(code: str) -> str:
-    return code if code == "*" else _country(code)
+def _country_or_all(code: str, info: ValidationInfo) -> str:
+    return code if code == "*" else _country(code, info)
 
 
-def _country(code: str) -> str:
+def _country(code: str, info: ValidationInfo) -> str:
+    if _is_stored(info):
+        return code
     found = pycountry.countries.get(alpha_2=code)
     if found is None or found.alpha_2 != code:  # it finds de too, which is no order's country
         raise ValueError("expected an ISO 3166-1 alpha-2 country code such as DE")
@@ -68,7 +87,9 @@ def _with_some_sign(prefix: str) -> str:
     return prefix
 
 
-def _timezone(name: str) -> str:
+def _timezone(name: str, info: ValidationInfo) -> str:
+    if _is_stored(info):
+        return name
     try:
         ZoneInfo(name)
     except (KeyError, ValueError):
@@ -335,7 +356,9 @@ class Rules(_Model):
     coupons: tuple[Coupon, ...] = ()
 
     @model_validator(mode="after")
-    def _names_meet(self) -> Rules:
+    def _names_meet(self, info: ValidationInfo) -> Rules:
+        if _is_stored(info):
+            return self
         known = [promotion.id for promotion in self.promotions]
         codes = [coupon.code for coupon in self.coupons]
         wrong = [
@@ -364,6 +387,11 @@ class Rules(_Model):
             yield f"promotions.{n}.when", promotion.when
         for n, coupon in enumerate(self.coupons):
             yield f"coupons.{n}", coupon
+
+
+def stored(body: str) -> Rules:
+    """Rules as they were told and stored, whatever has left today's lists since."""
+    return Rules.model_validate_json(body, context=_STORED)
 
 
 def told(rules: Rules) -> dict[str, Any]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo
 
-from pipeline.pricing import shipping
+from pipeline.pricing import shipping, zones
 from pipeline.pricing.candidates import Promotions
 from pipeline.pricing.coupons import Coupons
 from pipeline.pricing.minor import Minor
@@ -23,11 +22,12 @@ class Offers:
 
 
 class RuleSet:
-    """`rules` compiled; make one for each version and keep it. Safe to share between threads."""
+    """`rules` compiled; make one for each version and keep it. Safe to share between threads. `zone`
+    is what was kept of their time zone (`zones.kept`)."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, zone: str | None = None) -> None:
         self.rules = rules
-        self.zone = ZoneInfo(rules.timezone)
+        self.zone = zones.named(rules.timezone, zone)
         self.divide = DIVIDE[rules.rounding.mode]
         self.coupons = Coupons(rules.coupons, self.zone)
         self.taxes = Taxes(rules, self.divide)

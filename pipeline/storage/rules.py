@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import Integer, String, Text, bindparam, func, select
 
 from pipeline.errors import InvalidInput
-from pipeline.pricing.rules import Rules, told
+from pipeline.pricing import zones
+from pipeline.pricing.rules import Rules, stored, told
 from pipeline.pricing.ruleset import RuleSet
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import now, pack, rows, texts
@@ -45,7 +46,7 @@ _wanted = rows(table.c.name, table.c.version)
 _NUMBERED = _HEAD.join(
     _wanted, (table.c.name == _wanted.c.name) & (table.c.version == _wanted.c.version)
 )
-_BODY = select(table.c.body).where(
+_BODY = select(table.c.body, table.c.zone).where(
     table.c.name == bindparam("name"), table.c.version == bindparam("version")
 )
 
@@ -77,19 +78,19 @@ def _version(tx: Tx, head: Any) -> Version:
     if rules is None:
         if len(_compiled) > 100:
             _compiled.clear()
-        body = tx.execute(_BODY, {"name": head.name, "version": head.version}).scalar_one()
-        rules = _compiled[head.digest] = RuleSet(Rules.model_validate_json(body))
+        kept = tx.execute(_BODY, {"name": head.name, "version": head.version}).one()
+        rules = _compiled[head.digest] = RuleSet(stored(kept.body), kept.zone)
     return Version(head.name, head.version, rules)
 
 
 _given: Any = select(
     bindparam("name", type_=String), bindparam("version", type_=Integer),
     bindparam("digest", type_=String), bindparam("body", type_=Text),
-    bindparam("imported_by", type_=String), now(),
+    bindparam("zone", type_=Text), bindparam("imported_by", type_=String), now(),
 )  # fmt: skip
 _INSERT = InsertNew(
     table,
-    ["name", "version", "digest", "body", "imported_by", "imported_at"],
+    ["name", "version", "digest", "body", "zone", "imported_by", "imported_at"],
     _given,
     conflict=["name", "version"],
     returning=[table.c.version],
@@ -112,7 +113,8 @@ def add(tx: Tx, name: str, rules: Rules, actor: str) -> int:
     version, is_new = number(tx, name, rules)
     body = canonical(rules)
     row = {"name": name, "version": version, "digest": _digest(body), "body": body}
-    if is_new and _INSERT(tx, {**row, "imported_by": actor}).one_or_none() is None:
+    row |= {"zone": zones.kept(rules.timezone), "imported_by": actor}
+    if is_new and _INSERT(tx, row).one_or_none() is None:
         raise InvalidInput(f"another import made version {version} of {name} just now; try again")
     return version
 

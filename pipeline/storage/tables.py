@@ -223,6 +223,16 @@ archived_orders = Table(
           postgresql_where=text("erased_at IS NULL"), sqlite_where=text("erased_at IS NULL")),
 )  # fmt: skip
 
+# How many decimal places the amounts in a currency have, in every table: written before the first of
+# them, and never changed, whatever a later list of currencies says.
+currencies = Table(
+    "currencies",
+    metadata,
+    Column("code", String(3), primary_key=True),
+    Column("exponent", SmallInteger, nullable=False),
+    CheckConstraint("exponent >= 0", name="not_negative"),
+)
+
 products = Table(
     "products",
     metadata,
@@ -262,6 +272,7 @@ pricing_rules = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("digest", String(64), nullable=False),  # SHA-256 of the body
     Column("body", Text, nullable=False),  # canonical JSON of pipeline.pricing.rules.Rules
+    Column("zone", Text),  # its time zone, of pipeline.pricing.zones.kept; null: UTC
     Column("imported_at", UtcDateTime, nullable=False),
     Column("imported_by", String(64), nullable=False),
     CheckConstraint("version > 0", name="version_positive"),

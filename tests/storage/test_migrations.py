@@ -17,10 +17,12 @@ from sqlalchemy import CheckConstraint, inspect, select, text
 from pipeline.audit.rules import promises_in_ledger
 from pipeline.errors import ConfigurationError
 from pipeline.order import customer_key, email_key
+from pipeline.pricing import zones
 from pipeline.pricing.rules import Rules
 from pipeline.source import Policy
 from pipeline.storage import (
     catalogue,
+    currencies,
     job_runs,
     operators_log,
     rules,
@@ -29,7 +31,13 @@ from pipeline.storage import (
     webhooks,
 )
 from pipeline.storage.database import Database, _alembic
-from pipeline.storage.tables import archived_orders, metadata, order_documents, orders
+from pipeline.storage.tables import (
+    archived_orders,
+    metadata,
+    order_documents,
+    orders,
+    pricing_rules,
+)
 from pipeline.webhooks.signing import derive_secret
 
 SCHEMA = "migrated"
@@ -467,3 +475,33 @@ def test_orders_that_are_there_are_found_by_the_address_of_one_known_by_an_id(
     [boxed] = json.loads(archived.body)["order_documents"]
     assert (live.email_key, live.body) == (key, row["body"])
     assert (archived.email_key, boxed.get("email_key"), boxed["body"]) == (key, key, row["body"])
+
+
+# --- 0019: currencies and time zones as they were ---------------------------------------------------
+
+
+def test_a_currency_that_has_left_the_list_keeps_its_exponent(empty_database: Database) -> None:
+    upgrade(empty_database, "0018")
+
+    empty_database.upgrade()
+
+    with empty_database.snapshot() as tx:
+        assert currencies.read(tx) == {"BGN": 2}
+
+
+def test_rules_that_are_there_keep_their_time_zone(empty_database: Database) -> None:
+    upgrade(empty_database, "0018")
+    at = "2026-11-01 00:00:00+00:00"
+    rest = {"digest": "", "imported_at": at, "imported_by": "ada"}
+    berlin = json.dumps({"timezone": "Europe/Berlin"})
+    insert(empty_database, "pricing_rules", name="a", version=1, body=berlin, **rest)
+    insert(empty_database, "pricing_rules", name="a", version=2, body="{}", **rest)
+
+    empty_database.upgrade()
+
+    with empty_database.snapshot() as tx:
+        query = select(pricing_rules.c.zone).order_by(pricing_rules.c.version)
+        kept, none = tx.execute(query).scalars()
+    assert none is None
+    summer = datetime(2026, 7, 1, 12, tzinfo=zones.named("Nowhere/Gone", kept))
+    assert summer.utcoffset() == timedelta(hours=2)
