@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ordermill import demo as demonstration
 from ordermill.database import db
+from ordermill.forecast import show_forecast
 from ordermill.imports import import_orders
 from ordermill.jobs import jobs
 from ordermill.keys import keys
@@ -162,8 +163,20 @@ def audit(json: AsJson = False) -> None:
 
 
 @app.command()
-def check(json: AsJson = False) -> None:
+def check(
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Instead: of the orders of so long (12h, 30d), how many this version would refuse "
+            "or let wait, and why. Exit code 1 if there are any.",
+        ),
+    ] = None,
+    json: AsJson = False,
+) -> None:
     """Say what is wrong with this deployment, and how to mend it. Exit code 1 on an error."""
+    if since is not None:
+        show_forecast(since, json)
     settings = load_settings()
     with bare_database() as database:
         found = run_check(settings, database)

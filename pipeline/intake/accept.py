@@ -77,7 +77,7 @@ class Intake:
         the caller."""
         if Lane(source.policy.lane) is Lane.INTERACTIVE:
             self._shoppers.came()
-        read = _read(source, data)
+        read = read_for(source, data)
         if isinstance(read, Document):
             return self._group.submit((source, read, tracing.current()))
         _count([read])
@@ -91,7 +91,7 @@ class Intake:
         return self._commit([(source, data, None) for data in batch])
 
     def _commit(self, batch: Sequence[_Offered]) -> list[Receipt]:
-        read = [_read(source, data) for source, data, _ in batch]
+        read = [read_for(source, data) for source, data, _ in batch]
         sound = [
             (source, document, traceparent)
             for (source, _, traceparent), document in zip(batch, read, strict=True)
@@ -114,7 +114,8 @@ def _count(receipts: Sequence[Receipt]) -> None:
         metrics.INTAKE.labels(verdict.value).inc(orders_)
 
 
-def _read(source: Source, data: Any) -> Document | Receipt:
+def read_for(source: Source, data: Any) -> Document | Receipt:
+    """`data` (a decoded JSON object) as its source's order; a receipt says why it is none."""
     try:
         document = data if isinstance(data, Document) else read_order(data)
     except InvalidOrder as error:

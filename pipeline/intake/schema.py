@@ -24,7 +24,7 @@ from stdnum.exceptions import ValidationError as NotValid
 
 from pipeline.cards import holds_card_number, mask_card_numbers
 from pipeline.errors import InvalidInput
-from pipeline.money import is_listed, to_minor
+from pipeline.money import is_listed, to_minor, to_text
 from pipeline.redaction import redact
 
 MOST_LINES = 10_000
@@ -185,6 +185,17 @@ def read_order(data: Any) -> Document:
     return Document(
         order.external_id, order.currency, body, digest, content["customer"], tuple(unit_prices)
     )
+
+
+def as_sent(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A document's body (decoded) as an order that read_order takes: it gives the same document."""
+    lines = [
+        {**line, "unit_price": to_text(line["unit_price"], body["currency"])}
+        if "unit_price" in line
+        else line
+        for line in body["lines"]
+    ]
+    return {**body, "lines": lines}
 
 
 def _prices_finer_than_the_currency(data: Any) -> Iterator[Problem]:

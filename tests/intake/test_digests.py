@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.intake.schema import read_order
+from pipeline.intake.schema import as_sent, read_order
 
 KEPT = [json.loads(line) for line in (Path(__file__).parent / "digests.jsonl").open()]
 
@@ -20,6 +20,13 @@ KEPT = [json.loads(line) for line in (Path(__file__).parent / "digests.jsonl").o
 @pytest.mark.parametrize("kept", KEPT, ids=[str(n) for n in range(1, len(KEPT) + 1)])
 def test_a_document_keeps_its_digest(kept: dict[str, Any]) -> None:
     assert read_order(kept["document"]).digest == kept["digest"]
+
+
+@pytest.mark.parametrize("kept", KEPT, ids=[str(n) for n in range(1, len(KEPT) + 1)])
+def test_a_document_that_was_kept_reads_as_the_same_again(kept: dict[str, Any]) -> None:
+    body = json.loads(read_order(kept["document"]).body)
+
+    assert read_order(as_sent(body)).digest == kept["digest"]
 
 
 def test_the_documents_are_of_every_kind() -> None:
