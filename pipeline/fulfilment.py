@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import operations
-from pipeline.cards import holds_card_number
+from pipeline import operations, typed
+from pipeline.cards import holds_card_number, mask_card_numbers, shape
 from pipeline.errors import InvalidInput, NotAllowedNow
 from pipeline.inventory.allocation import Allotment
 from pipeline.inventory.shipping import Promised, Refused, Return, Shipment, refused_return
@@ -23,7 +23,6 @@ from pipeline.payments.account import Operation, fold
 from pipeline.storage import fulfilment, notifications, orders, payments, stock
 from pipeline.storage.database import Tx
 from pipeline.storage.orders import Note
-from pipeline.typed import text
 
 #: Of a reference, a carrier, a tracking number.
 MOST_SIGNS = 64
@@ -145,16 +144,18 @@ class _Desk:
 
 
 def _unfit(shipment: Shipment) -> Refused | None:
-    """What can't be kept. A tracking number may look like a card's: one in ten of its form does."""
+    """What can't be kept. References and tracking numbers may look like a card's: one in ten of
+    some forms does."""
     of = shipment
-    texts = {"reference": of.reference, "location": of.location, "carrier": of.carrier}
-    for field, value in {**texts, "tracking": of.tracking}.items():
+    checked = {"location": of.location, "carrier": of.carrier}
+    ids = {"reference": of.reference, "tracking": of.tracking}
+    for field, value in {**ids, **checked}.items():
         if value is None:
             continue
         if not 0 < len(value) <= MOST_SIGNS or not value.isprintable():
             return Refused(field, ascii(value[:80]), f"1 to {MOST_SIGNS} printable characters")
-        if value != of.tracking and holds_card_number(value):
-            return Refused(field, "(withheld)", "no payment card number")
+        if field in checked and holds_card_number(value):
+            return Refused(field, mask_card_numbers(value, shape), "no payment card number")
     return None
 
 
@@ -198,9 +199,9 @@ def take_back(tx: Tx, back: Return, actor: str, *, refund: bool = False) -> Retu
     InvalidInput says why not: then nothing may be committed.
     """
     row = orders.lock(tx, back.order_id)
-    text("reference", back.reference, 64)
-    text("reason", back.reason, 64)
-    text("location", back.location, 32)
+    typed.name("reference", back.reference, 64)
+    typed.text("reason", back.reason, 64)
+    typed.text("location", back.location, 32)
     known = fulfilment.returned_as(tx, row.id).get((row.id, back.reference))
     if known == back.digest:
         return Duplicate()

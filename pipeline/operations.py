@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline import part_cancel
+from pipeline import part_cancel, typed
 from pipeline.chain import CHAINS, UNDO
 from pipeline.decisions import Decision
 from pipeline.engine.record import cancelled
@@ -324,7 +324,7 @@ def record_payment(
     or `amount`. An order that waited for it goes on. The same again is once. Announce what is returned
     after the commit; InvalidInput says what is wrong."""
     row = orders.lock(tx, order_id)
-    reference = text("reference", reference, 64)
+    reference = typed.name("reference", reference, 64)
     written = payments.read(tx, [order_id])[order_id]
     authorization = _by_hand(order_id, written)
     due = authorization.amount - _unpaid(tx, order_id)
@@ -359,7 +359,7 @@ def record_refund(
     have of it, or `amount`. If its undo was held for that, it goes on. The same again is once.
     Announce what is returned after the commit; InvalidInput says what is wrong."""
     row = orders.lock(tx, order_id)
-    reference = text("reference", reference, 64)
+    reference = typed.name("reference", reference, 64)
     written = payments.read(tx, [order_id])[order_id]
     authorization, account = _by_hand(order_id, written), fold(written)
     known = next((op for op in latest_of(written) if op.key == reference), None)

@@ -28,8 +28,8 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     # With a client secret a stranger completes, or reads, the payment it belongs to.
     (re.compile(r"\b((?:pi|seti|src|cs)_\w+?)_secret_\w+"), rf"\1_secret_{HIDDEN}"),
     (re.compile(r"\b(Bearer|Basic|Digest)\s+[\w.~+/:=-]{6,}", re.IGNORECASE), rf"\1 {HIDDEN}"),
-    # Up to the last @: a password may hold one, and a slash.
-    (re.compile(r"(://[^\s:/@]*):[^\s\"'<>]*@"), rf"\1:{HIDDEN}@"),
+    # Up to the last @: a password may hold one, and a slash. Bounded, for `://:` over and over.
+    (re.compile(r"(://[^\s:/@]{0,500}):[^\s\"'<>]{0,1000}@"), rf"\1:{HIDDEN}@"),
     # name=value, name: value, "name": "value", ('name', b'value')
     (
         re.compile(

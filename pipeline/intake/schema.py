@@ -15,22 +15,27 @@ import stdnum.eu.vat
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
-    EmailStr,
     Field,
     ValidationError,
+    model_validator,
 )
 from stdnum.exceptions import ValidationError as NotValid
 
-from pipeline.cards import holds_card_number, mask_card_numbers
+from pipeline.cards import holds_card_number, mask_card_numbers, shape
 from pipeline.errors import InvalidInput
+from pipeline.intake.addresses import address_of
 from pipeline.money import is_listed, to_minor, to_text
 from pipeline.redaction import redact
+from pipeline.text import harmless, legible
 
 MOST_LINES = 10_000
 MOST_BYTES = 2_000_000
 MOST_QUANTITY = 1_000_000
 MOST_COUPONS = 10
+#: Characters of a wrong value that are looked at, to show the first of them.
+_LOOKED_AT = 2_000
 
 
 @cache
@@ -50,7 +55,8 @@ def _currency(code: str) -> str:
     return code
 
 
-def _no_card_number(text: str) -> str:
+def no_card_number(text: str) -> str:
+    """For free text. Ids look like cards' numbers too often, so they are not asked."""
     if holds_card_number(text):
         raise ValueError("no payment card number; send the gateway's token instead")
     return text
@@ -59,52 +65,106 @@ def _no_card_number(text: str) -> str:
 def _printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("text without control characters")
-    return _no_card_number(text)
+    return text
 
 
-def _vat_id(text: str) -> str:
+def _on_one_line(text: str) -> str:
+    return no_card_number(harmless(text))
+
+
+def _as_written(text: str) -> str:
+    return no_card_number(harmless(text, breaks=True))
+
+
+def _vat_id(text: str) -> str | None:
     """In its one form: without spaces and points, beginning with the country."""
+    if not text.strip():
+        return None
     try:
-        return stdnum.eu.vat.validate(text)
+        return stdnum.eu.vat.validate(_on_one_line(text))
     except NotValid:
         raise ValueError("a VAT id of an EU country, such as DE136695976") from None
 
 
-Text = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)]
+def _email(text: str) -> str | None:
+    """In the one form of those that mail can be sent to; any other as it was written."""
+    return address_of(no_card_number(text)) if text.strip() else None
+
+
+def _without_empty(given: Any) -> Any:
+    """An entry of "" says nothing."""
+    if isinstance(given, dict) and "" in given.values():
+        return {name: value for name, value in given.items() if value != ""}
+    return given
+
+
+def _or_nothing(given: Any) -> Any:
+    """What is empty all through is not there."""
+    if isinstance(given, dict) and given and all(value in ("", None) for value in given.values()):
+        return None
+    return given
+
+
+#: What a system made and knows a thing by: kept to the letter, whatever it looks like.
 Id = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
 Sku = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
+#: Names in which card numbers turn up, as shops let people fill them in.
+CheckedId = Annotated[Id, AfterValidator(no_card_number)]
+#: What people write, on one line or, as addresses and messages, on several.
+Text = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_on_one_line)]
+Lines = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_as_written)]
+#: What people paste: pipeline.pricing.codes says what they mean.
+Code = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_on_one_line)]
 Country = Annotated[str, AfterValidator(_country)]
 CurrencyCode = Annotated[str, AfterValidator(_currency)]
 _PRICE = re.compile(r"\d{1,12}(\.\d{1,4})?")
 Price = Annotated[str, Field(pattern=f"^{_PRICE.pattern}$", description="a decimal string")]
-VatId = Annotated[
-    str, Field(min_length=1, max_length=32), AfterValidator(_printable), AfterValidator(_vat_id)
+VatId = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(_vat_id)]
+Email = Annotated[
+    str,
+    Field(min_length=1, max_length=2_048, json_schema_extra={"format": "email"}),
+    AfterValidator(_email),
 ]
-Email = Annotated[EmailStr, Field(max_length=254), AfterValidator(_no_card_number)]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Customer(_Strict):
+class _Told(_Strict):
+    """Where a field may be left out, "" leaves it out, as an empty cell of a file does."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_empty(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "" not in given.values():
+            return given
+        fields = cls.model_fields
+        return {
+            name: value
+            for name, value in given.items()
+            if value != "" or name not in fields or fields[name].is_required()
+        }
+
+
+class Customer(_Told):
     email: Email | None = None
     name: Text | None = None
-    id: Id | None = None
-    group: Id | None = None
+    id: CheckedId | None = None
+    group: CheckedId | None = None
     vat_id: VatId | None = None
 
 
-class Address(_Strict):
+class Address(_Told):
     country: Country
-    postal_code: Text | None = None
-    city: Text | None = None
-    region: Text | None = None
-    street: Text | None = None
+    postal_code: Lines | None = None
+    city: Lines | None = None
+    region: Lines | None = None
+    street: Lines | None = None
 
 
 class Payment(_Strict):
-    method: Id
+    method: CheckedId
 
 
 class LineIn(_Strict):
@@ -113,19 +173,21 @@ class LineIn(_Strict):
     unit_price: Price | None = None
 
 
-class OrderIn(_Strict):
+class OrderIn(_Told):
     """The smallest order: external_id, currency, customer, ship_to.country, one line, payment."""
 
     external_id: Id
     currency: CurrencyCode
     customer: Customer
     ship_to: Address
-    bill_to: Address | None = None
+    bill_to: Annotated[Address | None, BeforeValidator(_or_nothing)] = None
     lines: Annotated[list[LineIn], Field(min_length=1, max_length=MOST_LINES)]
     payment: Payment | None = None
-    coupons: Annotated[list[Id], Field(max_length=MOST_COUPONS)] = []
-    shipping_method: Id | None = None
-    metadata: Annotated[dict[Id, Text], Field(max_length=50)] = {}
+    coupons: Annotated[list[Code], Field(max_length=MOST_COUPONS)] = []
+    shipping_method: CheckedId | None = None
+    metadata: Annotated[
+        dict[Code, Lines], Field(max_length=50), BeforeValidator(_without_empty)
+    ] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,11 +285,13 @@ def too_large(size: int) -> Problem:
 
 def _external_id(data: Any) -> str | None:
     found = data.get("external_id") if isinstance(data, Mapping) else None
-    if not isinstance(found, str):
-        return None
-    # As far as it can be kept at all: no card number, nothing that no database can store.
-    printable = found if found.isprintable() else ascii(found)
-    return fit_to_show(printable) if holds_card_number(printable) else printable[:128]
+    return name_to_show(found) if isinstance(found, str) else None
+
+
+def name_to_show(name: str) -> str:
+    """An id that was refused, by which people find it: as it stands, as far as it can be kept at
+    all. What no database can store, or no screen show, is escaped."""
+    return legible(name)[:128]
 
 
 #: What its sentences begin with; the rest says what was expected.
@@ -246,13 +310,15 @@ def problems(error: Refused, skip: int = 0) -> list[Problem]:
 
 
 def _problem(error: Any, path: Sequence[Any]) -> Problem:
-    field = fit_to_show(mask_card_numbers(".".join(str(part) for part in path)))
+    field = fit_to_show(".".join(str(part) for part in path))
     message = _PYDANTIC.sub("", error["msg"])
     value = error["input"]
     if error["type"] == "missing":
         return Problem(field, "nothing", "a value")
     if error["type"] == "extra_forbidden":
         return Problem(field, _shown(value), "no such field")
+    if error["type"] == "string_unicode":
+        return Problem(field, _shown(value), "text without halves of characters (lone surrogates)")
     if error["type"] == "string_pattern_mismatch":
         return Problem(field, _shown(value), "a decimal string such as 12.50")
     if not field and ": " in message:  # a rule over several fields, which names its field itself
@@ -262,18 +328,12 @@ def _problem(error: Any, path: Sequence[Any]) -> Problem:
 
 
 def _shown(value: Any) -> str:
-    """The value as sent, cut short; never what may be a card number."""
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    # What can't be printed can't be stored either (lone surrogates): escaped.
-    return fit_to_show(text if text.isprintable() else json.dumps(value, default=str))
+    """The value as sent, cut short; of what may be a card number, the shape."""
+    return fit_to_show(json.dumps(value, default=str, ensure_ascii=False))
 
 
 def fit_to_show(text: str) -> str:
-    """What was sent, without keys and passwords, cut short to 80 characters; "(withheld)" where it
-    may hold a card number."""
-    try:
-        _no_card_number(text)
-    except ValueError:
-        return "(withheld)"
-    text = redact(text)
+    """What was sent, without keys and passwords, on one line and cut short to 80 characters; of what
+    may be a card number the shape: 4242…4242."""
+    text = legible(redact(mask_card_numbers(text[:_LOOKED_AT], shape)))
     return text if len(text) <= 80 else text[:79] + "…"

@@ -26,12 +26,19 @@ TIMEOUT_SECONDS = 10.0
 PORTS = {"smtp": 25, "smtps": 465}
 TEMPLATES = Path(__file__).parent / "templates"
 
+#: Words of what needs no quotes, with points where none may stand: first, last, or two in a row.
+_DOTTED = re.compile(r"(?=\.|.*\.\.|.*\.\Z)[\w.!#$%&'*+/=?^`{|}~-]+", re.ASCII)
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 
 def _on_one_line(value: Any) -> Any:
     """Text without line breaks or control characters; anything else as it is."""
     return _BREAKS.sub(" ", value).strip() if isinstance(value, str) else value
+
+
+def _in_header(text: str) -> str:
+    """Text in which a header's reader finds no encoded word, and so no line break inside one."""
+    return str(_on_one_line(text)).replace("=?", "= ?")
 
 
 #: `finalize` sees whatever a template inserts: a customer's name can't begin a line of its own,
@@ -57,7 +64,7 @@ def compose(notification: Notification, sender: Address) -> EmailMessage:
     message["From"] = sender
     message["To"] = _recipient(notification)
     topic, payload = notification.topic, notification.payload
-    message["Subject"] = _on_one_line(render(topic, "subject.txt", payload))
+    message["Subject"] = _in_header(render(topic, "subject.txt", payload))
     message["Date"] = datetime.now(UTC)
     message["Message-ID"] = f"<{quote(notification.id, safe='')}@{sender.domain}>"
     message["Auto-Submitted"] = "auto-generated"
@@ -73,8 +80,16 @@ def render(topic: str, part: str, payload: Mapping[str, Any]) -> str:
 
 
 def _recipient(notification: Notification) -> Address:
-    name = _on_one_line(notification.payload.get("customer_name") or "")
+    name = _in_header(notification.payload.get("customer_name") or "")
     return _address(name, notification.target)
+
+
+class _Dotted(Address):
+    """`taro..y@docomo.ne.jp`, as carriers gave them out: it may be written in quotes alone."""
+
+    @property
+    def addr_spec(self) -> str:
+        return f'"{self.username}"@{self.domain}'
 
 
 def _parse_sender(sender: str) -> Address:
@@ -89,7 +104,12 @@ def _parse_sender(sender: str) -> Address:
 
 def _address(name: str, spec: str) -> Address:
     """One address, its domain in the form that DNS knows. Anything else raises ValueError."""
+    local, _, domain = spec.rpartition("@")
     try:
+        if "=?" in spec:
+            raise ValueError
+        if _DOTTED.fullmatch(local):
+            return _Dotted(name, local, domain.encode("idna").decode("ascii"))
         address = Address(addr_spec=spec)
         return Address(name, address.username, address.domain.encode("idna").decode("ascii"))
     except (ValueError, IndexError, MessageError):
@@ -131,7 +151,7 @@ class FileMailbox:
             part.replace(path)
         except OSError as error:
             return Failed(f"the mail can't be put into {self._directory}: {error}")
-        except (TemplateError, ValueError) as error:
+        except (TemplateError, ValueError, MessageError) as error:
             return Failed(_reason(error))
         return Delivered()
 
@@ -155,7 +175,7 @@ class EmailSender:
             for notification in notifications:
                 try:
                     message = compose(notification, self._sender)
-                except (TemplateError, ValueError) as error:
+                except (TemplateError, ValueError, MessageError) as error:
                     yield Failed(_reason(error))
                 else:
                     yield conversation.send(message)
@@ -241,7 +261,7 @@ class _Conversation:
             return Failed(self._away)
         try:
             smtp.send_message(message)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, MessageError) as error:
             self._after(error, smtp, fresh)
             return Failed(_reason(error))
         return Delivered()

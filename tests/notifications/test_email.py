@@ -337,6 +337,8 @@ HOSTILE_NAMES = [
     "Ada\x00\x0bBcc: everyone@example.com",
     'Ada" <everyone@example.com>, "',
     "Ada, everyone@example.com",
+    "=?utf-8?q?x=0d=0aBcc:_everyone@example.com=0d=0a=0d=0aClick?=",
+    "=?utf-8?b?eA0KQmNjOiBldmVyeW9uZUBleGFtcGxlLmNvbQ==?=",
 ]
 
 
@@ -378,6 +380,39 @@ def test_what_is_no_address_is_not_sent_to(start: Start, target: str) -> None:
 
     assert first == Failed(f"the mail can't be made: {target!r} is not an address")
     assert second == Delivered()
+
+
+@pytest.mark.parametrize(
+    "target", ["taro..y@docomo.ne.jp", "taro.@docomo.ne.jp", '"taro."@docomo.ne.jp']
+)
+def test_an_address_that_the_rules_allow_in_quotes_alone_is_written_in_quotes(
+    start: Start, target: str
+) -> None:
+    server = start()
+
+    (result,) = sender(server).send([mail(target, customer_name="Taro, Y")])
+
+    assert result == Delivered()
+    local, _, domain = target.replace('"', "").rpartition("@")
+    (to,) = server.mails[0]["To"].addresses
+    assert (to.display_name, to.username, to.domain) == ("Taro, Y", local, domain)
+    assert server.recipients == [f"{local}@{domain}"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["ada@example..com", "=?utf-8?q?a=0d=0aBcc=3a_b?=@shop.local", "用户@例子..广告", "a@exa<b.c"],
+)
+def test_an_address_that_no_mail_can_be_made_for_fails_alone_and_is_told(
+    start: Start, target: str
+) -> None:
+    server = start()
+
+    first, second = sender(server).send([mail(target), mail()])
+
+    assert first == Failed(f"the mail can't be made: {target!r} is not an address")
+    assert second == Delivered()
+    assert server.recipients == ["ada@example.com"]
 
 
 def test_an_address_in_another_script_is_reached(start: Start) -> None:

@@ -36,7 +36,16 @@ def printable(given: str) -> str:
     return given
 
 
+def legible(given: str) -> str:
+    """Of ids, references and tracking numbers, which look like a card's number too often."""
+    if not given.isprintable():
+        raise ValueError("printable characters")
+    return given
+
+
 Word = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(printable)]
+Key = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(legible)]
+Reference = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(legible)]
 Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(printable)]
 Place = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(printable)]
 #: Units by a line's number, from 1.
@@ -67,7 +76,7 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key", min_length=1, max_length=255,
         description="Names this request: sent again under the same key it is done once.",
     ),
-    AfterValidator(printable),
+    AfterValidator(legible),
 ]  # fmt: skip
 IfMatch = Annotated[
     str | None,
@@ -105,13 +114,6 @@ class DecisionsIn(In):
     decision: DecisionIn
 
 
-def _tracking(given: str) -> str:
-    """It may look like a card's number: one in ten of its form does."""
-    if not given.isprintable():
-        raise ValueError("printable characters")
-    return given
-
-
 class FulfilmentIn(In):
     """What leaves: units of `lines` by number from 1, or all that is left to ship; from `location`,
     or wherever they are reserved. `capture` asks for the money that is due, if nobody has yet."""
@@ -119,10 +121,8 @@ class FulfilmentIn(In):
     lines: Annotated[Units, Field(min_length=1)] | None = None
     location: Place | None = None
     carrier: Name | None = None
-    tracking: (
-        Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_tracking)] | None
-    ) = None
-    reference: Name | None = Field(
+    tracking: Reference | None = None
+    reference: Reference | None = Field(
         None, validate_default=True,
         description="Names the shipment within its order, for ever; without it `tracking` does.",
     )  # fmt: skip
@@ -144,7 +144,9 @@ class ReturnIn(In):
     """What came back: units of `lines` by number from 1. With `restock` they are put into stock at
     that location; null: into none. `refund` asks for what was paid for them."""
 
-    reference: Annotated[Name, Field(description="Names the return within its order, for ever.")]
+    reference: Annotated[
+        Reference, Field(description="Names the return within its order, for ever.")
+    ]
     lines: Annotated[Units, Field(min_length=1)]
     restock: Place | None
     reason: Name | None = None

@@ -26,7 +26,17 @@ from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection
 from web.api import models, shapes
 from web.api.examples import DECISION, DECISIONS, ORDER, REFUND
-from web.api.models import IdempotencyKey, IfMatch, IfNoneMatch, Most, Next, OrderId, Since, Word
+from web.api.models import (
+    IdempotencyKey,
+    IfMatch,
+    IfNoneMatch,
+    Key,
+    Most,
+    Next,
+    OrderId,
+    Since,
+    Word,
+)
 from web.api.order_access import lock, lock_all, visible
 from web.api.orders_told import etag_of, matches, operation_of, order_of, row_of, units_of
 from web.bodies import is_long, read_json, reads
@@ -79,7 +89,7 @@ def routes(application: Application) -> APIRouter:
         caller: Reader,
         status: Status | None = None,
         reason: Word | None = None,
-        external_id: Word | None = None,
+        external_id: Key | None = None,
         accepted_since: Since = None,
         updated_since: Since = None,
         limit: Most = 50,

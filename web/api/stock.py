@@ -18,7 +18,7 @@ from pipeline.storage.database import Database, Tx
 from web.api import shapes
 from web.api import shop_models as models
 from web.api.examples import ADJUSTMENT, COUNT
-from web.api.models import IdempotencyKey, Most, Next, Word
+from web.api.models import IdempotencyKey, Key, Most, Next
 from web.bodies import reads
 from web.callers import LedgerReader, StockReader, StockWriter
 from web.cursors import cursor, position
@@ -31,7 +31,7 @@ def routes(database: Database) -> APIRouter:
     @api.get("/stock", operation_id="listStock", response_model=shapes.Page[shapes.Level])
     def ls(
         caller: StockReader,
-        sku: Annotated[Word | None, Query(description="Only this SKU.")] = None,
+        sku: Annotated[Key | None, Query(description="Only this SKU.")] = None,
         limit: Most = 50,
         after: Next = None,
     ) -> shapes.Page[shapes.Level]:
@@ -46,7 +46,7 @@ def routes(database: Database) -> APIRouter:
     @api.get("/stock/movements", operation_id="listMovements", response_model=shapes.Ledger)
     def movements(
         caller: LedgerReader,
-        sku: Annotated[Word, Query(description="Of this SKU.")],
+        sku: Annotated[Key, Query(description="Of this SKU.")],
         kind: Annotated[list[Kind] | None, Query(description="Only of these kinds.")] = None,
         limit: Most = 50,
     ) -> shapes.Ledger:

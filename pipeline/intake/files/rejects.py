@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.intake.files.fault import Fault
 from pipeline.intake.files.output import open_output
-from pipeline.intake.schema import fit_to_show
+from pipeline.intake.schema import name_to_show
 
 #: Takes the order (or SKU) that was refused and what is wrong with it.
 WriteRejects = Callable[[str | None, Sequence[Fault]], None]
@@ -30,7 +30,7 @@ def reject_file(path: Path | None, of: Path, key: str = "external_id") -> Iterat
         writer.writerow(("line", key, "field", "value", "reason"))
 
         def write(name: str | None, faults: Sequence[Fault]) -> None:
-            shown = fit_to_show(name or "")  # refused, so nobody has looked at it yet
+            shown = name_to_show(name or "")
             writer.writerows((f.line, shown, f.field, f.value, f.reason) for f in faults)
             file.flush()
 
