@@ -76,7 +76,7 @@ _OUT_OF_STOCK: tuple[str, str | None] = ("rejected", "out_of_stock")
 KINDS = (
     Kind("good", 54, {}, frozenset({_CONFIRMED})),
     Kind("mistyped SKU", 6, _wanting("MUG-O1"), frozenset({("rejected", "unknown_sku")})),
-    Kind("mistyped country", 4, {"ship_to": {"country": "Germany"}}, frozenset({("refused", None)})),
+    Kind("mistyped country", 4, {"ship_to": {"country": "Germoney"}}, frozenset({("refused", None)})),
     Kind(
         "declined card",
         8,

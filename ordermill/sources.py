@@ -15,6 +15,7 @@ from ordermill.output import AsJson, console, show, show_json
 from ordermill.session import acting, application
 from pipeline.errors import InvalidInput
 from pipeline.intake.schema import problems
+from pipeline.places.countries import country_code
 from pipeline.source import Policy
 from pipeline.storage import rules
 from pipeline.storage import sources as storage
@@ -116,10 +117,17 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _policy(name: str, fields: Mapping[str, Any]) -> Policy:
     try:
-        return Policy.model_validate(fields)
+        policy = Policy.model_validate(fields)
     except ValidationError as error:
         wrong = "; ".join(map(str, problems(error)))
         raise InvalidInput(f"the policy of {name} is wrong: {wrong}") from None
+    codes = {written: country_code(written) for written in policy.hold_countries}
+    if unknown := sorted(written for written, code in codes.items() if code is None):
+        raise InvalidInput(
+            f"the policy of {name} is wrong: hold_countries: got {', '.join(map(repr, unknown))}, "
+            "expected countries, by their ISO 3166-1 codes or names, such as DE"
+        )
+    return policy.model_copy(update={"hold_countries": frozenset(filter(None, codes.values()))})
 
 
 def _changes(before: Policy, after: Policy) -> list[dict[str, Any]]:

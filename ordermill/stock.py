@@ -68,7 +68,7 @@ def _country(given: str) -> str:
         return given and _COUNTRY.validate_python(given)
     except ValidationError:
         raise typer.BadParameter(
-            f"{given!r}: expected an ISO 3166-1 alpha-2 country code such as DE"
+            f"{given!r}: expected a country, by its ISO 3166-1 code or its name, such as DE"
         ) from None
 
 
@@ -113,7 +113,7 @@ _NO_LOCATION = (
 def set_location(
     name: Annotated[str, typer.Argument(help="The location's name.", callback=_location)],
     country: Annotated[
-        str, typer.Option(help="Where it is: ISO 3166-1 alpha-2.", callback=_country)
+        str, typer.Option(help="Where it is: a country, by code or name.", callback=_country)
     ] = "",
     priority: Annotated[
         int, typer.Option(help="The lowest goes first.", min=0)

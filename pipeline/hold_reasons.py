@@ -38,6 +38,13 @@ HOLD_REASONS: dict[str, HoldReason] = {
         "the rules have no tax zone for its address, or no rate there for a product's tax class",
         "add it to the rules, `ordermill pricing import FILE`, then requeue it",
     ),
+    "address_unclear": HoldReason(
+        "its rules tell regions or postal codes of its country apart, and of its address that can't "
+        "be told: one is missing, or not known there, or the two contradict each other",
+        "correct its address, or name the tax zone that it is in; where shipping asks (the detail "
+        "names a shipping method), only a correct address will do",
+        "ordermill orders decide {id} --ship-to postal_code=CODE",
+    ),
     "no_shipping_rate": HoldReason(
         "the shipping method that it has without having asked for it has no rate for it",
         "add one to the rules, `ordermill pricing import FILE`, then requeue it",

@@ -7,10 +7,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, Protocol
 
-import pycountry
 import stdnum.eu.vat
 from pydantic import (
     AfterValidator,
@@ -27,6 +25,7 @@ from pipeline.cards import holds_card_number, mask_card_numbers, shape
 from pipeline.errors import InvalidInput
 from pipeline.intake.addresses import address_of
 from pipeline.money import is_listed, to_minor, to_text
+from pipeline.places.countries import country_code
 from pipeline.redaction import redact
 from pipeline.text import harmless, legible
 
@@ -38,14 +37,10 @@ MOST_COUPONS = 10
 _LOOKED_AT = 2_000
 
 
-@cache
-def _countries() -> frozenset[str]:
-    return frozenset(country.alpha_2 for country in pycountry.countries)
-
-
-def _country(code: str) -> str:
-    if code not in _countries():
-        raise ValueError("an ISO 3166-1 alpha-2 country code such as DE")
+def _country(written: str) -> str:
+    code = country_code(written)
+    if code is None:
+        raise ValueError("a country, by its ISO 3166-1 code or its name, such as DE")
     return code
 
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from itertools import chain, combinations, islice
 from typing import Literal
 
+from pipeline.places.codes import whole_country
+
 Level = tuple[str, str]  # (sku, location)
 Strategy = Literal["priority", "fewest_shipments", "nearest"]
 
@@ -143,6 +145,8 @@ class Shelves:
 
 
 def _distance(place: Place, country: str) -> int:
-    if place.country == country:
+    """Northern Ireland (XI) is in the United Kingdom, and is served as it is."""
+    whole = whole_country(country)
+    if whole_country(place.country) == whole:
         return 0
-    return 1 if place.serves is None or country in place.serves else 2
+    return 1 if place.serves is None or not place.serves.isdisjoint((country, whole)) else 2

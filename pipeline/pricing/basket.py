@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.pricing.address import normal_postal
 from pipeline.pricing.cart import Cart, CartLine
 
 #: Discounts in minor units, by the position of what they are taken off.
@@ -23,12 +22,11 @@ class Basket:
 
     `amounts` go by position in `lines`; shipping, once there is any, is the last. `applied` are
     promotions; `content` are those, too, that another of their group outdid, or that would make
-    shipping cheaper where it costs nothing: their customer pays no more than was promised. `postal` is the postal code as rules compare it.
+    shipping cheaper where it costs nothing: their customer pays no more than was promised.
     """
 
     cart: Cart
     at: datetime
-    postal: str
     lines: Sequence[CartLine]
     places: Sequence[int]
     numbers: Sequence[int]
@@ -45,7 +43,6 @@ class Basket:
         return cls(
             cart,
             cart.at.astimezone(UTC),
-            normal_postal(cart.postal_code),
             lines,
             sorted(range(len(order)), key=order.__getitem__),
             [i + 1 for i in order],

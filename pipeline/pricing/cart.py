@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipeline.pricing.address import Destination
+
 
 @dataclass(frozen=True, slots=True)
 class CartLine:
@@ -24,7 +26,7 @@ class CartLine:
 @dataclass(frozen=True, slots=True)
 class Cart:
     """`at` (aware) is when the order was accepted. `as_sold`: prices are agreed, no promotions.
-    `coupons` as given; `first_order`: the customer has no earlier order that stands."""
+    `tax_zone`: a person said that it goes there. `coupons` as given; `first_order`: the customer has no earlier order that stands."""
 
     currency: str
     at: datetime
@@ -39,3 +41,8 @@ class Cart:
     coupons: tuple[str, ...] = ()
     shipping_method: str | None = None
     as_sold: bool = False
+    tax_zone: str | None = None
+
+    @property
+    def destination(self) -> Destination:
+        return Destination(self.country, self.region, self.postal_code)

@@ -64,6 +64,7 @@ def cart_of(
         coupons=tuple(order.coupons),
         shipping_method=order.document.get("shipping_method"),
         as_sold=as_sold,
+        tax_zone=order.decided.get("tax_zone"),
     )
 
 

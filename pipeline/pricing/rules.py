@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-import pycountry
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -27,7 +26,10 @@ from pydantic import (
 
 from pipeline.errors import InvalidInput
 from pipeline.money import is_listed, to_minor
-from pipeline.pricing.address import normal_postal
+from pipeline.places.countries import country_code
+from pipeline.places.postal import compact, postal_prefix
+from pipeline.places.regions import region_code as known_region
+from pipeline.pricing.address import region_named
 from pipeline.pricing.period import Period
 
 
@@ -72,17 +74,17 @@ def _country_or_all(code: str, info: ValidationInfo) -> str:
     return code if code == "*" else _country(code, info)
 
 
-def _country(code: str, info: ValidationInfo) -> str:
+def _country(written: str, info: ValidationInfo) -> str:
     if _is_stored(info):
-        return code
-    found = pycountry.countries.get(alpha_2=code)
-    if found is None or found.alpha_2 != code:  # it finds de too, which is no order's country
-        raise ValueError("expected an ISO 3166-1 alpha-2 country code such as DE")
+        return written
+    code = country_code(written)
+    if code is None:
+        raise ValueError("expected a country, by its ISO 3166-1 code or its name, such as DE")
     return code
 
 
 def _with_some_sign(prefix: str) -> str:
-    if not normal_postal(prefix):  # every postal code would begin with it, and so would none
+    if not compact(prefix):  # every postal code would begin with it, and so would none
         raise ValueError("expected the beginning of a postal code")
     return prefix
 
@@ -285,6 +287,16 @@ class Coupon(_Dated):
     limit_per_customer: Count | None = None
 
 
+def _know_regions(countries: Iterable[str], regions: Iterable[str], path: str) -> None:
+    """Refuse a region that none of `countries` has: no address would ever be in it."""
+    for region in sorted(regions):
+        if "*" not in countries and not any(known_region(country, region) for country in countries):
+            named = " or ".join(sorted(countries))
+            raise ValueError(
+                f"{path}: got {region!r}, expected a region of {named}, by code or name"
+            )
+
+
 class ShippingRate(_Model):
     countries: frozenset[CountryOrAll] = frozenset()
     regions: Names = frozenset()
@@ -292,6 +304,12 @@ class ShippingRate(_Model):
     up_to_weight: Annotated[int, Field(ge=0)] | None = None
     from_value: Amounts | None = None
     price: Amounts
+
+    @model_validator(mode="after")
+    def _regions_exist(self, info: ValidationInfo) -> ShippingRate:
+        if not _is_stored(info):
+            _know_regions(self.countries or {"*"}, self.regions, "regions")
+        return self
 
 
 class ShippingMethod(_Model):
@@ -323,6 +341,18 @@ class TaxZone(_Model):
     postal_prefix: PostalPrefix | None = None
     rates: dict[Name, tuple[TaxRate, ...]]
 
+    @model_validator(mode="after")
+    def _region_exists(self, info: ValidationInfo) -> TaxZone:
+        if self.region is not None and not _is_stored(info):
+            _know_regions({self.country}, {self.region}, "region")
+        return self
+
+    @property
+    def place(self) -> tuple[str, str | None, str]:
+        """Where it is, however that is written: the country, the region, the postal prefix."""
+        region = self.region and region_named(self.country, self.region)
+        return self.country, region, postal_prefix(self.country, self.postal_prefix or "")
+
 
 class Tax(_Model):
     zones: tuple[TaxZone, ...] = ()
@@ -332,8 +362,10 @@ class Tax(_Model):
     )
 
     @model_validator(mode="after")
-    def _zones_differ(self) -> Tax:
-        twice = _repeated((z.country, z.region, normal_postal(z.postal_prefix)) for z in self.zones)
+    def _zones_differ(self, info: ValidationInfo) -> Tax:
+        if _is_stored(info):
+            return self
+        twice = _repeated(zone.place for zone in self.zones)
         if twice:
             raise ValueError(f"zones: two zones for {twice[0]}")
         return self

@@ -5,58 +5,26 @@ What is taxed are the lines, then shipping, or its parts: each an amount, so man
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from stdnum.eu.vat import MEMBER_STATES
-
+from pipeline.places.territories import MEMBER_STATES
 from pipeline.pricing import rules
-from pipeline.pricing.address import normal_postal
+from pipeline.pricing.address import Destination, Unclear
 from pipeline.pricing.basket import SHIPPING, Basket
 from pipeline.pricing.cart import Cart
 from pipeline.pricing.quote import NotPriced
 from pipeline.pricing.rounding import Divide
 from pipeline.pricing.spread import largest_remainder
+from pipeline.pricing.tax_zones import TaxRate, Zone, Zones
 
 #: In place of a tax class: shipping is taxed as the goods are.
 PROPORTIONAL = "proportional"
 
-#: XI, Northern Ireland, is among them: for goods it is, and its VAT ids say so.
-_EU = frozenset(state.upper() for state in MEMBER_STATES)
-
-
-@dataclass(frozen=True, slots=True)
-class TaxRate:
-    """What a class of goods is taxed at in a zone: amount × numerator ÷ denominator is the exact
-    tax, included in the amount or on top of it. `text` is the rate as a fraction, "0.19"; `parts`
-    say by name what adds up to it. Two are equal if they amount to the same."""
-
-    rate: Decimal
-    text: str = field(compare=False)
-    numerator: int = field(compare=False)
-    denominator: int = field(compare=False)
-    parts: Sequence[Mapping[str, str]] = field(compare=False)
-
-    @classmethod
-    def of(cls, given: Sequence[rules.TaxRate], includes_tax: bool) -> TaxRate:
-        rate = sum((Decimal(part.rate) for part in given), Decimal(0))
-        numerator, denominator = rate.as_integer_ratio()
-        return cls(
-            rate,
-            f"{rate.normalize():f}",
-            numerator,
-            denominator + numerator if includes_tax else denominator,
-            [{"name": part.name, "rate": part.rate} for part in given],
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Zone:
-    name: str
-    rates: Mapping[str, TaxRate]
+#: What VAT ids of businesses in the EU begin with, as country codes: XI is Northern Ireland's.
+_REGISTERED = MEMBER_STATES | {"XI"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +46,8 @@ class Taxes:
         self._round = ROUND[given.rounding.level]
         self._zones = Zones(given.tax.zones, given.includes_tax)
         self._exempt_groups = given.tax.exempt_groups
-        self._home = given.tax.home
+        home = given.tax.home
+        self._home = home and (Destination(home).vat_area or home)
 
     def assess(self, basket: Basket, shipping_class: str | None) -> Assessment | NotPriced:
         """The tax on what the basket costs by now; `shipping_class` if shipping is in it."""
@@ -88,9 +57,9 @@ class Taxes:
         if exempt and not self._includes_tax:
             basket.steps.append(_exempt_step(exempt, {}))
             return _untaxed(basket)
-        zone = self._zones.find(basket.cart.country, basket.cart.region, basket.postal)
-        if zone is None:
-            return _no_rate(country=basket.cart.country, region=basket.cart.region)
+        zone = self._zone(basket.cart)
+        if isinstance(zone, NotPriced):
+            return zone
         items = _items(basket, zone, shipping_class)
         if isinstance(items, NotPriced):
             return items
@@ -103,19 +72,28 @@ class Taxes:
         basket.steps.extend(_tax_steps(basket, zone, items, taxes))
         return Assessment([rate.text for rate in items.rates], by_position)
 
+    def _zone(self, cart: Cart) -> Zone | NotPriced:
+        if cart.tax_zone is not None:
+            return self._zones.called(cart.tax_zone) or _no_rate(
+                country=cart.country, zone=cart.tax_zone
+            )
+        found = self._zones.find(cart.destination)
+        if isinstance(found, Unclear):
+            return NotPriced(
+                "address_unclear", {"country": cart.country, **found.detail}, final=False
+            )
+        return found or _no_rate(country=cart.country, region=cart.region)
+
     def _exemption(self, cart: Cart) -> str | None:
         """Why the customer pays no tax, if he doesn't."""
         if cart.customer_group in self._exempt_groups:
             return "customer_group"
         if cart.vat_id is not None and self._home is not None:
             business = cart.vat_id[:2].upper().replace("EL", "GR")  # Greece's ids say EL
-            if _abroad(business, self._home) and _abroad(cart.country, self._home):
-                return "reverse_charge"
+            if business in _REGISTERED and business != self._home:
+                goods = cart.destination.vat_area
+                return "reverse_charge" if goods not in (None, self._home) else None
         return None
-
-
-def _abroad(country: str, home: str) -> bool:
-    return country in _EU and country != home
 
 
 def _untaxed(basket: Basket) -> Assessment:
@@ -202,37 +180,6 @@ def _tax_steps(
         }
         for i in (*basket.places, *range(len(basket.lines), len(taxes)))
     ]
-
-
-# --- Zones ----------------------------------------------------------------------------------------
-
-
-class Zones:
-    """Finds the most specific zone for an address without going through them all."""
-
-    def __init__(self, zones: Iterable[rules.TaxZone], includes_tax: bool) -> None:
-        self._by_place: dict[tuple[str, str | None, str], Zone] = {}
-        for given in zones:
-            place = (normal_postal(given.postal_prefix), given.region, given.country)
-            rates = {name: TaxRate.of(r, includes_tax) for name, r in given.rates.items() if r}
-            self._by_place[place] = Zone(given.name, rates)
-        self._lengths = sorted({len(place[0]) for place in self._by_place}, reverse=True)
-
-    def __bool__(self) -> bool:
-        return bool(self._by_place)
-
-    def find(self, country: str, region: str | None, postal: str) -> Zone | None:
-        """Longest postal prefix first, then one with the region, then one with the country."""
-        regions = (None,) if region is None else (region, None)
-        for length in self._lengths:
-            if length > len(postal):
-                continue
-            for its_region in regions:
-                for its_country in (country, "*"):
-                    zone = self._by_place.get((postal[:length], its_region, its_country))
-                    if zone is not None:
-                        return zone
-        return None
 
 
 # --- Rounding: the tax of each amount -------------------------------------------------------------

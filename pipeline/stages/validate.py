@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.order import Order
 from pipeline.outcome import Advance, Hold, Outcome, Reject
+from pipeline.places.countries import country_code
+from pipeline.pricing.address import Destination
 from pipeline.stages.step import InnerStep
 from pipeline.storage import catalogue
 from pipeline.storage.catalogue import Product
@@ -31,9 +33,19 @@ def decide(order: Order, products: Mapping[str, Product]) -> Outcome:
         detail = {"skus": short[:10]}
         is_held = all(products[sku].held for sku in short)
         return Hold("sku_held", detail) if is_held else Reject("out_of_stock", detail)
-    if not order.approved and order.country in order.source.policy.hold_countries:
+    if not order.approved and _is_held(order):
         return Hold("country_held", {"country": order.country})
     return Advance()
+
+
+def _is_held(order: Order) -> bool:
+    """Whether it goes, or may go, to one of the countries, or territories, that its source holds."""
+    held = order.source.policy.hold_countries
+    if not held or order.country in held:
+        return bool(held)
+    address = order.ship_to
+    sent = Destination(order.country, address.get("region"), address.get("postal_code"))
+    return any(sent.is_in(country_code(each) or each) is not False for each in held)
 
 
 def _is_short(product: Product, quantity: int) -> bool:

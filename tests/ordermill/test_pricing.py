@@ -208,11 +208,11 @@ MISTAKES = {
     "promotions: [{id: a, name: A, effect: {type: fixed, amount: {EUR: 4.905}}}]": (
         "promotions.0.effect.amount: '4.905' has more decimal places than EUR (2)"
     ),
-    "tax: {zones: [{name: x, country: Germany, rates: {}}]}": (
-        'tax.zones.0.country: got "Germany", expected an ISO 3166-1 alpha-2 country code such as DE'
+    "tax: {zones: [{name: x, country: XX, rates: {}}]}": (
+        'tax.zones.0.country: got "XX", expected a country, by its ISO 3166-1 code or its name, such as DE'
     ),
-    "tax: {zones: [{name: x, country: de, rates: {}}]}": (
-        'tax.zones.0.country: got "de", expected an ISO 3166-1 alpha-2 country code such as DE'
+    "tax: {zones: [{name: x, country: Atlantis, rates: {}}]}": (
+        'tax.zones.0.country: got "Atlantis", expected a country, by its ISO 3166-1 code or its name, such as DE'
     ),
     "timezone: Berlin": 'timezone: got "Berlin", expected a time zone such as Europe/Berlin',
     "includes_taxes: true": "includes_taxes: got true, expected no such field",

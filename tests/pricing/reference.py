@@ -1,13 +1,13 @@
 """What an order costs, a second time: docs/pricing.md written down as naively as it reads.
 
 Fractions, lists and sums; no index, no caching, no step that the page doesn't name, in the order
-in which the page names them. It shares the types with the real engine and nothing else, so where
+in which the page names them. It shares the types with the real engine, and what is known of places, and nothing else, so where
 the two agree they agree on the page.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -15,6 +15,11 @@ from math import floor
 from zoneinfo import ZoneInfo
 
 from pipeline.money import exponent
+from pipeline.places.codes import OWN_CODES
+from pipeline.places.folding import fold
+from pipeline.places.postal import Postal, postal_code, postal_prefix
+from pipeline.places.regions import region_code, regions_at, within
+from pipeline.places.territories import TERRITORIES, Territory
 from pipeline.pricing.cart import Cart, CartLine
 from pipeline.pricing.prices import ListPrice
 from pipeline.pricing.quote import NotPriced, Quote, QuotedLine, QuotedShipping
@@ -91,6 +96,181 @@ def spread(amount: int, weights: list[int] | list[Fraction]) -> list[int]:
     for i in by_remainder[: amount - sum(shares)]:
         shares[i] += 1
     return shares
+
+
+# --- Where an order goes --------------------------------------------------------------------------
+
+YES, MAYBE, NO = "yes", "maybe", "no"
+
+
+def any_of(answers: list[str]) -> str:
+    return YES if YES in answers else MAYBE if MAYBE in answers else NO
+
+
+def all_of(answers: list[str]) -> str:
+    return NO if NO in answers else MAYBE if MAYBE in answers else YES
+
+
+def own(country: str) -> Territory | None:
+    """The territory that has this code of its own."""
+    return next((t for t in TERRITORIES if t.code == country), None)
+
+
+def whose_regions(country: str) -> str:
+    named = own(country)
+    return named.of if named else country
+
+
+def postal_of(cart: Cart) -> Postal:
+    found, named = postal_code(cart.country, cart.postal_code), own(cart.country)
+    if named is None or not named.postal:
+        return found
+    if found.code and any(found.code.startswith(prefix) for prefix in named.postal):
+        return found
+    return Postal(named.postal[0] if len(named.postal) == 1 else "", whole=False)
+
+
+def territory_of(cart: Cart) -> Territory | None:
+    if (named := own(cart.country)) is not None:
+        return named
+    there = [t for t in TERRITORIES if t.of == cart.country and t.postal]
+    code, region = postal_of(cart).code, region_code(cart.country, cart.region)
+    if code:
+        fitting = [(len(p), t) for t in there for p in t.postal if code.startswith(p)]
+        return max(fitting, key=lambda each: each[0])[1] if fitting else None
+    lies_in = within(cart.country, region) if region else ()
+    return next((t for t in there if set(t.regions) & set(lies_in)), None)
+
+
+def regions_of(cart: Cart) -> list[str] | None:
+    """The regions that it may lie in; None: any."""
+    region = region_code(whose_regions(cart.country), cart.region)
+    if region is not None:
+        return [region]
+    if (territory := territory_of(cart)) is not None:
+        return list(territory.regions)
+    if cart.region:
+        return None
+    return list(regions_at(cart.country, postal_of(cart))) or None
+
+
+def overlap(country: str, one: str, other: str) -> bool:
+    return one in within(country, other) or other in within(country, one)
+
+
+def readings(cart: Cart) -> list[Cart]:
+    region = region_code(cart.country, cart.region)
+    at = regions_at(cart.country, postal_of(cart))
+    if region is None or not at or any(overlap(cart.country, region, each) for each in at):
+        return [cart]
+    return [replace(cart, postal_code=None), replace(cart, region=None)]
+
+
+def begins(cart: Cart, prefix: str) -> str:
+    postal, prefix = postal_of(cart), postal_prefix(cart.country, prefix)
+    if postal.code.startswith(prefix):
+        return YES
+    if postal.whole or not prefix.startswith(postal.code):
+        return NO
+    at, mine = regions_at(cart.country, Postal(prefix)), regions_of(cart)
+    if at and mine and not any(overlap(cart.country, x, y) for x in at for y in mine):
+        return NO
+    return MAYBE
+
+
+def lies_in(cart: Cart, region: str, country: str) -> str:
+    """Whether it lies in a region that rules name, of `country`, or of any ("*")."""
+    regions, mine = whose_regions(cart.country), regions_of(cart)
+    code = region_code(regions, region)
+    if code is None:
+        if cart.region is not None and fold(cart.region) == fold(region):
+            return YES
+        return NO if country == "*" or mine is not None else MAYBE
+    if mine is None:
+        return MAYBE
+    answers = [
+        YES if code in within(regions, each) else MAYBE if each in within(regions, code) else NO
+        for each in mine
+    ]
+    return NO if not answers else answers[0] if len(set(answers)) == 1 else MAYBE
+
+
+def is_in(cart: Cart, country: str) -> str:
+    territory = territory_of(cart)
+    if country in (cart.country, OWN_CODES.get(cart.country)):
+        return YES
+    if territory is not None:
+        return YES if country == territory.code else NO
+    if OWN_CODES.get(country) != cart.country:
+        return NO
+    asked = own(country)
+    assert asked is not None
+    if postal_of(cart).code:
+        return any_of([begins(cart, prefix) for prefix in asked.postal])
+    return any_of([lies_in(cart, region, country) for region in asked.regions])
+
+
+def is_written_with(cart: Cart, country: str) -> str:
+    territory = territory_of(cart)
+    return YES if territory and country == territory.of else is_in(cart, country)
+
+
+def is_taxed_in(cart: Cart, country: str) -> str:
+    territory = territory_of(cart)
+    if territory is None:
+        return is_in(cart, country)
+    return YES if country in (territory.code, territory.taxed_as) else NO
+
+
+def vat_area(cart: Cart) -> str | None:
+    """The member state, or XI, whose VAT area it is in."""
+    territory = territory_of(cart)
+    if territory is None:
+        return cart.country if cart.country in EU else None
+    if not territory.in_eu:
+        return None
+    return territory.taxed_as if territory.taxed_as in EU else territory.code
+
+
+def zone_fits(zone: TaxZone, cart: Cart) -> str:
+    parts = []
+    if zone.region is None and zone.postal_prefix is None:
+        parts += [YES if zone.country == "*" else is_taxed_in(cart, zone.country)]
+    else:
+        parts += [YES if zone.country == "*" else is_written_with(cart, zone.country)]
+    if zone.region is not None:
+        parts += [lies_in(cart, zone.region, zone.country)]
+    if zone.postal_prefix is not None:
+        parts += [begins(cart, zone.postal_prefix)]
+    return all_of(parts)
+
+
+def specific(zone: TaxZone, cart: Cart) -> tuple[int, int, int]:
+    """The most specific sorts first."""
+    prefix = postal_prefix(cart.country, zone.postal_prefix or "")
+    depth, regions = 0, whose_regions(cart.country)
+    if zone.region is not None:
+        code = region_code(regions, zone.region)
+        depth = len(within(regions, code)) if code else 1
+    narrow = [t.code for t in TERRITORIES if t.of == cart.country and t.code]
+    wide = ["*", whose_regions(cart.country), cart.country, *narrow]
+    country = max((n for n, each in enumerate(wide) if each == zone.country), default=0)
+    return -len(prefix), -depth, -country
+
+
+def rate_fits(rate: ShippingRate, cart: Cart) -> str:
+    everywhere = not rate.countries or "*" in rate.countries
+    part = rate.regions or rate.postal_prefixes
+    parts = []
+    if not everywhere:
+        asked = is_written_with if part else is_in
+        parts += [any_of([asked(cart, country) for country in rate.countries])]
+    if rate.regions:
+        whose = "*" if everywhere else "one"
+        parts += [any_of([lies_in(cart, region, whose) for region in rate.regions])]
+    if rate.postal_prefixes:
+        parts += [any_of([begins(cart, prefix) for prefix in rate.postal_prefixes])]
+    return all_of(parts)
 
 
 class _Refused(Exception):
@@ -379,29 +559,21 @@ class _Calculation:
         if method is None:
             raise _Refused("no_shipping_method", final=self.cart.shipping_method is not None)
         for rate in method.rates:
-            if self.rate_fits(rate) and self.cart.currency in rate.price:
-                return self.minor(rate.price)
+            if self.rate_carries(rate) and self.cart.currency in rate.price:
+                fits = [rate_fits(rate, reading) for reading in readings(self.cart)]
+                if set(fits) == {YES}:
+                    return self.minor(rate.price)
+                if set(fits) != {NO}:
+                    raise _Refused("address_unclear", final=False)
         raise _Refused("no_shipping_rate", final=self.cart.shipping_method is not None)
 
-    def rate_fits(self, rate: ShippingRate) -> bool:
+    def rate_carries(self, rate: ShippingRate) -> bool:
         weight = sum(line.quantity * line.weight for line in self.lines)
         value = sum(self.amounts)
-        return (
-            (not rate.countries or self.cart.country in rate.countries or "*" in rate.countries)
-            and (not rate.regions or self.cart.region in rate.regions)
-            and (
-                not rate.postal_prefixes
-                or any(self.postal_code_has(prefix) for prefix in rate.postal_prefixes)
-            )
-            and (rate.up_to_weight is None or weight <= rate.up_to_weight)
-            and (
-                rate.from_value is None
-                or (self.cart.currency in rate.from_value and value >= self.minor(rate.from_value))
-            )
+        return (rate.up_to_weight is None or weight <= rate.up_to_weight) and (
+            rate.from_value is None
+            or (self.cart.currency in rate.from_value and value >= self.minor(rate.from_value))
         )
-
-    def postal_code_has(self, prefix: str) -> bool:
-        return _plain(self.cart.postal_code or "").startswith(_plain(prefix))
 
     # --- Coupons ----------------------------------------------------------------------------------
 
@@ -426,23 +598,27 @@ class _Calculation:
     # --- Tax --------------------------------------------------------------------------------------
 
     def tax_zone(self) -> TaxZone | None:
-        cart = self.cart
-        fitting = [
-            zone
-            for zone in self.rules.tax.zones
-            if zone.country in ("*", cart.country)
-            and (zone.region is None or zone.region == cart.region)
-            and (zone.postal_prefix is None or self.postal_code_has(zone.postal_prefix))
-        ]
-        return max(
-            fitting,
-            key=lambda zone: (
-                len(_plain(zone.postal_prefix or "")),
-                zone.region is not None,
-                zone.country != "*",
-            ),
-            default=None,
-        )
+        found = [self.tax_zone_of(reading) for reading in readings(self.cart)]
+        if any(zone != found[0] for zone in found):
+            raise _Refused("address_unclear", final=False)
+        return found[0]
+
+    def tax_zone_of(self, cart: Cart) -> TaxZone | None:
+        """Of the zones that fit, or may fit, the most specific; the address is unclear if one that
+        only may fit is as specific or more, and is another zone."""
+        may_fit = []
+        for zone in sorted(self.rules.tax.zones, key=lambda each: specific(each, cart)):
+            fits = zone_fits(zone, cart)
+            if fits == MAYBE:
+                may_fit.append(zone)
+            elif fits == YES:
+                if all((z.name, z.rates) == (zone.name, zone.rates) for z in may_fit):
+                    return zone
+                may_fit.append(zone)
+                break
+        if may_fit:
+            raise _Refused("address_unclear", final=False)
+        return None
 
     def rate(self, tax_class: str) -> Decimal:
         """The sum of the rates of a class, as a fraction."""
@@ -460,9 +636,11 @@ class _Calculation:
             return True
         if home is None or self.cart.vat_id is None:
             return False
-        registered = _plain(self.cart.vat_id)[:2]
+        registered = self.cart.vat_id.replace(" ", "").upper()[:2]
         registered = "GR" if registered == "EL" else registered
-        return registered in (EU | {"XI"}) - {home} and self.cart.country in EU - {home}
+        home = vat_area(replace(self.cart, country=home, region=None, postal_code=None)) or home
+        goods = vat_area(self.cart)
+        return registered in EU | {"XI"} and registered != home and goods not in (None, home)
 
     def exact(self, amount: int, rate: Decimal) -> Fraction:
         r = Fraction(rate)
@@ -553,8 +731,3 @@ class _Calculation:
         if self.rules.includes_tax:
             return amount - tax, tax, amount
         return amount, tax, amount + tax
-
-
-def _plain(code: str) -> str:
-    """As codes are compared: in capitals and without spaces."""
-    return code.replace(" ", "").upper()

@@ -43,8 +43,15 @@ PRODUCTS: dict[str, Data] = {
 }
 SKUS, CATEGORIES = list(PRODUCTS), ["kitchen", "sale"]
 CODES = ["SAVE", "TEN"]
-COUNTRIES, REGIONS = ["DE", "FR", "GR", "US"], ["BY", "NY"]
-POSTAL_CODES = [None, "10115", "101 15", "sw1a 1aa", "8"]
+COUNTRIES, REGIONS = ["DE", "FR", "GR", "US", "ES", "GB", "XI", "RE"], ["BY", "NY"]
+#: As people type them, right, wrong, and one that is another's.
+WRITTEN_REGIONS = [
+    None, None, "BY", "Bavaria", "NY", "new york", "Kanarias", "Canarias", "Las Palmas", "Madrid", "NIR",
+]  # fmt: skip
+POSTAL_CODES = [
+    None, "10115", "101 15", "sw1a 1aa", "8", "27498", "BT1 1AA", "BT1", "35001", "28001", "97400",
+    "D-10115", "10001",
+]  # fmt: skip
 TIMEZONES = ["UTC", "Europe/Berlin", "America/New_York", "Pacific/Auckland"]
 VAT_IDS = [None, None, "DE136695976", "EL094259216", "fr 40303265045", "GB980780684", "XI980780684"]
 #: Around a weekend, and around the hour that clocks in Berlin show twice.
@@ -217,11 +224,20 @@ def methods_with(tax: str) -> DataStrategy:
             "from_value": amounts,
         },
     )
-    limited = st.tuples(limits, amounts).map(lambda drawn: {**drawn[0], "price": drawn[1]})
+    limited = st.tuples(limits, amounts).map(
+        lambda drawn: {**regions_that_exist(drawn[0]), "price": drawn[1]}
+    )
     rates = st.tuples(st.lists(limited, max_size=2), amounts, seldom(True, False)).map(
         lambda drawn: drawn[0] + [{"price": drawn[1]}] * (drawn[2] or not drawn[0])
     )
     return st.fixed_dictionaries({"name": st.just("By hand"), "tax": st.just(tax), "rates": rates})
+
+
+def regions_that_exist(limits: Data) -> Data:
+    """A rate that names regions names a country that has each."""
+    if "regions" in limits and "*" not in limits.get("countries", "*"):
+        return {**limits, "countries": ["DE", "US"]}
+    return limits
 
 
 shipping = st.fixed_dictionaries(
@@ -247,11 +263,16 @@ rates_by_class = st.tuples(rates, rates, rates).map(
         if of_class is not None
     }
 )
-places = st.tuples(
-    st.sampled_from(["DE", "US", "*"]),
-    st.sampled_from([None, None, "BY"]),
-    st.sampled_from([None, None, "1", "101", "SW 1"]),
-)
+places = st.sampled_from(
+    [
+        *[(country, None, None) for country in ("DE", "US", "ES", "GB", "FR", "XI", "IC", "RE")],
+        ("DE", "BY", None), ("DE", "Bayern", "1"), ("DE", None, "101"), ("DE", None, "27498"),
+        ("US", "New York", None), ("US", None, "1"), ("US", "NY", "101"), ("US", None, "10001"),
+        ("ES", "Canarias", None), ("ES", "GC", None), ("ES", None, "35"), ("GB", None, "BT"),
+        ("GB", "NIR", None), ("GB", None, "SW 1"), ("FR", None, "974"), ("FR", "974", None),
+        ("*", None, None), ("*", "BY", None), ("*", None, "101"), ("*", "ny", "1"),
+    ]
+)  # fmt: skip
 
 
 def zones_at(drawn: tuple[dict[Any, Data], Data, str]) -> list[Data]:
@@ -350,7 +371,7 @@ carts = st.builds(
     source=st.sampled_from(["web", "stand"]),
     lines=cart_lines,
     country=st.sampled_from(COUNTRIES),
-    region=st.sampled_from([None, *REGIONS]),
+    region=st.sampled_from(WRITTEN_REGIONS),
     postal_code=st.sampled_from(POSTAL_CODES),
     customer_group=st.sampled_from([None, "trade", "vip"]),
     vat_id=st.sampled_from(VAT_IDS),

@@ -86,13 +86,14 @@ def test_the_first_rate_that_fits_counts() -> None:
         ({"countries": ["DE", "AT"]}, {"country": "FR"}, False),
         ({"countries": ["*"]}, {"country": "JP"}, True),
         ({"regions": ["NY"]}, {"region": "NY"}, True),
-        ({"regions": ["NY"]}, {"region": "ny"}, False),  # as they are
-        ({"regions": ["NY"]}, {"region": None}, False),
+        ({"regions": ["NY"]}, {"country": "US", "region": "new york"}, True),
+        ({"regions": ["NY"]}, {"country": "US", "region": "NJ"}, False),
+        ({"regions": ["NY"]}, {"region": None}, False),  # Germany has none of that name
         ({"postal_prefixes": ["10", "2"]}, {"postal_code": "10115"}, True),
         ({"postal_prefixes": ["10", "2"]}, {"postal_code": "30115"}, False),
-        ({"postal_prefixes": ["10", "2"]}, {"postal_code": None}, False),
-        ({"postal_prefixes": ["sw1a 1"]}, {"postal_code": "SW1A1aa"}, True),
-        ({"postal_prefixes": ["SW1A1"]}, {"postal_code": " sw1a 1aa "}, True),
+        ({"postal_prefixes": ["10"]}, {"country": "AE", "postal_code": None}, False),  # has none
+        ({"postal_prefixes": ["sw1a 1"]}, {"country": "GB", "postal_code": "SW1A1aa"}, True),
+        ({"postal_prefixes": ["SW1A1"]}, {"country": "GB", "postal_code": " sw1a 1aa "}, True),
         ({"countries": ["DE"], "postal_prefixes": ["9"]}, {"postal_code": "10115"}, False),
         ({"up_to_weight": 2000}, {}, True),  # 3 × 400 + 800, inclusive
         ({"up_to_weight": 1999}, {}, False),
@@ -109,6 +110,46 @@ def test_a_rate_fits_by_address_weight_and_value(
     rate = {"price": {"EUR": 1}, **rate}
 
     assert rate_of(cart(MUG, BOX, **facts), rate, other) == (1 if fits else 99)
+
+
+@pytest.mark.parametrize(
+    ("rate", "facts", "problem"),
+    [
+        ({"postal_prefixes": ["10"]}, {"postal_code": None}, ("postal_code", "is missing")),
+        (
+            {"postal_prefixes": ["10"]},
+            {"postal_code": "1067"},
+            ("postal_code", "is not known there"),
+        ),
+        ({"countries": ["US"], "regions": ["NY"]}, {"country": "US"}, ("region", "is missing")),
+        (
+            {"countries": ["US"], "regions": ["NY"]},
+            {"country": "US", "region": "Gotham"},
+            ("region", "is not known there"),
+        ),
+        (
+            {"countries": ["US"], "regions": ["NY"]},
+            {"country": "US", "region": "NY", "postal_code": "90210"},
+            ("region", "contradicts the postal code"),
+        ),
+    ],
+)
+def test_where_rates_tell_places_apart_an_address_that_cant_be_told_waits(
+    rate: dict[str, Any], facts: dict[str, Any], problem: tuple[str, str]
+) -> None:
+    rates = [{"price": {"EUR": 1}, **rate}, {"price": {"EUR": 99}}]
+    rules = {"default": "post", "methods": {"post": method(*rates)}}
+
+    found = refused(cart(MUG, **facts), shipping=rules)
+
+    assert (found.reason, found.final) == ("address_unclear", False)
+    assert (found.detail["field"], found.detail["problem"]) == problem
+
+
+def test_a_rate_before_those_that_tell_places_apart_asks_for_nothing() -> None:
+    rates = [{"price": {"EUR": 1}}, {"price": {"EUR": 9}, "postal_prefixes": ["10"]}]
+
+    assert rate_of(cart(MUG, postal_code=None), *rates) == 1
 
 
 def test_the_value_is_what_the_goods_cost_after_promotions() -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from typing import Literal
 
-import pycountry
+from pipeline.places.countries import country_code
 
 Clean = Literal["strip", "collapse", "upper", "lower", "drop_decimal_zero"]
 
@@ -40,14 +39,6 @@ def separated(text: str) -> list[str]:
     return [part.strip() for part in text.split("|") if part.strip()]
 
 
-def country_code(name: str, overrides: Mapping[str, str]) -> str:
-    """A country's name (or code) → its ISO 3166-1 alpha-2 code; an unknown one stays as it is."""
-    return overrides.get(name) or _by_name(name)
-
-
-@cache
-def _by_name(name: str) -> str:
-    try:
-        return str(pycountry.countries.lookup(name).alpha_2)
-    except LookupError:
-        return name
+def country_of(written: str, overrides: Mapping[str, str]) -> str:
+    """A country's name or code → its code; an unknown one stays as it is, for the schema to refuse."""
+    return overrides.get(written) or country_code(written) or written

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline.errors import InvalidInput
-from pipeline.intake.files.cleaning import cleaned, country_code, separated, whole_number
+from pipeline.intake.files.cleaning import cleaned, country_of, separated, whole_number
 from pipeline.intake.files.mapping import Cell, cells_of
 from pipeline.intake.files.rows import Row
 
@@ -73,7 +73,7 @@ def _slot(
 
 def _converter(path: tuple[str, ...], countries: Mapping[str, str]) -> Convert:
     if path[0] != "metadata" and path[-1] == "country":
-        return partial(country_code, overrides=countries)
+        return partial(country_of, overrides=countries)
     if path == ("coupons",):
         return separated
     return whole_number if path == ("lines", "quantity") else str

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InvalidInput
-from pipeline.intake.files.cleaning import cleaned, country_code, separated, whole_number
+from pipeline.intake.files.cleaning import cleaned, country_of, separated, whole_number
 from pipeline.intake.files.mapping import load_mapping
 from tests.intake.files.helpers import MAPPING
 
@@ -31,7 +31,7 @@ def test_a_mapping_reads_as_it_is_written(tmp_path: Path) -> None:
         ('value = "EUR"', 'valeu = "EUR"', "there is no key order.currency.valeu"),
         ('value = "EUR"', 'value = "EUR", column = "Sku"', "exactly one of column and value"),
         ('"upper"', '"shout"', "line.sku.clean.1: got 'shout', expected"),
-        ('EIRE = "IE"', 'EIRE = "XX"', "countries.EIRE: got 'XX', expected an ISO 3166-1"),
+        ('EIRE = "IE"', 'EIRE = "XX"', "countries.EIRE: got 'XX', expected a country"),
         ('starts_with = "C"', "", "exactly one of starts_with and equals"),
         ("[order]", '[csv]\nencoding = "utf-17"\n[order]', "csv.encoding: got 'utf-17', expected"),
         ("[order]", '[csv]\nencoding = "utf-16"\n[order]', "convert the file first"),
@@ -77,6 +77,6 @@ def test_several_values_in_a_cell_are_separated_by_bars() -> None:
 def test_countries_go_by_name_or_code_and_the_mapping_has_the_last_word() -> None:
     names = ["United Kingdom", "EIRE", "de", "FRA", "Atlantis"]
 
-    codes = [country_code(name, {"EIRE": "IE", "de": "AT"}) for name in names]
+    codes = [country_of(name, {"EIRE": "IE", "de": "AT"}) for name in names]
 
     assert codes == ["GB", "IE", "AT", "FR", "Atlantis"]

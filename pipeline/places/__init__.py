@@ -1,0 +1,1 @@
+"""Countries, regions, postal codes and territories, known however people write them."""
