@@ -152,4 +152,4 @@ def test_what_comes_in_is_asked_todays_lists(shop: Mill, later: Later) -> None:
 
     assert [code for code, _ in told] == [200, 422, 422]
     assert "an ISO 4217 currency code such as EUR" in told[1][1]
-    assert "an ISO 3166-1 alpha-2 country code such as DE" in told[2][1]
+    assert "a country, by its ISO 3166-1 code" in told[2][1]
