@@ -106,6 +106,8 @@ def show_one(
     if order["decided"]:
         decided = ", ".join(f"{k}: {v}" for k, v in order["decided"].items())
         console.print(f"\nDecided by a person: {decided}.", markup=False)
+    if order["vat_check"]:
+        console.print(f"\n{_vat_check(order['vat_check'])}", markup=False)
     if hold:
         _tell_hold(order_id, hold)
     quote = order["quote"]
@@ -160,6 +162,12 @@ def _tell_hold(order_id: int, hold: dict[str, Any]) -> None:
         f"Or undo what was done for it: ordermill orders cancel {order_id}",
         markup=False,
     )
+
+
+def _vat_check(kept: dict[str, Any]) -> str:
+    number = kept["consultation_number"]
+    proof = f", consultation number {number}" if number else ""
+    return f"VIES on {kept['vat_id'] or 'its VAT id'}: {kept['said']}, {kept['asked_at']}{proof}."
 
 
 def _amounts(row: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,8 @@ from pipeline.stages.undo_pay import UndoPay
 from pipeline.stages.validate import Validate
 from pipeline.storage import currencies
 from pipeline.storage.database import Database
+from pipeline.vat.check import TRIES
+from pipeline.vat.vies import VatIds, Vies
 from pipeline.webhooks.endpoints import Webhooks
 from pipeline.webhooks.signing import Signer
 from pipeline.webhooks.targets import parse_allowed
@@ -87,7 +89,7 @@ def assemble(
     courier = courier or _courier(settings)
     engine = Engine(
         database,
-        steps(callers, courier),
+        steps(callers, courier, _vies(settings), min(TRIES, settings.attempts)),
         announcer,
         Leases(database, settings.lease_seconds),
         Limits(
@@ -112,11 +114,14 @@ def assemble(
     )
 
 
-def steps(callers: Callers, courier: Courier) -> dict[str, Step[Any, Any]]:
-    """Every step by the name of its queue."""
+def steps(
+    callers: Callers, courier: Courier, vat_ids: VatIds | None = None, vat_tries: int = TRIES
+) -> dict[str, Step[Any, Any]]:
+    """Every step by the name of its queue. `vat_ids` are asked about VAT ids, `vat_tries` times at
+    most; None: the public VIES."""
     return {
         "validate": Validate(),
-        "price": Price(),
+        "price": Price(vat_ids or Vies(), vat_tries),
         "pay": Pay(callers),
         "reserve": Reserve(),
         "notify": Notify(courier),
@@ -144,6 +149,10 @@ def open_gateways(settings: Settings) -> dict[str, Gateway]:
         "manual": ManualGateway(),
         **{gateway.name: _guarded(gateway, settings) for gateway in asked},
     }
+
+
+def _vies(settings: Settings) -> VatIds:
+    return Vies(settings.vies_url, settings.vies_requester, limit=settings.vies_timeout)
 
 
 def _guarded(gateway: Gateway, settings: Settings) -> Gateway:

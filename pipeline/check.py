@@ -32,7 +32,12 @@ def check(settings: Settings, database: Database) -> list[Check]:
     """Look at everything; an error means that orders would not flow, or could be lost."""
     found = [*_database(database), *_broker(settings), *_secrets(settings)]
     if all(c.level != "error" for c in found):
-        found += [*_gateways(settings, database), *_rules(database), *_webhooks(database)]
+        found += [
+            *_gateways(settings, database),
+            *_vies(settings, database),
+            *_rules(database),
+            *_webhooks(database),
+        ]
         found += _processes(settings, database)
     return found
 
@@ -168,6 +173,18 @@ def _gateways(settings: Settings, database: Database) -> Iterator[Check]:
             "stripe", "warning",
             "can't tell us of events: without their secret they are refused, and only polled for",
             "set ORDERMILL_STRIPE_WEBHOOK_SECRET to the endpoint's signing secret",
+        )  # fmt: skip
+
+
+def _vies(settings: Settings, database: Database) -> Iterator[Check]:
+    with database.snapshot() as tx:
+        asking = [s.name for s in sources.all_sources(tx).values() if s.policy.vat_check == "vies"]
+    if asking and not settings.vies_requester:
+        yield Check(
+            "VIES", "warning",
+            f"is asked about VAT ids of {', '.join(asking)}, and gives no consultation number: "
+            "it isn't told who asks",
+            "set ORDERMILL_VIES_REQUESTER to your own VAT id",
         )  # fmt: skip
 
 

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.vat import check
+
 #: What stands where something was that is nobody's business any more.
 ERASED = "(erased)"
 
@@ -19,7 +21,7 @@ _DETAILS = frozenset(
     {
         "amount", "total", "limit", "currency", "key", "operation", "state", "code", "country",
         "sku", "skus", "lines", "coupon", "shipping_method", "deaths", "delay", "attempt",
-        "gave_up_after", "reference", "location", "charge", "tax_zone", "vat", "ship_to_fields",
+        "gave_up_after", "reference", "location", "charge", "tax_zone", "vat", "ship_to_fields", "vies",
     }
 )  # fmt: skip
 #: Our own reasons; what a person typed is told from them by its form, or by what it is the reason of.
@@ -57,6 +59,11 @@ def _decided(decided: str | None) -> str | None:
     return json.dumps(told, ensure_ascii=False)
 
 
+def _vat_check(kept: str | None) -> str | None:
+    """Whether its VAT id counted, and since when we know."""
+    return None if kept is None else json.dumps(check.anonymous(json.loads(kept)))
+
+
 def forget_person(contents: Mapping[str, list[dict[str, Any]]], at: str) -> None:
     """Change an order's rows of `order_documents`, `events` and `notifications` in place, so that
     they don't say any more who ordered. `at` is when that is."""
@@ -64,6 +71,7 @@ def forget_person(contents: Mapping[str, list[dict[str, Any]]], at: str) -> None
         document = json.dumps(anonymous(json.loads(row["body"])), ensure_ascii=False)
         decided = _decided(row.get("decided"))
         row.update(body=document, decided=decided, customer=None, email_key=None, erased_at=at)
+        row["vat_check"] = _vat_check(row.get("vat_check"))
     for row in contents.get("events") or ():
         row.update(reason=_reason(row), detail=_detail(row["detail"]))
     for row in contents.get("notifications") or ():

@@ -69,6 +69,12 @@ HOLD_REASONS: dict[str, HoldReason] = {
         "nothing is promised of a SKU that it needs, as a count of it differs from the books",
         "settle the difference, `ordermill stock release SKU`, then requeue it",
     ),
+    "vat_unverified": HoldReason(
+        "VIES says that its VAT id is not valid, or gave no answer to be trusted; detail says which",
+        "if VIES didn't answer, requeue it: it is asked again; else believe the id by its form, or "
+        "charge tax (--vat tax)",
+        "ordermill orders decide {id} --vat form",
+    ),
     "payment_unknown": HoldReason(
         "the gateway gave no answer to be trusted, and may have charged", _WHEN_IT_ANSWERS
     ),

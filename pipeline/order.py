@@ -116,6 +116,8 @@ class Order:
     traceparent: str | None = field(default=None, repr=False)  # W3C Trace Context
     #: What a person decided about it on hold, by kind of decision (pipeline.decisions).
     decided: Mapping[str, Any] = field(default_factory=lambda: UNDECIDED, repr=False)
+    #: What was found out about its VAT id (pipeline.vat.check.VatCheck); None: nobody was asked.
+    vat_check: Mapping[str, Any] | None = field(default=None, repr=False)
     _lines: list[Line] | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -131,7 +133,7 @@ class Order:
         return Order(
             self.id, self.external_id, self.source, self.chain, self.lane, status, stage,
             self.reason, self.currency, self.approved, attempt, self.accepted_at, self.document,
-            self.traceparent, self.decided, self._lines,
+            self.traceparent, self.decided, self.vat_check, self._lines,
         )  # fmt: skip
 
     def _merged(self) -> list[Line]:

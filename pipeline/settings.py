@@ -6,13 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+import stdnum.eu.vat
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from stdnum.exceptions import ValidationError as NotValid
 
 from pipeline.errors import ConfigurationError
 from pipeline.intake.schema import Problem, problems
+from pipeline.vat import PUBLIC
 
 Seconds = Annotated[float, Field(gt=0)]
+
+
+def _own_vat_id(given: str) -> str:
+    """In its one form; empty where there is none."""
+    try:
+        return stdnum.eu.vat.validate(given) if given else ""
+    except NotValid:
+        raise ValueError("a VAT id of an EU country, such as DE136695976") from None
 
 
 class Settings(BaseSettings):
@@ -71,6 +82,13 @@ class Settings(BaseSettings):
         20, gt=0, description="failures in a row after which a gateway is left alone for a while"
     )
     gateway_rest: Seconds = Field(10.0, description="how long it is left alone before a probe")
+    vies_url: str = Field(PUBLIC, description="where VIES is asked about VAT ids, by its REST form")
+    vies_requester: Annotated[str, AfterValidator(_own_vat_id)] = Field(
+        "", description="our own VAT id: VIES gives a consultation number to who names one"
+    )
+    vies_timeout: Seconds = Field(
+        5.0, description="how long VIES has for one id; all of a batch: twice"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = Field(
         "text", description="json: a line of JSON each, with what the message is about"

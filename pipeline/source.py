@@ -45,6 +45,16 @@ class Policy(BaseModel):
         description="which location serves an order: priority, nearest to where it goes, or "
         "fewest_shipments where it must be spread; one location that has all of it always does",
     )
+    vat_check: Literal["form", "vies"] = Field(
+        default="form",
+        description="form: a VAT id that is well-formed is believed; vies: the VIES service is asked "
+        "before an order does without tax for it",
+    )
+    vat_unknown: Literal["hold", "form"] = Field(
+        default="hold",
+        description="where VIES gives no answer: hold: the order waits for a person; form: its id is "
+        "believed by its form",
+    )
     hold_over: dict[str, int] = Field(
         default_factory=dict,
         description="orders whose total exceeds this many minor units, by currency, wait for a person",

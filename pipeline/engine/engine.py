@@ -27,7 +27,7 @@ from pipeline.engine.watch import Watch, watched
 from pipeline.errors import LeaseLost
 from pipeline.outcome import Hold, Outcome
 from pipeline.redaction import describe
-from pipeline.stages.step import InnerStep, Step
+from pipeline.stages.step import Step
 from pipeline.storage import counters, queues
 from pipeline.storage.database import Database
 from pipeline.telemetry.metrics import STAGE_SECONDS
@@ -155,7 +155,7 @@ class Engine:
     def _intend(self, tx: Any, batch: Batch) -> Any:
         """The step's plan; or, as a plan, the defect that shows: it is the step's own to isolate."""
         step = self.steps[batch.step]
-        if isinstance(step, InnerStep):  # has nothing to say: spare it the savepoint
+        if not step.calls_out(batch.orders):  # has nothing to say: spare it the savepoint
             return None
         try:
             with tx.begin_nested():
@@ -188,7 +188,7 @@ class Engine:
             if isinstance(batch.plan, Broken):
                 raise batch.plan.error
             with STAGE_SECONDS.labels(batch.step, "call").time():
-                findings = step.call(batch.plan)
+                findings = None if batch.plan is None else step.call(batch.plan)
             with STAGE_SECONDS.labels(batch.step, "record").time():
                 return self._record_patiently(batch, step, findings)
         except LeaseLost:

@@ -59,7 +59,7 @@ def cart_of(
         region=address.get("region"),
         postal_code=address.get("postal_code"),
         customer_group=group,
-        vat_id=customer.get("vat_id"),
+        vat_id=None if order.decided.get("vat") == "tax" else customer.get("vat_id"),
         first_order=first_order,
         coupons=tuple(order.coupons),
         shipping_method=order.document.get("shipping_method"),

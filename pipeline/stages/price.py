@@ -1,9 +1,10 @@
 """price: validated → priced. What does it cost?
 
-In:  a validated order; its source says whose prices count, and which rules.
+In:  a validated order; its source says whose prices count, which rules, and whether VIES is asked
+     about a VAT id that would spare it the tax.
 Out: Advance, with the quote, its lines and its explanation written once; Reject (no price, no
-     shipping, a coupon that can't be used); Hold (no tax rate, what isn't the customer's doing, or a
-     total over the source's limit).
+     shipping, a coupon that can't be used); Retry (VIES gave no answer); Hold (no tax rate, a VAT id
+     that VIES doesn't confirm, what isn't the customer's doing, or a total over the source's limit).
 """
 
 from __future__ import annotations
@@ -13,17 +14,26 @@ from dataclasses import dataclass
 
 from pipeline.money import to_text
 from pipeline.order import Order
-from pipeline.outcome import Advance, Hold, Outcome, Reject
+from pipeline.outcome import Advance, Hold, Outcome, Reject, Retry
 from pipeline.pricing.carts import Goods, Prices, cart_of, is_as_sold
 from pipeline.pricing.engine import price
 from pipeline.pricing.quote import NotPriced, Quote
 from pipeline.pricing.redemption import Key, Use, keys_of, spent, uses_of
-from pipeline.stages.step import InnerStep
+from pipeline.stages.step import Step
 from pipeline.storage import catalogue, coupons, quotes, rules
 from pipeline.storage import orders as order_store
 from pipeline.storage.database import Tx
 from pipeline.storage.quotes import Priced
 from pipeline.storage.rules import Version
+from pipeline.vat.check import (
+    TRIES,
+    VatCheck,
+    as_kept,
+    is_reverse_charged,
+    outcome_of,
+    vat_id_to_ask,
+)
+from pipeline.vat.vies import VatIds
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +114,42 @@ def decide(order: Order, found: Quote | NotPriced) -> Outcome:
     return Advance({"total": total})
 
 
-class Price(InnerStep):
-    def settle(self, tx: Tx, orders: Sequence[Order], findings: None) -> list[Outcome]:
+#: What VIES said, by order.
+Checks = Mapping[int, VatCheck]
+
+
+class Price(Step[Mapping[int, str], Checks]):
+    """`vat_ids` are asked about ids that would spare an order its tax, where its source says so:
+    `tries` times before the source's policy says what becomes of one that has no answer."""
+
+    def __init__(self, vat_ids: VatIds, tries: int = TRIES) -> None:
+        self._vat_ids = vat_ids
+        self._tries = tries
+
+    def calls_out(self, orders: Sequence[Order]) -> bool:
+        return any(vat_id_to_ask(order) for order in orders)
+
+    def intend(self, tx: Tx, orders: Sequence[Order]) -> dict[int, str]:
+        """The VAT ids to ask about, by order: those that its tax depends on."""
+        by_order = {o.id: vat_id for o in orders if (vat_id := vat_id_to_ask(o))}
+        asking = [order for order in orders if order.id in by_order]
+        facts = look_up(tx, asking)
+        return {o.id: by_order[o.id] for o in asking if _is_reverse_charged(quote(o, facts))}
+
+    def call(self, plan: Mapping[int, str]) -> Checks:
+        said = self._vat_ids.ask(set(plan.values())) if plan else {}
+        return {order_id: said[vat_id] for order_id, vat_id in plan.items()}
+
+    def settle(self, tx: Tx, orders: Sequence[Order], findings: Checks | None) -> list[Outcome]:
         facts = look_up(tx, orders)
         found = [quote(order, facts) for order in orders]
-        outcomes = [decide(order, each) for order, each in zip(orders, found, strict=True)]
+        checks = findings or {}
+        outcomes = [
+            self._vat_outcome(order, each, checks) or decide(order, each)
+            for order, each in zip(orders, found, strict=True)
+        ]
+        if checks:
+            order_store.write_vat_checks(tx, {i: as_kept(check) for i, check in checks.items()})
         quotes.add(
             tx,
             [
@@ -118,6 +159,21 @@ class Price(InnerStep):
             ],
         )
         return outcomes
+
+    def _vat_outcome(
+        self, order: Order, found: Quote | NotPriced, checks: Checks
+    ) -> Outcome | None:
+        """What becomes of it for its VAT id; None: it is priced as any other."""
+        if vat_id_to_ask(order) is None or not _is_reverse_charged(found):
+            return None
+        check = checks.get(order.id)
+        if check is None:  # the rules have come to spare it the tax since it was looked at
+            return Retry("vat_check", after=1.0, burns=False)
+        return outcome_of(order, check, self._tries)
+
+
+def _is_reverse_charged(found: Quote | NotPriced) -> bool:
+    return isinstance(found, Quote) and is_reverse_charged(found.steps)
 
 
 def _priced(order: Order, quoted: Quote, facts: Facts) -> Priced:

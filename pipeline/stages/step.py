@@ -27,6 +27,11 @@ class Step(ABC, Generic[Plan, Findings]):
     #: Seconds a batch may take in all before its worker is taken for hung and its lease let go.
     time_limit: float = 60.0
 
+    def calls_out(self, orders: Sequence[Order]) -> bool:
+        """Pure: whether it may have something to ask for these. If not, `intend` and `call` are
+        left out, and `settle` has None for findings."""
+        return True
+
     @abstractmethod
     def intend(self, tx: Tx, orders: Sequence[Order]) -> Plan:
         """Persist what `call` is about to do, so that a crash in the middle can be made good."""
@@ -42,6 +47,9 @@ class Step(ABC, Generic[Plan, Findings]):
 
 class InnerStep(Step[None, None]):
     """A step that needs nothing but the database."""
+
+    def calls_out(self, orders: Sequence[Order]) -> bool:
+        return False
 
     def intend(self, tx: Tx, orders: Sequence[Order]) -> None:
         return None

@@ -118,6 +118,7 @@ _document = rows(
     order_documents.c.order_id,
     order_documents.c.body,
     order_documents.c.decided,
+    order_documents.c.vat_check,
     order_documents.c.erased_at,
 )
 _event = rows(events.c.order_id, events.c.seq, events.c.reason, events.c.detail)
@@ -130,6 +131,7 @@ _WRITE = {
     .values(
         body=_document.c.body,
         decided=_document.c.decided,
+        vat_check=_document.c.vat_check,
         customer=null(),
         email_key=null(),
         erased_at=_document.c.erased_at,

@@ -44,6 +44,7 @@ _LOAD = (
         order_documents.c.body,
         order_documents.c.traceparent,
         order_documents.c.decided,
+        order_documents.c.vat_check,
     )
     .join(order_documents, order_documents.c.order_id == orders.c.id)
     .where(orders.c.id.in_(ids()))
@@ -85,6 +86,7 @@ def _order(row: Any, known: dict[int, Any], attempt: int) -> Order:
         document=json.loads(row.body),
         traceparent=row.traceparent,
         decided=json.loads(row.decided) if row.decided else UNDECIDED,
+        vat_check=json.loads(row.vat_check) if row.vat_check else None,
     )
 
 
@@ -341,6 +343,19 @@ def decided(tx: Tx, order_ids: Iterable[int]) -> dict[int, str | None]:
 def write_decided(tx: Tx, decided: Mapping[int, str]) -> None:
     """Keep what is decided of these orders by now. The caller holds their locks."""
     tx.execute(_DECIDE, {"decisions": pack(sorted(decided.items()))})
+
+
+_checked = rows(order_documents.c.order_id, order_documents.c.vat_check, parameter="checks")
+_CHECK = (
+    update(order_documents)
+    .where(order_documents.c.order_id == _checked.c.order_id)
+    .values(vat_check=_checked.c.vat_check)
+)
+
+
+def write_vat_checks(tx: Tx, checks: Mapping[int, str]) -> None:
+    """Keep what was found out about these orders' VAT ids. The caller holds their dispatch."""
+    tx.execute(_CHECK, {"checks": pack(sorted(checks.items()))})
 
 
 _ordering = rows(order_documents.c.order_id, order_documents.c.customer)

@@ -104,6 +104,7 @@ order_documents = Table(
     Column("erased_at", UtcDateTime),  # since when it doesn't say any more who ordered
     Column("traceparent", String(55)),  # W3C Trace Context: what it came in with, or was given
     Column("decided", Text),  # JSON of {kind: value}: what a person decided (pipeline.decisions)
+    Column("vat_check", Text),  # JSON of pipeline.vat.check.VatCheck: what VIES said of its VAT id
     Index("ix_order_documents_customer", "customer", postgresql_where=text("customer IS NOT NULL"),
           sqlite_where=text("customer IS NOT NULL")),
     Index("ix_order_documents_email_key", "email_key",

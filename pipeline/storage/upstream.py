@@ -59,6 +59,7 @@ def one(tx: Tx, order_id: int) -> Row:
         **(dict(found._mapping) if found else _archived(tx, rows)),
         "document": json.loads(document["body"]),
         "decided": json.loads(document.get("decided") or "{}"),
+        "vat_check": json.loads(document.get("vat_check") or "null"),
         "quote": quote[0] if quote else None,
         "lines": [_without_id(line) for line in rows[order_lines.name]],
         "payment_status": fold(payments.read(tx, [order_id])[order_id]).status,

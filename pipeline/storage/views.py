@@ -104,6 +104,7 @@ def one(tx: Tx, order_id: int) -> dict[str, Any]:
         **_plain(found._mapping),
         "document": json.loads(document["body"]),
         "decided": json.loads(document.get("decided") or "{}"),
+        "vat_check": json.loads(document.get("vat_check") or "null"),
         "quote": quote[0] if quote else None,
         "lines": rows(order_lines),
         "payment_status": fold(payments.read(tx, [order_id])[order_id]).status,

@@ -589,3 +589,21 @@ def test_of_several_another_sources_order_is_not_there(as_: As, shop: Mill) -> N
     problem(as_("rival").post("/v1/orders/decisions", json=asked), 404)
 
     assert shop.status(order_id) == "on_hold"
+
+
+# --- What VIES said -------------------------------------------------------------------------------
+
+
+def test_an_order_tells_what_vies_said_of_its_vat_id(client: TestClient, shop: Mill) -> None:
+    order_id = shop.accept()
+    assert client.get(f"/v1/orders/{order_id}").json()["vat_check"] is None
+    kept = {
+        "vat_id": "FR40303265045", "valid": True, "said": "VALID",
+        "asked_at": "2026-11-30T15:00:00Z", "requested_at": "2026-11-30T15:00:01Z",
+        "consultation_number": "WAPIAAAAX3lU8bHe", "requester": "DE136695976",
+    }  # fmt: skip
+    with shop.database.transaction() as tx:
+        update = text("UPDATE order_documents SET vat_check = :kept WHERE order_id = :id")
+        tx.execute(update, {"kept": json.dumps(kept), "id": order_id})
+
+    assert client.get(f"/v1/orders/{order_id}").json()["vat_check"] == kept

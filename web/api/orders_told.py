@@ -34,6 +34,7 @@ def order_of(told: dict[str, Any]) -> dict[str, Any]:
         **{name: document[name] for name in _DOCUMENT if name in document},
         "ship_to": corrected(document["ship_to"], told["decided"]),
         "decided": told["decided"],
+        "vat_check": told["vat_check"],
         "decisions": [kind.name for kind in answers_to(told["reason"])] if is_held else [],
     }
 

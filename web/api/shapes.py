@@ -106,6 +106,20 @@ class OrderRow(Out):
     fulfilment_status: Literal["unfulfilled", "partial", "fulfilled"]
 
 
+class VatCheck(Out):
+    """What VIES said of the order's VAT id: `valid` is null if it gave no answer to be trusted, `said`
+    its word, or ours for why. `consultation_number` proves that it was asked. Of an order that was
+    erased neither id nor number is left."""
+
+    vat_id: str | None
+    valid: bool | None
+    said: str
+    asked_at: datetime
+    requested_at: datetime | None
+    consultation_number: str | None
+    requester: str | None
+
+
 class Order(OrderRow):
     """`version` counts its changes; the ETag is made of it. `ship_to` is where it goes: as sent, with
     what a person corrected. `decided` is what a person decided about it on hold, by kind;
@@ -124,6 +138,7 @@ class Order(OrderRow):
     metadata: dict[str, str] = {}
     decided: dict[str, Any] = {}
     decisions: list[str] = []
+    vat_check: VatCheck | None = None
 
 
 class Decided(Out):

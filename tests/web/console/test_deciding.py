@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from pipeline.storage import orders
 from tests.support import Mill
@@ -130,3 +131,18 @@ def test_a_bulk_decision_that_can_not_be_says_why_and_changes_nothing(
     assert answer.status_code == 422
     assert "vat: got" in answer.text
     assert shop.status(order_id) == "on_hold"
+
+
+def test_an_order_s_page_has_what_vies_said_of_its_vat_id(grace: Browser, shop: Mill) -> None:
+    [order_id] = held_for(shop, "vat_unverified")
+    kept = {
+        "vat_id": "FR40303265045", "valid": False, "said": "INVALID",
+        "asked_at": "2026-11-30T15:00:00Z", "consultation_number": "WAPIAAAAX3lU8bHe",
+    }  # fmt: skip
+    with shop.database.transaction() as tx:
+        tx.execute(text("UPDATE order_documents SET vat_check = :kept"), {"kept": json.dumps(kept)})
+
+    page = grace.text(f"/orders/{order_id}")
+
+    assert "VIES on FR40303265045:</b> INVALID" in page
+    assert "consultation number WAPIAAAAX3lU8bHe" in page
