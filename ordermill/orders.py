@@ -100,6 +100,10 @@ def show_one(
         "fulfilment_status",
     )  # fmt: skip
     summary = {k: order[k] for k in told} | {"currency": currency, "total": _total(order, hold)}
+    if (shown := order["document"].get("total")) is not None:
+        summary["total_shown"] = to_text(shown, currency)
+    if order["placed_at"]:
+        summary["placed_at"] = order["placed_at"]
     show([summary], False, empty="")
     if order["archived_at"]:
         console.print(f"\nIn the archive since {order['archived_at']:%Y-%m-%d %H:%M}.")

@@ -16,7 +16,7 @@ from pipeline.errors import InvalidInput
 from pipeline.intake.files.rules import read_rules, write_rules
 from pipeline.intake.schema import InvalidOrder
 from pipeline.money import to_text
-from pipeline.outcome import Advance
+from pipeline.outcome import Advance, Reject
 from pipeline.pricing.explanation import explain, named
 from pipeline.pricing.quote import NotPriced
 from pipeline.pricing.rules import Rules
@@ -177,7 +177,9 @@ def _tell(quoted: Quoted) -> None:
         f"\n{text(found.total)} {currency} by {by}; tax in it: {text(found.tax)}", markup=False
     )
     if not isinstance(outcome, Advance):
-        console.print(f"It would be held: {outcome.reason}", markup=False)
+        ends = "rejected" if isinstance(outcome, Reject) else "held"
+        detail = ", ".join(f"{k}: {v}" for k, v in outcome.detail.items())
+        console.print(f"It would be {ends}: {outcome.reason} ({detail})", markup=False)
     console.print()
     show(explain(found.steps, currency), False, empty="")
 

@@ -94,7 +94,7 @@ def _pages(database: Database, seconds: float) -> Iterator[_Page]:
             if not recent.orders:
                 return
             known = [order for order in recent.orders if order.id not in recent.erased]
-            fates = list(_fates(known, price.look_up(tx, known)))
+            fates = list(_fates(known, price.look_up(tx, known, by_newest=True)))
         below = recent.orders[-1].id
         yield _Page(recent.orders, len(recent.erased), fates)
 
@@ -122,7 +122,8 @@ def _refusal(order: Order) -> Fate | None:
 
 
 def _verdict(order: Order, facts: price.Facts) -> Fate | None:
-    outcome = price.decide(order, price.quote(order, facts))
+    _, found = price.quote(order, facts)
+    outcome = price.decide(order, found)
     match outcome:
         case Hold(reason=reason):
             return Fate("on_hold", reason)

@@ -28,6 +28,7 @@ class HoldReason:
     means: str
     do: str
     command: str = _REQUEUE
+    decidable: bool = True  # by a decision that answers the reason, if there is one
 
 
 #: By reason; or by reason and the code in the event's detail, where that asks for something else.
@@ -52,6 +53,18 @@ HOLD_REASONS: dict[str, HoldReason] = {
     "no_shipping_method": HoldReason(
         "it is sold already, with a shipping method that the rules don't have",
         "add it to the rules, `ordermill pricing import FILE`, then requeue it",
+    ),
+    "total_differs": HoldReason(
+        "it would cost more than the total that it states, and nothing was charged",
+        "decide to charge the total that was shown, or cancel it",
+        "ordermill orders decide {id} --charge shown",
+    ),
+    "total_differs/less": HoldReason(
+        "it is sold already, and the total that it states is more than its lines and shipping sum "
+        "to: it isn't known what the rest is for",
+        "ask whoever sent it, then cancel it and let them send it anew, whole",
+        "ordermill orders cancel {id}",
+        decidable=False,
     ),
     "price_not_agreed": HoldReason(
         "it states unit prices, and its source's price_policy is no longer as_sold",
@@ -109,9 +122,11 @@ def hold_of(order_id: int, reason: str, events: Sequence[Mapping[str, Any]]) -> 
     known = HOLD_REASONS.get(f"{reason}/{detail.get('code')}") or HOLD_REASONS.get(reason)
     if known is None:  # the order was held by another version of the code
         known = HoldReason(f"it was held for {reason}", _LOOK_FIRST)
+    told = asdict(known)
+    answers = answers_to(reason) if told.pop("decidable") else []
     return {
-        **asdict(known),
+        **told,
         "command": known.command.format(id=order_id),
-        "decisions": [kind.name for kind in answers_to(reason)],
+        "decisions": [kind.name for kind in answers],
         "detail": detail,
     }

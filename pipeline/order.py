@@ -150,6 +150,20 @@ class Order:
         return corrected(sent, self.decided) if self.decided else sent
 
     @property
+    def moment(self) -> datetime:
+        """When it was placed, as far as it says so, or else accepted: its price is that of then."""
+        placed_at = self.document.get("placed_at")
+        if placed_at is None:
+            return self.accepted_at
+        return min(datetime.fromisoformat(placed_at), self.accepted_at)
+
+    @property
+    def total_shown(self) -> int | None:
+        """The total that it states, in minor units."""
+        shown = self.document.get("total")
+        return None if shown is None else int(shown)
+
+    @property
     def country(self) -> str:
         """Where it goes: ISO 3166-1 alpha-2."""
         return str(self.ship_to["country"])

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.intake.accept import foreign_prices
+from pipeline.intake.accept import foreign_prices, untimely
 from pipeline.intake.schema import InvalidOrder, read_order
 from pipeline.order import Lane, Order, Status
 from pipeline.outcome import Outcome
@@ -32,21 +32,21 @@ class Quoted:
 
 
 def quote(tx: Tx, source: Source, data: Any, given: Version | None = None) -> Quoted:
-    """Price `data` (a decoded JSON object) as if its source had sent it just now; `given` rules stand
+    """Price `data` (a decoded JSON object) as if its source had sent it just now, by the prices and
+    rules of when it was placed, if it says so; `given` rules stand
     in for the source's. InvalidOrder names every bad field."""
     order = _order(tx, source, data)
     facts = price.look_up(tx, [order], given)
-    found = price.quote(order, facts)
-    rules = facts.rules[source.policy.rules]
+    rules, found = price.quote(order, facts)
     return Quoted(order, rules, found, price.decide(order, found))
 
 
 def _order(tx: Tx, source: Source, data: Any) -> Order:
-    document = read_order(data)
-    if refused := foreign_prices(source, document):
+    document, now = read_order(data), clock.read(tx)
+    if refused := [*foreign_prices(source, document), *untimely(source, document, now)]:
         raise InvalidOrder(document.external_id, refused)
     policy = source.policy
     return Order(
         _AFTER_ALL, document.external_id, source, policy.chain, Lane(policy.lane), Status.VALIDATED,
-        "price", None, document.currency, False, 1, clock.read(tx), json.loads(document.body),
+        "price", None, document.currency, False, 1, now, json.loads(document.body),
     )  # fmt: skip

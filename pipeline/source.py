@@ -33,6 +33,18 @@ class Policy(BaseModel):
     price_policy: PricePolicy = Field(
         default="catalogue", description="catalogue: our prices; as_sold: those the order states"
     )
+    total_differs: Literal["hold", "reject"] = Field(
+        default="hold",
+        description="what becomes of an order that would cost more than the total it states, at our "
+        "prices; one that is as_sold is always held",
+    )
+    placed_within: int | None = Field(
+        default=30,
+        gt=0,
+        le=36_500,
+        description="days that an order's placed_at may lie back; null: any number. An as_sold "
+        "order's may lie back as far as it likes",
+    )
     rules: str = Field(
         default="default",
         min_length=1,

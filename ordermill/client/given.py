@@ -2,6 +2,7 @@
 means; the API checks them all, so nothing is checked here."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, NotRequired, TypedDict
 
@@ -42,6 +43,8 @@ class NewOrder(TypedDict):
     payment: NotRequired[NewPayment]
     coupons: NotRequired[list[str]]
     shipping_method: NotRequired[str]
+    total: NotRequired[str | Decimal]
+    placed_at: NotRequired[str | datetime]
     metadata: NotRequired[dict[str, str]]
 
 

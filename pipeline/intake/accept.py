@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import itemgetter
 from typing import Any
@@ -16,13 +17,17 @@ from pipeline.intake.schema import Document, InvalidOrder, Problem, read_order
 from pipeline.order import Lane, lookup_keys
 from pipeline.shoppers import PORTION, Shoppers
 from pipeline.source import Source
-from pipeline.storage import archive, dispatches, intake
+from pipeline.storage import archive, clock, dispatches, intake
 from pipeline.storage.database import Database, Tx
 from pipeline.storage.dispatches import NewDispatch
 from pipeline.telemetry import metrics, tracing
 
 #: Orders in one dispatch: what the engine takes at once. A larger one could not be absorbed whole.
 DISPATCH_SIZE = 500
+
+
+#: By how much the clocks of two systems may differ: what seems to be placed so soon is placed now.
+CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 class Verdict(StrEnum):
@@ -92,12 +97,13 @@ class Intake:
 
     def _commit(self, batch: Sequence[_Offered]) -> list[Receipt]:
         read = [read_for(source, data) for source, data, _ in batch]
-        sound = [
-            (source, document, traceparent)
-            for (source, _, traceparent), document in zip(batch, read, strict=True)
-            if isinstance(document, Document)
-        ]
         with self._database.transaction() as tx:
+            read = _placed_in_time(tx, [source for source, *_ in batch], read)
+            sound = [
+                (source, document, traceparent)
+                for (source, _, traceparent), document in zip(batch, read, strict=True)
+                if isinstance(document, Document)
+            ]
             stored, made = _store(tx, sound, self._dispatch_size) if sound else ({}, [])
         self._announce([(FIRST_STAGE, dispatch_id) for dispatch_id in made])
         seen: set[tuple[int, str]] = set()
@@ -114,7 +120,7 @@ def _count(receipts: Sequence[Receipt]) -> None:
         metrics.INTAKE.labels(verdict.value).inc(orders_)
 
 
-def read_for(source: Source, data: Any) -> Document | Receipt:
+def read_for(source: Source, data: Any) -> _Read:
     """`data` (a decoded JSON object) as its source's order; a receipt says why it is none."""
     try:
         document = data if isinstance(data, Document) else read_order(data)
@@ -141,7 +147,46 @@ def foreign_prices(source: Source, document: Document) -> list[Problem]:
     ]
 
 
+def untimely(source: Source, document: Document, now: datetime) -> list[Problem]:
+    """A `placed_at` that is yet to come, or lies further back than its source's policy allows."""
+    placed_at, policy = document.placed_at, source.policy
+    if placed_at is None:
+        return []
+    if placed_at > now + CLOCKS_DIFFER:
+        return [
+            Problem("placed_at", f'"{placed_at.isoformat()}"', "a time that is not in the future")
+        ]
+    within = None if policy.price_policy == "as_sold" else policy.placed_within
+    if within is None or placed_at >= now - timedelta(days=within):
+        return []
+    expected = f"a time within the last {within} days, {source.name}'s placed_within"
+    return [Problem("placed_at", f'"{placed_at.isoformat()}"', expected)]
+
+
 Key = tuple[int, str]  # (source id, external id)
+_Read = Document | Receipt
+
+
+def _placed_in_time(tx: Tx, sources: Sequence[Source], read: Sequence[_Read]) -> list[_Read]:
+    """`read`, with a receipt in place of each new order that was placed at no time that is allowed.
+    An order that is here already stays a duplicate however late it comes again."""
+    if not any(isinstance(each, Document) and each.placed_at for each in read):
+        return list(read)
+    now = clock.read(tx)
+    refused = {
+        n: problems
+        for n, (source, each) in enumerate(zip(sources, read, strict=True))
+        if isinstance(each, Document) and (problems := untimely(source, each, now))
+    }
+    keys = {n: (sources[n].id, str(read[n].external_id)) for n in refused}
+    known = {key for key, *_ in intake.find(tx, list(keys.values()))}
+    known |= {key for key, *_ in archive.find(tx, list(keys.values()))}
+    return [
+        Receipt(Verdict.REJECTED, each.external_id, problems=tuple(refused[n]))
+        if n in refused and keys[n] not in known
+        else each
+        for n, each in enumerate(read)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +225,14 @@ def _store(
 
 def _kept(
     order_id: int, source: Source, document: Document, traceparent: str | None
-) -> tuple[int, str, str, str | None, str | None, str | None]:
-    """What is stored of a document: its digest, its body, who orders by customer and by e-mail, the
-    trace it belongs to."""
+) -> intake.NewDocument:
+    """What is stored of a document."""
     customer, email = lookup_keys(source.name, document.customer)
     trace = traceparent or tracing.accepted(order_id, source.name)
-    return order_id, document.digest, document.body, customer, email, trace
+    return (
+        order_id, document.digest, document.body, customer, email, trace, document.placed_at,
+        document.total,
+    )  # fmt: skip
 
 
 def _dispatch(tx: Tx, accepted: Sequence[tuple[Source, int]], size: int) -> list[int]:

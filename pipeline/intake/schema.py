@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, Protocol
 
 import stdnum.eu.vat
@@ -100,6 +101,23 @@ def _or_nothing(given: Any) -> Any:
     return given
 
 
+_MOMENT = re.compile(
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.]\d{1,9})?)?(Z|[+-]\d\d:?\d\d)", re.ASCII
+)
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _moment(text: str) -> str:
+    """In its one form: in UTC, so that the same moment is the same content."""
+    try:
+        at = datetime.fromisoformat(text).astimezone(UTC) if _MOMENT.fullmatch(text) else None
+    except (ValueError, OverflowError):
+        at = None
+    if at is None or at < _EARLIEST:
+        raise ValueError("a time with its zone, such as 2026-11-09T10:30:00+01:00")
+    return at.isoformat()
+
+
 #: What a system made and knows a thing by: kept to the letter, whatever it looks like.
 Id = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
 Sku = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
@@ -114,6 +132,7 @@ Country = Annotated[str, AfterValidator(_country)]
 CurrencyCode = Annotated[str, AfterValidator(_currency)]
 _PRICE = re.compile(r"\d{1,12}(\.\d{1,4})?")
 Price = Annotated[str, Field(pattern=f"^{_PRICE.pattern}$", description="a decimal string")]
+Moment = Annotated[str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time"})]
 VatId = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(_vat_id)]
 Email = Annotated[
     str,
@@ -180,6 +199,10 @@ class OrderIn(_Told):
     payment: Payment | None = None
     coupons: Annotated[list[Code], Field(max_length=MOST_COUPONS)] = []
     shipping_method: CheckedId | None = None
+    total: Annotated[
+        Price | None, Field(description="what the customer was shown, all included")
+    ] = None
+    placed_at: Annotated[Moment | None, Field(description="when the customer ordered")] = None
     metadata: Annotated[
         dict[Code, Lines], Field(max_length=50), BeforeValidator(_without_empty)
     ] = {}
@@ -209,7 +232,8 @@ class InvalidOrder(InvalidInput):
 @dataclass(frozen=True, slots=True)
 class Document:
     """A well-formed order, ready to be stored: prices in minor units, a digest that names its
-    content. `unit_prices` are the prices that lines state, as sent, with the line's position."""
+    content. `unit_prices` are the prices that lines state, as sent, with the line's position;
+    `total` is in minor units."""
 
     external_id: str
     currency: str
@@ -217,11 +241,13 @@ class Document:
     digest: str
     customer: Mapping[str, Any]
     unit_prices: tuple[tuple[int, str], ...] = ()
+    total: int | None = None
+    placed_at: datetime | None = None
 
 
 def read_order(data: Any) -> Document:
     """Check `data` (a decoded JSON object) against the schema; InvalidOrder names every bad field."""
-    wrong = list(_prices_finer_than_the_currency(data))
+    wrong = list(_finer_than_the_currency(data))
     try:
         order = OrderIn.model_validate(data)
     except ValidationError as error:
@@ -234,40 +260,52 @@ def read_order(data: Any) -> Document:
         if "unit_price" in line:
             unit_prices.append((n, line["unit_price"]))
             line["unit_price"] = to_minor(line["unit_price"], order.currency)
+    if order.total is not None:
+        content["total"] = to_minor(order.total, order.currency)
     body = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     encoded = body.encode()
     if len(encoded) > MOST_BYTES:
         raise InvalidOrder(order.external_id, [too_large(len(encoded))])
     digest = hashlib.sha256(encoded).hexdigest()
     return Document(
-        order.external_id, order.currency, body, digest, content["customer"], tuple(unit_prices)
-    )
+        order.external_id, order.currency, body, digest, content["customer"], tuple(unit_prices),
+        content.get("total"),
+        None if order.placed_at is None else datetime.fromisoformat(order.placed_at),
+    )  # fmt: skip
 
 
 def as_sent(body: Mapping[str, Any]) -> dict[str, Any]:
     """A document's body (decoded) as an order that read_order takes: it gives the same document."""
+    currency = body["currency"]
     lines = [
-        {**line, "unit_price": to_text(line["unit_price"], body["currency"])}
+        {**line, "unit_price": to_text(line["unit_price"], currency)}
         if "unit_price" in line
         else line
         for line in body["lines"]
     ]
-    return {**body, "lines": lines}
+    sent = {**body, "lines": lines}
+    return {**sent, "total": to_text(body["total"], currency)} if "total" in body else sent
 
 
-def _prices_finer_than_the_currency(data: Any) -> Iterator[Problem]:
+def _finer_than_the_currency(data: Any) -> Iterator[Problem]:
     """What the schema can't say: it needs two fields. Looks at `data` as sent, so that these are
     named along with all else that is wrong; what is malformed is left to the schema."""
-    lines = data.get("lines") if isinstance(data, Mapping) else None
-    if not isinstance(lines, list) or not _is_currency(data.get("currency")):
+    if not isinstance(data, Mapping) or not _is_currency(data.get("currency")):
         return
-    for n, line in enumerate(lines):
-        price = line.get("unit_price") if isinstance(line, Mapping) else None
+    for field, price in _stated_amounts(data):
         if isinstance(price, str) and _PRICE.fullmatch(price):
             try:
                 to_minor(price, data["currency"])
             except InvalidInput as error:
-                yield Problem(f"lines.{n}.unit_price", _shown(price), str(error))
+                yield Problem(field, _shown(price), str(error))
+
+
+def _stated_amounts(data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    lines = data.get("lines")
+    for n, line in enumerate(lines if isinstance(lines, list) else ()):
+        if isinstance(line, Mapping):
+            yield f"lines.{n}.unit_price", line.get("unit_price")
+    yield "total", data.get("total")
 
 
 def _is_currency(code: Any) -> bool:

@@ -25,8 +25,10 @@ class CartLine:
 
 @dataclass(frozen=True, slots=True)
 class Cart:
-    """`at` (aware) is when the order was accepted. `as_sold`: prices are agreed, no promotions.
-    `tax_zone`: a person said that it goes there. `coupons` as given; `first_order`: the customer has no earlier order that stands."""
+    """`at` (aware) is when the order was placed, or else accepted. `as_sold`: prices are agreed, no
+    promotions. `tax_zone`: a person said that it goes there. `shown` is the total that the order
+    states; with `as_shown` it is charged, though the order would cost more. `coupons` as given;
+    `first_order`: the customer has no earlier order that stands."""
 
     currency: str
     at: datetime
@@ -41,6 +43,8 @@ class Cart:
     coupons: tuple[str, ...] = ()
     shipping_method: str | None = None
     as_sold: bool = False
+    shown: int | None = None
+    as_shown: bool = False
     tax_zone: str | None = None
 
     @property

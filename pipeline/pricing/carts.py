@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from pipeline.order import Line, Order
 from pipeline.pricing.cart import Cart, CartLine
-from pipeline.pricing.prices import ListPrice, choose
+from pipeline.pricing.prices import PriceBook, choose
 from pipeline.pricing.quote import NotPriced
-
-#: By (sku, currency).
-Prices = Mapping[tuple[str, str], Sequence[ListPrice]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +27,11 @@ def is_as_sold(order: Order) -> bool:
 
 
 def cart_of(
-    order: Order, goods: Mapping[str, Goods], prices: Prices, *, first_order: bool
+    order: Order, goods: Mapping[str, Goods], prices: PriceBook, *, first_order: bool
 ) -> Cart | NotPriced:
     """Pure: what `order` is priced as; its lines are the order's, in their order."""
     customer, address = order.document["customer"], order.ship_to
-    group, as_sold = customer.get("group"), is_as_sold(order)
+    group, as_sold, moment = customer.get("group"), is_as_sold(order), order.moment
     lines = []
     for line in order.lines:
         found = goods.get(line.sku)
@@ -42,7 +40,7 @@ def cart_of(
         if line.unit_price is not None and not as_sold:
             # Agreed while its source sold at such prices; nobody has agreed to the catalogue's.
             return NotPriced("price_not_agreed", {"sku": line.sku}, final=False)
-        priced = _priced(order, line, prices, group)
+        priced = _priced(order, line, prices, group, moment)
         if priced is None:
             return NotPriced("no_price", {"sku": line.sku, "currency": order.currency})
         lines.append(
@@ -52,7 +50,7 @@ def cart_of(
         )
     return Cart(
         currency=order.currency,
-        at=order.accepted_at,
+        at=moment,
         source=order.source.name,
         lines=tuple(lines),
         country=order.country,
@@ -65,13 +63,17 @@ def cart_of(
         shipping_method=order.document.get("shipping_method"),
         as_sold=as_sold,
         tax_zone=order.decided.get("tax_zone"),
+        shown=order.total_shown,
+        as_shown=order.decided.get("charge") == "shown",
     )
 
 
-def _priced(order: Order, line: Line, prices: Prices, group: str | None) -> tuple[int, str] | None:
+def _priced(
+    order: Order, line: Line, prices: PriceBook, group: str | None, moment: datetime
+) -> tuple[int, str] | None:
     """What a unit of the line costs, and where that is from."""
     if line.unit_price is not None:
         return line.unit_price, "as_sold"
-    listed = prices.get((line.sku, order.currency), ())
-    chosen = choose(listed, line.quantity, group, order.accepted_at)
+    listed = prices.on_record((line.sku, order.currency), moment)
+    chosen = choose(listed, line.quantity, group, moment)
     return None if chosen is None else (chosen.amount, chosen.origin)

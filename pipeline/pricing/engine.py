@@ -1,6 +1,7 @@
 """What an order costs. docs/pricing.md says how it is calculated; each module here is a part of it.
 
-unit price → line promotions → order promotions → shipping → shipping promotions → tax → total
+unit price → line promotions → order promotions → shipping → shipping promotions → tax → total →
+what was shown
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pipeline.pricing.promotions import apply
 from pipeline.pricing.quote import NotPriced, Quote, QuotedLine, QuotedShipping
 from pipeline.pricing.ruleset import RuleSet
 from pipeline.pricing.shipping import Shipment, ship
+from pipeline.pricing.spread import largest_remainder
 from pipeline.pricing.tax import Assessment
 
 
@@ -39,10 +41,51 @@ def _priced(cart: Cart, rules: RuleSet) -> Quote | NotPriced:
     used = used_codes(coupons, basket)
     if isinstance(used, NotPriced):
         return used
-    assessment = rules.taxes.assess(basket, shipment.tax_class if shipment else None)
+    tax_class, before_tax = shipment.tax_class if shipment else None, len(basket.steps)
+    assessment = rules.taxes.assess(basket, tax_class)
     if isinstance(assessment, NotPriced):
         return assessment
+    if cart.shown is not None:
+        left = _as_shown(basket, cart.shown, assessment, tax_class, before_tax, rules)
+        if isinstance(left, NotPriced):
+            return left
+        assessment = left
     return _total(basket, shipment, assessment, used, rules)
+
+
+def _as_shown(
+    basket: Basket,
+    shown: int,
+    assessment: Assessment,
+    tax_class: str | None,
+    before_tax: int,
+    rules: RuleSet,
+) -> Assessment | NotPriced:
+    """The tax once the total was compared with the one that was `shown`: where that is charged,
+    what exceeds it is taken off. The step that says so goes before those of tax, which begin at
+    `before_tax`."""
+    nets, taxes = _split(basket.amounts, assessment, rules.includes_tax)
+    grosses = [net + tax for net, tax in zip(nets, taxes, strict=True)]
+    total, amounts = sum(grosses), list(basket.amounts)
+    if total == shown or (total > shown and not basket.cart.as_shown):
+        return assessment
+    found: Assessment | NotPriced = assessment
+    if total > shown:
+        steps_of_tax = basket.steps[before_tax:]
+        del basket.steps[before_tax:]
+        shares = largest_remainder(total - shown, grosses)
+        if rules.includes_tax or not any(taxes):
+            basket.take_off(dict(enumerate(shares)))
+            found = rules.taxes.reassess(basket, tax_class, assessment, steps_of_tax)
+        else:
+            left = [gross - share for gross, share in zip(grosses, shares, strict=True)]
+            found = rules.taxes.contained(basket, tax_class, left)
+    taken_off = {
+        n: was - now for n, (was, now) in enumerate(zip(amounts, basket.amounts, strict=True))
+    }
+    step = {"step": "shown", "shown": shown, "total": total, "shares": basket.labelled(taken_off)}
+    basket.steps.insert(before_tax, step)
+    return found
 
 
 def _discount_and_ship(

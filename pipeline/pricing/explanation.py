@@ -52,6 +52,15 @@ def _shipping(step: Mapping[str, Any], currency: str) -> Iterator[Row]:
     )
 
 
+def _shown(step: Mapping[str, Any], currency: str) -> Iterator[Row]:
+    shown, total = (to_text(step[name], currency) for name in ("shown", "total"))
+    if not step["shares"]:
+        yield _row("shown", "", f"{shown} was shown, it costs {total}", None, currency)
+    for place, share in step["shares"].items():
+        what = f"as shown: {shown}, where it would cost {total}"
+        yield _row("shown", place, what, -share, currency)
+
+
 def _tax(step: Mapping[str, Any], currency: str) -> Iterator[Row]:
     rates = " + ".join(f"{rate['name']} {_percent(rate['rate'])}" for rate in step["rates"])
     what = f"{step['class']} in {step['zone']}: {rates} of {to_text(step['base'], currency)}"
@@ -73,5 +82,6 @@ _KINDS = {
     "promotion": _promotion,
     "shipping": _shipping,
     "tax": _tax,
+    "shown": _shown,
     "exempt": _exempt,
 }

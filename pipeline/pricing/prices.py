@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
@@ -25,6 +25,43 @@ class ListPrice:
         """Where a line's unit price is from, for its explanation: `group vip from 10`."""
         whose = f"group {self.customer_group}" if self.customer_group else "catalogue"
         return f"{whose} from {self.from_quantity}" if self.from_quantity > 1 else whose
+
+
+#: (SKU, currency).
+Item = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PriceBook:
+    """Catalogue prices: those on record `now` and, for moments before one of an item's was recorded,
+    those on record `then`."""
+
+    now: Mapping[Item, Sequence[ListPrice]]
+    then: Mapping[tuple[Item, datetime], Sequence[ListPrice]] = field(default_factory=dict)
+
+    def on_record(self, item: Item, moment: datetime) -> Sequence[ListPrice]:
+        """All prices of `item` that were on record at `moment`, in force or not."""
+        if self.then and (item, moment) in self.then:
+            return self.then[item, moment]
+        return self.now.get(item, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A price and since when it is, or was, on record; None: since ever."""
+
+    price: ListPrice
+    since: datetime | None
+
+    def is_there(self, moment: datetime) -> bool:
+        return self.since is None or self.since <= moment
+
+
+def on_record(records: Sequence[Record], moment: datetime) -> list[ListPrice]:
+    """Of an item's prices, each as it was at `moment` or, if it was recorded later, as it was first:
+    those that were there. If none was yet, all of them as they were first."""
+    there = [record.price for record in records if record.is_there(moment)]
+    return there or [record.price for record in records]
 
 
 def choose(

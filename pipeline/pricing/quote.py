@@ -48,6 +48,8 @@ class Quote:
         tax        line (or "shipping"), class, zone, rates: [{name, rate}], base, tax; base is the
                    amount, with its tax if it includes it; shipping that is taxed in proportion to
                    the goods has one for each rate, of the class "proportional"
+        shown      shown: the total that the order states, which isn't `total`, what it would cost;
+                   shares: what was taken off so that it costs what was shown
         exempt     why: customer_group or reverse_charge; taken_off: the tax that prices included,
                    as `shares`
     Lines are numbered from 1 as in the cart.

@@ -72,6 +72,48 @@ class Taxes:
         basket.steps.extend(_tax_steps(basket, zone, items, taxes))
         return Assessment([rate.text for rate in items.rates], by_position)
 
+    def reassess(
+        self,
+        basket: Basket,
+        shipping_class: str | None,
+        before: Assessment,
+        steps: Sequence[Mapping[str, Any]],
+    ) -> Assessment | NotPriced:
+        """The tax once something was taken off what was assessed `before`, with these `steps`. Who
+        is exempt had the tax taken off the price that was asked, and it stays so."""
+        if before.exempt:
+            basket.steps.extend(dict(step) for step in steps)
+            return before
+        return self.assess(basket, shipping_class)
+
+    def contained(
+        self, basket: Basket, shipping_class: str | None, grosses: Sequence[int]
+    ) -> Assessment | NotPriced:
+        """The tax that is in `grosses`, by position, where tax is put on top: it is taken out of
+        them, and the basket has what is left. No amount gets dearer by that."""
+        zone = self._zone(basket.cart)
+        if isinstance(zone, NotPriced):
+            return zone
+        items = _items(basket, zone, shipping_class)
+        if isinstance(items, NotPriced):
+            return items
+        lines, parts = len(basket.lines), len(items.amounts) - len(basket.lines)
+        gross = list(grosses[:lines])
+        if parts == 1:
+            gross.append(grosses[-1])
+        elif parts:
+            shares = _in_proportion(grosses[-1], items.rates[:lines], items.amounts[:lines])
+            gross.extend(share for _, share in shares)
+        nets = [
+            min(each - self._divide(each * rate.numerator, rate.denominator + rate.numerator), was)
+            for each, rate, was in zip(gross, items.rates, items.amounts, strict=True)
+        ]
+        taxes = [each - net for each, net in zip(gross, nets, strict=True)]
+        basket.amounts[:] = _with_shipping_in_one(nets, lines)
+        items.amounts = nets
+        basket.steps.extend(_tax_steps(basket, zone, items, taxes))
+        return Assessment([rate.text for rate in items.rates], _with_shipping_in_one(taxes, lines))
+
     def _zone(self, cart: Cart) -> Zone | NotPriced:
         if cart.tax_zone is not None:
             return self._zones.called(cart.tax_zone) or _no_rate(

@@ -6,23 +6,37 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import bindparam, case, func, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from pipeline.money import to_text
 from pipeline.pricing.carts import Goods
-from pipeline.pricing.prices import ListPrice
+from pipeline.pricing.prices import Item, ListPrice, PriceBook, Record, on_record
+from pipeline.storage import clock
 from pipeline.storage.database import Tx
 from pipeline.storage.levels import FREE
-from pipeline.storage.sql import pack, rows, texts
-from pipeline.storage.tables import prices, products, stock_levels
-from pipeline.storage.upsert import upsert
+from pipeline.storage.sql import UtcDateTime, pack, rows, texts
+from pipeline.storage.tables import past_prices, prices, products, stock_levels
+from pipeline.storage.upsert import InsertNew, upsert
 
 #: Since when a price counts that has no beginning.
 ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +93,74 @@ _PRICES = select(prices).join(
 )
 
 
-def list_prices(
-    tx: Tx, wanted: Collection[tuple[str, str]]
-) -> dict[tuple[str, str], list[ListPrice]]:
-    """All catalogue prices by (sku, currency), of those that have any."""
-    found: dict[tuple[str, str], list[ListPrice]] = defaultdict(list)
-    for r in tx.execute(_PRICES, {"wanted": pack(wanted)}) if wanted else ():
-        since = None if r.valid_from == ALWAYS else r.valid_from
-        price = ListPrice(r.amount, r.customer_group, r.from_quantity, since, r.valid_until)
-        found[(r.sku, r.currency)].append(price)
-    return found
+_KEY = ["sku", "currency", "customer_group", "from_quantity", "valid_from"]
+_sought = rows(
+    Column("place", Integer), *(prices.c[name] for name in _KEY),
+    Column("moment", UtcDateTime), parameter="sought",
+)  # fmt: skip
+
+
+def _was(column: Column[Any]) -> Any:
+    """Of what a price that is sought was until it was next replaced: a look-up each, whatever past
+    there is; null if it was never replaced since the moment."""
+    return (
+        select(column)
+        .where(
+            *(past_prices.c[name] == _sought.c[name] for name in _KEY),
+            past_prices.c.replaced_at > _sought.c.moment,
+        )
+        .order_by(past_prices.c.replaced_at)
+        .limit(1)
+        .scalar_subquery()
+        .label(column.name)
+    )
+
+
+_THEN = select(
+    _sought.c.place,
+    _was(past_prices.c.amount),
+    _was(past_prices.c.valid_until),
+    _was(past_prices.c.recorded_at),
+)
+
+
+def price_book(tx: Tx, wanted: Sequence[tuple[str, str, datetime]]) -> PriceBook:
+    """The catalogue's prices for (sku, currency) at moments. What was replaced is read only for a
+    moment before one of the item's prices was recorded."""
+    if not wanted:
+        return PriceBook({})
+    items = {(sku, currency) for sku, currency, _ in wanted}
+    found = tx.execute(_PRICES, {"wanted": pack(items)}).all()
+    now: dict[Item, list[ListPrice]] = defaultdict(list)
+    for r in found:
+        now[r.sku, r.currency].append(_price(r, r))
+    earliest = min(moment for *_, moment in wanted)
+    changed = {(r.sku, r.currency) for r in found if r.recorded_at and r.recorded_at > earliest}
+    asked = {(sku, currency, at) for sku, currency, at in wanted if (sku, currency) in changed}
+    return PriceBook(now, _then(tx, found, asked) if asked else {})
+
+
+def _then(
+    tx: Tx, current: Sequence[Any], asked: Collection[tuple[str, str, datetime]]
+) -> dict[tuple[Item, datetime], list[ListPrice]]:
+    """What was on record at each moment."""
+    of_item: dict[Item, list[Any]] = defaultdict(list)
+    for r in current:
+        of_item[r.sku, r.currency].append(r)
+    sought = [(r, moment) for *item, moment in asked for r in of_item[item[0], item[1]]]
+    keys = ((n, *(r._mapping[k] for k in _KEY), moment) for n, (r, moment) in enumerate(sought))
+    was = {r.place: r for r in tx.execute(_THEN, {"sought": pack(keys)}) if r.amount is not None}
+    records: dict[tuple[Item, datetime], list[Record]] = defaultdict(list)
+    for n, (row, moment) in enumerate(sought):
+        record = Record(_price(row, was.get(n, row)), was.get(n, row).recorded_at)
+        records[(row.sku, row.currency), moment].append(record)
+    return {asked: on_record(each, asked[1]) for asked, each in records.items()}
+
+
+def _price(key: Any, terms: Any) -> ListPrice:
+    """A price: its key's row, and the row that says how much it is and until when."""
+    since = None if key.valid_from == ALWAYS else key.valid_from
+    return ListPrice(terms.amount, key.customer_group, key.from_quantity, since, terms.valid_until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +202,8 @@ _PRICE = [
 
 def put(tx: Tx, batch: Sequence[ProductIn]) -> None:
     """Make or replace products and set their prices. A price replaces the one of the same
-    currency, group, quantity and beginning; all others stay."""
+    currency, group, quantity and beginning, which is kept in `past_prices`; all others stay. The
+    same price again changes nothing."""
     upsert(
         tx,
         products,
@@ -142,17 +215,75 @@ def put(tx: Tx, batch: Sequence[ProductIn]) -> None:
         ],
         keep={"categories": "[]", "tax_class": "standard", "weight": 0, "reorder_point": None},
     )  # fmt: skip
-    upsert(
+    _set_prices(
         tx,
-        prices,
-        _PRICE,
-        [
-            (p.sku, currency, price.customer_group, price.from_quantity, price.valid_from or ALWAYS,
-             price.valid_until, price.amount)
+        {
+            (p.sku, currency, price.customer_group, price.from_quantity, price.valid_from or ALWAYS):
+            (price.valid_until, price.amount)
             for p in batch
             for currency, price in p.list_prices()
-        ],
+        },
     )  # fmt: skip
+
+
+_given = rows(*_PRICE)
+_this_price = and_(*(prices.c[name] == _given.c[name] for name in _KEY))
+_at: ColumnElement[datetime] = bindparam("at", type_=UtcDateTime)
+_NEW_PRICES = InsertNew(
+    prices,
+    [*(c.name for c in _PRICE), "recorded_at"],
+    select(*_given.c, _at),
+)
+_LOCK_CHANGED = (
+    select(prices)
+    .join(_given, _this_price)
+    .where(
+        or_(
+            prices.c.amount != _given.c.amount,
+            prices.c.valid_until.is_distinct_from(_given.c.valid_until),
+        )
+    )
+    .order_by(*(prices.c[name] for name in _KEY))
+    .with_for_update(of=prices)
+)
+_PAST = [*_KEY, "replaced_at", "recorded_at", "valid_until", "amount"]
+_past = rows(*(past_prices.c[name] for name in _PAST))
+_KEEP = insert(past_prices).from_select(_PAST, select(*_past.c))
+_changed = rows(*_PRICE, prices.c.recorded_at)
+_CHANGE = (
+    update(prices)
+    .where(*(prices.c[name] == _changed.c[name] for name in _KEY))
+    .values(
+        valid_until=_changed.c.valid_until,
+        amount=_changed.c.amount,
+        recorded_at=_changed.c.recorded_at,
+    )
+)
+
+#: By the key of a price, in the order of `_KEY`: until when it counts, and the amount.
+_Given = dict[tuple[Any, ...], tuple[datetime | None, int]]
+
+
+def _set_prices(tx: Tx, given: _Given) -> None:
+    if not given:
+        return
+    # In key order, for everyone: two imports at once wait for each other rather than deadlock.
+    packed = {"rows": pack((*key, *given[key]) for key in sorted(given))}
+    at = clock.read(tx)
+    _NEW_PRICES(tx, {**packed, "at": at})
+    replaced = tx.execute(_LOCK_CHANGED, packed).all()
+    if not replaced:
+        return
+    at = clock.read(tx)  # again: an order may have come in while we waited for the locks
+    past, new = [], []
+    for r in replaced:
+        key = tuple(r._mapping[name] for name in _KEY)
+        # However clocks go: it was on record for a while.
+        until = at if r.recorded_at is None else max(at, r.recorded_at + _TICK)
+        past.append((*key, until, r.recorded_at, r.valid_until, r.amount))
+        new.append((*key, *given[key], until))
+    tx.execute(_KEEP, {"rows": pack(past)})
+    tx.execute(_CHANGE, {"rows": pack(new)})
 
 
 _REORDER = (

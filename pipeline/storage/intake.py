@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from sqlalchemy import bindparam, delete, insert, select
 
@@ -44,7 +45,10 @@ def withdraw(tx: Tx, order_ids: Collection[int]) -> None:
         tx.execute(_WITHDRAW, {"ids": pack(order_ids)})
 
 
-_DOCUMENT_FIELDS = ["order_id", "digest", "body", "customer", "email_key", "traceparent"]
+_DOCUMENT_FIELDS = [
+    "order_id", "digest", "body", "customer", "email_key", "traceparent", "placed_at",
+    "total_shown",
+]  # fmt: skip
 _document = rows(*(order_documents.c[name] for name in _DOCUMENT_FIELDS))
 _DOCUMENTS = insert(order_documents).from_select(_DOCUMENT_FIELDS, select(*_document.c))
 _received = rows(order_documents.c.order_id)
@@ -57,11 +61,12 @@ _RECEIVED = insert(events).from_select(
 )  # fmt: skip
 
 
-def add_documents(
-    tx: Tx, new: Sequence[tuple[int, str, str, str | None, str | None, str | None]]
-) -> None:
-    """Write what was sent for new orders, (order id, digest, body, customer, e-mail's key,
-    traceparent), and begin their timelines."""
+#: Order id, digest, body, customer, e-mail's key, traceparent, placed_at, total shown.
+NewDocument = tuple[int, str, str, str | None, str | None, str | None, datetime | None, int | None]
+
+
+def add_documents(tx: Tx, new: Sequence[NewDocument]) -> None:
+    """Write what was sent for new orders, and begin their timelines."""
     if new:
         tx.execute(_DOCUMENTS, {"rows": pack(new)})
         tx.execute(_RECEIVED, {"rows": pack((order_id,) for order_id, *_ in new)})

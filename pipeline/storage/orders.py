@@ -6,17 +6,21 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     Boolean,
     Column,
+    ColumnElement,
     Float,
     Integer,
     String,
+    and_,
     bindparam,
     case,
     exists,
+    func,
     insert,
     null,
     or_,
@@ -30,7 +34,7 @@ from pipeline.order import SETTLED, UNDECIDED, Lane, Order, Status
 from pipeline.storage import archive
 from pipeline.storage.database import Tx
 from pipeline.storage.sources import all_sources
-from pipeline.storage.sql import ids, now, pack, rows
+from pipeline.storage.sql import UtcDateTime, ids, now, pack, rows
 from pipeline.storage.tables import (
     archived_orders,
     events,
@@ -358,21 +362,38 @@ def write_vat_checks(tx: Tx, checks: Mapping[int, str]) -> None:
     tx.execute(_CHECK, {"checks": pack(sorted(checks.items()))})
 
 
-_ordering = rows(order_documents.c.order_id, order_documents.c.customer)
+_ordering = rows(
+    order_documents.c.order_id, order_documents.c.customer, Column("moment", UtcDateTime)
+)
+
+
+def _came_before(order_id: ColumnElement[int], placed: Column[Any], accepted: Column[Any]) -> Any:
+    """Placed, or else accepted, before the order that is asked about; of two at once the one that
+    came in first."""
+    moment = func.coalesce(placed, accepted)
+    return or_(
+        moment < _ordering.c.moment,
+        and_(moment == _ordering.c.moment, order_id < _ordering.c.order_id),
+    )
+
+
 _REGULARS = select(_ordering.c.order_id).where(
     or_(
         exists()
         .where(
             order_documents.c.customer == _ordering.c.customer,
-            order_documents.c.order_id < _ordering.c.order_id,
+            order_documents.c.order_id != _ordering.c.order_id,
             orders.c.id == order_documents.c.order_id,
+            _came_before(orders.c.id, order_documents.c.placed_at, orders.c.accepted_at),
             orders.c.status.not_in([Status.REJECTED, Status.CANCELLED]),
         )
         .correlate(_ordering),
         exists()
         .where(
             archived_orders.c.customer == _ordering.c.customer,
-            archived_orders.c.id < _ordering.c.order_id,
+            _came_before(
+                archived_orders.c.id, archived_orders.c.placed_at, archived_orders.c.accepted_at
+            ),
             archived_orders.c.status.not_in([Status.REJECTED, Status.CANCELLED]),
         )
         .correlate(_ordering),
@@ -380,9 +401,9 @@ _REGULARS = select(_ordering.c.order_id).where(
 )
 
 
-def of_regulars(tx: Tx, ordering: Sequence[tuple[int, str]]) -> set[int]:
-    """Of orders (id, customer) those whose customer has an earlier one that stands: neither
-    rejected nor cancelled."""
+def of_regulars(tx: Tx, ordering: Sequence[tuple[int, str, datetime]]) -> set[int]:
+    """Of orders (id, customer, moment) those whose customer has one that stands, neither rejected
+    nor cancelled, from before that moment."""
     if not ordering:
         return set()
     return set(tx.execute(_REGULARS, {"rows": pack(ordering)}).scalars())

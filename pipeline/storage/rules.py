@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Integer, String, Text, bindparam, func, select
+from sqlalchemy import Column, Integer, String, Text, bindparam, func, select
 
 from pipeline.errors import InvalidInput
 from pipeline.pricing import zones
@@ -29,6 +29,7 @@ class Version:
     name: str
     number: int | None
     rules: RuleSet
+    imported_at: datetime | None = None
 
 
 _newest_number = (
@@ -37,7 +38,7 @@ _newest_number = (
     .group_by(table.c.name)
     .subquery("newest")
 )
-_HEAD = select(table.c.name, table.c.version, table.c.digest)
+_HEAD = select(table.c.name, table.c.version, table.c.digest, table.c.imported_at)
 _NEWEST = _HEAD.join(
     _newest_number,
     (table.c.name == _newest_number.c.name) & (table.c.version == _newest_number.c.version),
@@ -45,6 +46,27 @@ _NEWEST = _HEAD.join(
 _wanted = rows(table.c.name, table.c.version)
 _NUMBERED = _HEAD.join(
     _wanted, (table.c.name == _wanted.c.name) & (table.c.version == _wanted.c.version)
+)
+_asked = rows(Column("place", Integer), table.c.name, Column("moment", table.c.imported_at.type))
+_imported = table.alias("imported")
+_imported_by_then = (
+    select(_imported.c.version)
+    .where(_imported.c.name == _asked.c.name, _imported.c.imported_at <= _asked.c.moment)
+    .order_by(_imported.c.imported_at.desc(), _imported.c.version.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_first_of_all = (
+    select(func.min(_imported.c.version)).where(_imported.c.name == _asked.c.name).scalar_subquery()
+)
+_IN_FORCE = (
+    _HEAD.add_columns(_asked.c.place)
+    .select_from(_asked)
+    .join(
+        table,
+        (table.c.name == _asked.c.name)
+        & (table.c.version == func.coalesce(_imported_by_then, _first_of_all)),
+    )
 )
 _BODY = select(table.c.body, table.c.zone).where(
     table.c.name == bindparam("name"), table.c.version == bindparam("version")
@@ -57,6 +79,16 @@ def newest(tx: Tx, names: Iterable[str]) -> dict[str, Version]:
     found = tx.execute(_NEWEST, {"names": pack((name,) for name in sorted(known))})
     by_name = {r.name: _version(tx, r) for r in found.all()}
     return {name: by_name.get(name) or Version(name, None, _NO_RULES) for name in known}
+
+
+def in_force(
+    tx: Tx, wanted: Collection[tuple[str, datetime]]
+) -> dict[tuple[str, datetime], Version]:
+    """The versions that were the newest at a moment, by (name, moment); where none was there yet,
+    the first. Names of which there are no rules are absent."""
+    asked = list(wanted)
+    found = tx.execute(_IN_FORCE, {"rows": pack((n, *each) for n, each in enumerate(asked))})
+    return {asked[r.place]: _version(tx, r) for r in found.all()}
 
 
 def numbered(tx: Tx, wanted: Collection[tuple[str, int]]) -> dict[tuple[str, int], Version]:
@@ -80,7 +112,7 @@ def _version(tx: Tx, head: Any) -> Version:
             _compiled.clear()
         kept = tx.execute(_BODY, {"name": head.name, "version": head.version}).one()
         rules = _compiled[head.digest] = RuleSet(stored(kept.body), kept.zone)
-    return Version(head.name, head.version, rules)
+    return Version(head.name, head.version, rules, head.imported_at)
 
 
 _given: Any = select(

@@ -105,6 +105,8 @@ order_documents = Table(
     Column("traceparent", String(55)),  # W3C Trace Context: what it came in with, or was given
     Column("decided", Text),  # JSON of {kind: value}: what a person decided (pipeline.decisions)
     Column("vat_check", Text),  # JSON of pipeline.vat.check.VatCheck: what VIES said of its VAT id
+    Column("placed_at", UtcDateTime),  # when the customer ordered, where the document says so
+    Column("total_shown", BigInteger),  # the total that the document states, in minor units
     Index("ix_order_documents_customer", "customer", postgresql_where=text("customer IS NOT NULL"),
           sqlite_where=text("customer IS NOT NULL")),
     Index("ix_order_documents_email_key", "email_key",
@@ -210,6 +212,7 @@ archived_orders = Table(
     Column("currency", String(3), nullable=False),
     Column("total", BigInteger),  # null: it was never priced
     Column("accepted_at", UtcDateTime, nullable=False),
+    Column("placed_at", UtcDateTime),
     Column("settled_at", UtcDateTime, nullable=False),
     Column("archived_at", UtcDateTime, nullable=False),
     Column("erased_at", UtcDateTime),
@@ -260,9 +263,27 @@ prices = Table(
     Column("valid_from", UtcDateTime, primary_key=True),
     Column("valid_until", UtcDateTime),
     Column("amount", BigInteger, nullable=False),
+    Column("recorded_at", UtcDateTime),  # null: since ever; it was there before this was kept
     CheckConstraint("amount >= 0", name="not_negative"),
     CheckConstraint("from_quantity > 0", name="quantity_positive"),
     CheckConstraint("valid_until > valid_from", name="valid_for_a_while"),
+)
+
+# What prices were before they were replaced: each was on record from `recorded_at` until
+# `replaced_at`. Apart from `prices`, so that what is priced now reads none of it.
+past_prices = Table(
+    "past_prices",
+    metadata,
+    Column("sku", String(64), ForeignKey("products.sku"), primary_key=True),
+    Column("currency", String(3), primary_key=True),
+    Column("customer_group", String(64), primary_key=True),
+    Column("from_quantity", Integer, primary_key=True, autoincrement=False),
+    Column("valid_from", UtcDateTime, primary_key=True),
+    Column("replaced_at", UtcDateTime, primary_key=True),
+    Column("recorded_at", UtcDateTime),
+    Column("valid_until", UtcDateTime),
+    Column("amount", BigInteger, nullable=False),
+    CheckConstraint("replaced_at > recorded_at", name="recorded_for_a_while"),
 )
 
 # Rule sets as imported. Versions count up from 1 and never change: a quote names the one it is by.
@@ -276,6 +297,7 @@ pricing_rules = Table(
     Column("zone", Text),  # its time zone, of pipeline.pricing.zones.kept; null: UTC
     Column("imported_at", UtcDateTime, nullable=False),
     Column("imported_by", String(64), nullable=False),
+    Index("ix_pricing_rules_imported_at", "name", "imported_at", "version"),
     CheckConstraint("version > 0", name="version_positive"),
 )
 

@@ -105,6 +105,7 @@ def one(tx: Tx, order_id: int) -> dict[str, Any]:
         "document": json.loads(document["body"]),
         "decided": json.loads(document.get("decided") or "{}"),
         "vat_check": json.loads(document.get("vat_check") or "null"),
+        "placed_at": document.get("placed_at"),
         "quote": quote[0] if quote else None,
         "lines": rows(order_lines),
         "payment_status": fold(payments.read(tx, [order_id])[order_id]).status,

@@ -354,6 +354,11 @@ DEFECTS: list[tuple[str, list[str], str]] = [
         "order 6 has shipping that isn't its price less its discount",
     ),
     (
+        "never_above_shown",
+        [f"UPDATE order_documents SET total_shown = 1 WHERE order_id = {CONFIRMED}"],
+        "order 1 states a total of 1, costs",
+    ),
+    (
         "discounts_explained",
         [f"UPDATE order_lines SET discount = 1 WHERE order_id = {CONFIRMED} AND line_no = 2"],
         "line 2 of order 1 is 1 off, the steps explain 0",

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -139,6 +140,54 @@ def test_prices_are_welcome_of_a_source_that_states_them(mill: MakeMill) -> None
     lines = [{"sku": "MUG-01", "quantity": 1, "unit_price": "9.90"}]
 
     assert shop.send(an_order() | {"lines": lines}).verdict is Verdict.ACCEPTED
+
+
+def in_days(days: float) -> str:
+    return (datetime.now(UTC) + timedelta(days=days)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("days", "price_policy", "expected"),
+    [
+        (-29, "catalogue", None),
+        (-31, "catalogue", "a time within the last 30 days, shop's placed_within"),
+        (-9_000, "as_sold", None),
+        (1 / 1440, "catalogue", None),  # clocks differ
+        (1 / 24, "catalogue", "a time that is not in the future"),
+        (1 / 24, "as_sold", "a time that is not in the future"),
+    ],
+)
+def test_an_order_was_placed_and_not_too_long_ago(
+    mill: MakeMill, days: float, price_policy: Any, expected: str | None
+) -> None:
+    shop = mill(policy=Policy(price_policy=price_policy))
+
+    receipt = shop.send(an_order(placed_at=in_days(days)))
+
+    assert [(p.field, p.expected) for p in receipt.problems] == (
+        [("placed_at", expected)] if expected else []
+    )
+    assert shop.query("SELECT count(*) FROM orders") == [(0 if expected else 1,)]
+
+
+def test_how_far_back_is_its_source_s_policy(mill: MakeMill) -> None:
+    shop = mill(policy=Policy(placed_within=None))
+
+    assert shop.send(an_order(placed_at="1999-12-31T23:59:59Z")).verdict is Verdict.ACCEPTED
+
+
+def test_an_order_stays_a_duplicate_however_late_it_comes_again(mill: MakeMill) -> None:
+    shop = mill(policy=Policy(placed_within=None))
+    order = an_order(placed_at=in_days(-40))
+    first = shop.send(order)
+    impatient = another_source(shop, "shop", Policy(placed_within=7))
+
+    again, other, new = shop.intake.accept_all(
+        impatient, [order, {**order, "total": "1.00"}, {**order, "external_id": "web-other"}]
+    )
+
+    assert (again.verdict, again.order_id) == (Verdict.DUPLICATE, first.order_id)
+    assert (other.verdict, new.verdict) == (Verdict.CONFLICT, Verdict.REJECTED)
 
 
 def test_an_order_is_kept_with_who_orders_but_not_by_name(mill: MakeMill) -> None:

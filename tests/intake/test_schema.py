@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -106,6 +107,33 @@ def test_a_vat_id_whose_check_digit_is_wrong_is_refused_with_what_was_expected()
     )
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2026-11-09T09:30:00Z", "2026-11-09T10:30:00+01:00", "2026-11-09 10:30+0100",
+        "2026-11-09T09:30:00.0000000+00:00", "2026-11-09T23:30:00.000+14:00",
+    ],
+)  # fmt: skip
+def test_a_moment_has_one_form_however_it_is_written(written: str) -> None:
+    document = read_order(order(placed_at=written))
+
+    assert json.loads(document.body)["placed_at"] == "2026-11-09T09:30:00+00:00"
+    assert document.placed_at == datetime(2026, 11, 9, 9, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("currency", "minor"), [("EUR", 1250), ("KWD", 12500)])
+def test_the_total_is_kept_in_minor_units(currency: str, minor: int) -> None:
+    document = read_order(order(currency=currency, total="12.5"))
+
+    assert (json.loads(document.body)["total"], document.total) == (minor, minor)
+
+
+def test_a_total_finer_than_the_currency_is_refused() -> None:
+    assert problems(order(currency="JPY", total="12.5")) == [
+        Problem("total", '"12.5"', "'12.5' has more decimal places than JPY (0)")
+    ]
+
+
 def test_a_bad_coupon_is_named_by_its_place() -> None:
     assert fields(order(coupons=["TEN", "", "x" * 129])) == ["coupons.1", "coupons.2"]
 
@@ -138,6 +166,21 @@ BAD = {
     "lines__0__sku": ["", "x" * 65, "MUG\t01", None],
     "lines__0__quantity": [0, -1, 1_000_001, "2", 2.0, 1.5, True, None],
     "lines__0__unit_price": ["", "1,50", "-1.00", "1e3", "1.00000", "1" * 13, " 1", 1.5, 100],
+    "total": ["12,50", "-1.00", "1e3", "12.50000", 12.5, 1250],
+    "placed_at": [
+        "2026-11-09",
+        "2026-11-09T10:30:00",
+        "20261109T103000Z",
+        "2026-11-31T10:30:00Z",
+        "2026-11-09T10:30:60Z",
+        "0001-01-01T00:00:00+14:00",
+        "1969-12-31T23:59:59Z",
+        "yesterday",
+        1794220200,
+        "1794220200",
+        "2026-W46-1T10:30:00Z",
+        "９999-11-09T10:30:00Z",
+    ],
     "payment__method": ["", None, "pm\x1b[2J"],
     "coupons": ["TEN", ["TEN"] * 11, None],
     "shipping_method": [1, "x" * 129],

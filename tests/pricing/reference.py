@@ -692,6 +692,14 @@ class _Calculation:
             if method is not None:
                 parts = self.shipping_parts(self.rules.shipping.methods[method], lines)
         taxes = self.taxes(lines + parts)
+        shown = self.cart.shown
+        if shown is not None and self.cart.as_shown:
+            untaxed = exempt and not included
+            total = sum(x.amount for x in lines) + self.shipping
+            total += 0 if included or untaxed else sum(taxes)
+            total -= sum(taxes) if included and exempt else 0
+            if total > shown:
+                taxes = self.as_shown(lines, parts, taxes, exempt, shown)
         line_taxes, shipping_tax = taxes[: len(lines)], sum(taxes[len(lines) :])
 
         quoted = {}
@@ -724,6 +732,43 @@ class _Calculation:
             rounding_level=self.rules.rounding.level,
             coupons=tuple(used),
         )
+
+    def as_shown(
+        self, lines: list[_Taxed], parts: list[_Taxed], taxes: list[int], exempt: bool, shown: int
+    ) -> list[int]:
+        """Take off what exceeds the total that was shown; the taxes then."""
+        shipping_tax = sum(taxes[len(lines) :])
+        costs = [
+            self.net_tax_gross(x.amount, tax, exempt)[2]
+            for x, tax in zip(lines, taxes, strict=False)
+        ] + [self.net_tax_gross(self.shipping, shipping_tax, exempt)[2]]
+        off = spread(sum(costs) - shown, costs)
+        if self.rules.includes_tax or sum(taxes) == 0 or exempt:
+            for line, share in zip(lines, off, strict=False):
+                line.amount -= share
+            self.shipping -= off[-1]
+            if exempt:
+                return taxes
+            if len(parts) > 1:
+                goods = [sum(x.amount for x in lines if x.rate == part.rate) for part in parts]
+                new = spread(self.shipping, goods)
+            else:
+                new = [self.shipping]
+            for part, amount in zip(parts, new, strict=True):
+                part.amount = amount
+            return self.taxes(lines + parts)
+        left = [cost - share for cost, share in zip(costs, off, strict=True)]
+        if len(parts) > 1:
+            goods = [sum(x.amount for x in lines if x.rate == part.rate) for part in parts]
+            left = left[:-1] + spread(left[-1], goods)
+        found = []
+        for item, gross in zip(lines + parts, left, strict=True):
+            r = Fraction(item.rate)
+            tax = max(rounded(gross * r / (1 + r), self.mode), gross - item.amount)
+            item.amount = gross - tax
+            found.append(tax)
+        self.shipping = sum(part.amount for part in parts)
+        return found
 
     def net_tax_gross(self, amount: int, tax: int, exempt: bool) -> tuple[int, int, int]:
         if exempt:

@@ -379,6 +379,8 @@ carts = st.builds(
     coupons=codes,
     shipping_method=st.sampled_from(["post", "courier", "bike", None] * 7 + ["pigeon"]),
     as_sold=seldom(False, True),
+    shown=st.one_of(st.none(), minor_units),
+    as_shown=st.booleans(),
 )
 
 

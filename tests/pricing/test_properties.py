@@ -174,11 +174,35 @@ def test_the_shares_of_the_steps_are_the_discounts(scenario: Scenario) -> None:
 
     explained: Counter[str] = Counter()
     for step in found.steps:
-        if step["step"] == "promotion":
+        if step["step"] in ("promotion", "shown"):
             explained.update(step["shares"])
     names = [str(n) for n in range(1, len(found.lines) + 1)] + ["shipping"]
     taken_off = dict(zip(names, [part.discount for part in parts(found)], strict=False))
     assert explained == Counter(taken_off) + Counter()  # without those of zero
+
+
+@a_few
+@given(scenarios, st.integers(0, 110))
+def test_what_is_charged_as_shown_is_what_was_shown_and_never_more_than_it_costs(
+    scenario: Scenario, percent: int
+) -> None:
+    whole = quoted(replace(scenario.cart, shown=None), scenario.rules)
+    shown = whole.total * percent // 100
+
+    found = quoted(replace(scenario.cart, shown=shown, as_shown=True), scenario.rules)
+
+    assert found.total == min(whole.total, shown)
+    assert all(0 <= now.net <= was.net for now, was in zip(parts(found), parts(whole), strict=True))
+
+
+@a_few
+@given(scenarios)
+def test_a_total_that_nobody_decided_to_charge_changes_no_amount(scenario: Scenario) -> None:
+    cart = replace(scenario.cart, as_shown=False)
+
+    untold = answer(replace(cart, shown=None), scenario.rules)
+
+    assert outcome(answer(cart, scenario.rules)) == outcome(untold)
 
 
 @a_few

@@ -246,7 +246,8 @@ def test_prices_count_for_everyone_from_one_piece_always(old_shop: Database) -> 
     old_shop.upgrade()
 
     with old_shop.snapshot() as tx:
-        (price,) = catalogue.list_prices(tx, [("MUG", "EUR")])[("MUG", "EUR")]
+        wanted = ("MUG", "EUR", datetime(2020, 1, 1, tzinfo=UTC))  # on record since ever
+        (price,) = catalogue.price_book(tx, [wanted]).on_record(wanted[:2], wanted[2])
     assert (price.amount, price.customer_group, price.from_quantity) == (1000, "", 1)
     assert (price.valid_from, price.valid_until) == (None, None)
 

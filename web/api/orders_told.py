@@ -12,7 +12,15 @@ from pipeline.order import Status, corrected
 from pipeline.payments.account import Operation
 
 _AMOUNTS = ("unit_price", "discount", "net", "tax", "gross")
-_DOCUMENT = ("customer", "ship_to", "bill_to", "coupons", "shipping_method", "metadata")
+_DOCUMENT = (
+    "placed_at",
+    "customer",
+    "ship_to",
+    "bill_to",
+    "coupons",
+    "shipping_method",
+    "metadata",
+)
 
 
 def row_of(row: dict[str, Any]) -> dict[str, Any]:
@@ -32,6 +40,7 @@ def order_of(told: dict[str, Any]) -> dict[str, Any]:
         "shipping": amount(shipping, currency),
         "lines": lines_of(told["lines"], currency) if quote else _asked(document["lines"]),
         **{name: document[name] for name in _DOCUMENT if name in document},
+        "total_shown": amount(document.get("total"), currency),
         "ship_to": corrected(document["ship_to"], told["decided"]),
         "decided": told["decided"],
         "vat_check": told["vat_check"],

@@ -135,6 +135,8 @@ class Order(OrderRow):
     bill_to: dict[str, Any] | None = None
     coupons: list[str] = []
     shipping_method: str | None = None
+    total_shown: str | None = Field(None, description="The `total` that the order states.")
+    placed_at: datetime | None = Field(None, description="When it says that it was placed.")
     metadata: dict[str, str] = {}
     decided: dict[str, Any] = {}
     decisions: list[str] = []
@@ -238,7 +240,7 @@ class Returned(Return):
 
 
 class Quote(Out):
-    """What the order would cost now; `holds` says why it would wait for a person, or null."""
+    """What the order would cost; `holds` says why it would wait for a person, or be rejected, or null."""
 
     currency: str
     net: str

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from pipeline import operations
-from pipeline.decisions import Decision, answers_to, read_decision
+from pipeline.decisions import KINDS, Decision, read_decision
 from pipeline.errors import InvalidInput
 from pipeline.hold_reasons import hold_of
 from pipeline.intake.schema import Address
@@ -55,12 +55,13 @@ def _page(caller: Caller, order_id: int, wrong: str = "") -> Response:
         found = views.one(tx, order_id)
         zones = zones_of(tx, [sources.by_name(tx, found["source"])])
     is_held = found["status"] == Status.ON_HOLD
+    hold = hold_of(order_id, found["reason"], found["events"]) if is_held else None
     return caller.page(
         "decide.html",
         422 if wrong else 200,
         order=found,
-        hold=hold_of(order_id, found["reason"], found["events"]) if is_held else None,
-        kinds=answers_to(found["reason"]) if is_held else [],
+        hold=hold,
+        kinds=[KINDS[name] for name in hold["decisions"]] if hold else [],
         zones=zones,
         address=corrected(found["document"]["ship_to"], found["decided"]),
         fields=ADDRESS,

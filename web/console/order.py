@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from pipeline.decisions import answers_to
 from pipeline.hold_reasons import hold_of
 from pipeline.order import SETTLED, Status
 from pipeline.payments.account import fold
@@ -37,7 +36,7 @@ def order(caller: Viewer, order_id: Number) -> Response:
         steps=explain(quote["steps"], found["currency"]) if quote else [],
         rules=named(quote["rules"], quote["rules_version"]) if quote else "",
         total=_total_by_hold(hold, found["currency"]),
-        can=_can(found, account),
+        can=_can(found, hold, account),
     )
 
 
@@ -47,13 +46,13 @@ def _total_by_hold(hold: dict[str, Any] | None, currency: str) -> str:
     return f"{total} {currency}" if total else "–"
 
 
-def _can(order: dict[str, Any], account: Any) -> dict[str, str]:
+def _can(order: dict[str, Any], hold: dict[str, Any] | None, account: Any) -> dict[str, str]:
     """The actions that make sense now, by what they are called. Each page says the rest."""
     status, made = Status(order["status"]), account.authorization
     by_hand = made is not None and made.gateway == "manual"
     can: dict[str, str] = {}
     if status is Status.ON_HOLD:
-        can |= {"decide": "Decide"} if answers_to(order["reason"]) else {}
+        can |= {"decide": "Decide"} if hold and hold["decisions"] else {}
         can["requeue"] = "Requeue"
     if made is not None and not by_hand and not account.captured and not account.voided:
         can["capture"] = "Capture"

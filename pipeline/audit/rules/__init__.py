@@ -23,6 +23,7 @@ from pipeline.audit.rules import (
     ledger,
     money_in_bounds,
     money_returned,
+    never_above_shown,
     no_orphans,
     not_oversold,
     one_capture_in_the_book,
@@ -56,6 +57,7 @@ RULES: tuple[Rule, ...] = (
     # Every cent is accounted for, nobody is charged twice.
     quote_adds_up.RULE,
     discounts_explained.RULE,
+    never_above_shown.RULE,
     captured_once.RULE,
     money_in_bounds.RULE,
     money_returned.RULE,

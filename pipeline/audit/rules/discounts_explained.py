@@ -1,6 +1,6 @@
-"""Every cent that was let off has a promotion that let it off."""
+"""Every cent that was let off has a promotion, or a total that was shown, that let it off."""
 
-from sqlalchemy import BigInteger, String, cast, func, literal, select, true, union_all
+from sqlalchemy import BigInteger, String, cast, func, literal, or_, select, true, union_all
 
 from pipeline.audit.parts import count
 from pipeline.audit.rule import Rule
@@ -31,7 +31,12 @@ _sides = union_all(
         cast(_share.c.value, BigInteger).label("explained"),
     )
     .select_from(quotes.join(_step, true()).join(_share, true()))
-    .where(quotes.c.steps.contains('"step":"promotion"')),
+    .where(
+        or_(
+            quotes.c.steps.contains('"step":"promotion"'),
+            quotes.c.steps.contains('"step":"shown"'),
+        )
+    ),
 ).subquery("sides")
 
 RULE = Rule(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from pipeline.places.countries import country_code
 
@@ -37,6 +39,19 @@ def whole_number(text: str) -> int | str:
 def separated(text: str) -> list[str]:
     """ "A | B" → ["A", "B"]; what stands between bars and is empty is nothing."""
     return [part.strip() for part in text.split("|") if part.strip()]
+
+
+def moment(text: str, form: str | None, timezone: str | None) -> str:
+    """A time as people write it → with its zone, as orders have it. What is no such time, or names
+    no zone where none is known, stays text, for the schema to refuse as it stands. Of an hour that a
+    clock shows twice, the first is meant."""
+    try:
+        at = datetime.strptime(text, form) if form else datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    if at.tzinfo is None and timezone is not None:
+        at = at.replace(tzinfo=ZoneInfo(timezone))
+    return text if at.tzinfo is None else at.isoformat()
 
 
 def country_of(written: str, overrides: Mapping[str, str]) -> str:

@@ -24,6 +24,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -62,6 +63,21 @@ class Cell(_Strict):
         return self
 
 
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("a time zone such as Europe/Berlin") from None
+    return name
+
+
+class MomentCell(Cell):
+    """A time: `format` as strptime has it (left out: ISO 8601), `timezone` where the cell names none."""
+
+    format: Annotated[str, Field(min_length=1)] | None = None
+    timezone: Annotated[str, AfterValidator(_timezone)] | None = None
+
+
 class CustomerCells(_Strict):
     id: Cell | None = None
     email: Cell | None = None
@@ -91,6 +107,8 @@ class OrderCells(_Strict):
     payment: PaymentCells | None = None
     coupons: Cell | None = Field(None, description="several are separated by |")
     shipping_method: Cell | None = None
+    total: Cell | None = None
+    placed_at: MomentCell | None = None
     metadata: dict[str, Cell] = {}
 
 

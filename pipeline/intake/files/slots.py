@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline.errors import InvalidInput
-from pipeline.intake.files.cleaning import cleaned, country_of, separated, whole_number
-from pipeline.intake.files.mapping import Cell, cells_of
+from pipeline.intake.files.cleaning import cleaned, country_of, moment, separated, whole_number
+from pipeline.intake.files.mapping import Cell, MomentCell, cells_of
 from pipeline.intake.files.rows import Row
 
 Convert = Callable[[str], Any]
@@ -65,13 +65,15 @@ def slots_of(
 def _slot(
     path: tuple[str, ...], cell: Cell, header: Sequence[str], countries: Mapping[str, str]
 ) -> Slot:
-    convert = _converter(path, countries)
+    convert = _converter(path, cell, countries)
     if cell.column is None:
         return Slot(path, ".".join(path), None, cell, convert)
     return Slot(path, cell.column, position_of(cell.column, header), cell, convert)
 
 
-def _converter(path: tuple[str, ...], countries: Mapping[str, str]) -> Convert:
+def _converter(path: tuple[str, ...], cell: Cell, countries: Mapping[str, str]) -> Convert:
+    if isinstance(cell, MomentCell):
+        return partial(moment, form=cell.format, timezone=cell.timezone)
     if path[0] != "metadata" and path[-1] == "country":
         return partial(country_of, overrides=countries)
     if path == ("coupons",):

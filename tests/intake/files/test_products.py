@@ -16,7 +16,7 @@ from sqlalchemy import text
 from pipeline.errors import InvalidInput
 from pipeline.intake.files.products import import_products
 from pipeline.pricing.prices import ListPrice
-from pipeline.storage import catalogue
+from pipeline.storage import catalogue, clock
 from pipeline.storage.catalogue import ProductIn
 from pipeline.storage.database import Database
 from tests.intake.files.helpers import csv_file, written
@@ -43,7 +43,8 @@ def test_a_line_for_each_currency_makes_one_product(mill: MakeMill, tmp_path: Pa
     assert (tally.read, tally.accepted, tally.rejected) == (3, 3, 0)
     assert products(shop) == [("MUG", "A mug", True, False), ("TEE", "A shirt", False, True)]
     with shop.database.snapshot() as tx:
-        prices = catalogue.list_prices(tx, [("MUG", "EUR"), ("MUG", "JPY"), ("TEE", "EUR")])
+        items = [("MUG", "EUR"), ("MUG", "JPY"), ("TEE", "EUR")]
+        prices = catalogue.price_book(tx, [(*item, clock.read(tx)) for item in items]).now
     assert prices == {("MUG", "EUR"): [ListPrice(1000)], ("MUG", "JPY"): [ListPrice(1200)]}
 
 
@@ -55,7 +56,7 @@ def goods(shop: Mill, sku: str) -> tuple[list[str], str, int]:
 
 def prices(shop: Mill, sku: str) -> list[ListPrice]:
     with shop.database.snapshot() as tx:
-        found = catalogue.list_prices(tx, [(sku, "EUR")])[(sku, "EUR")]
+        found = catalogue.price_book(tx, [(sku, "EUR", clock.read(tx))]).now[sku, "EUR"]
     return sorted(found, key=lambda price: -price.amount)
 
 
@@ -92,7 +93,7 @@ def test_a_price_without_an_end_in_sight_is_read_wherever_the_server_stands(
     import_products(there, csv_file(tmp_path, line, header=WIDE))
 
     with there.snapshot() as tx:
-        (price,) = catalogue.list_prices(tx, [("MUG", "EUR")])[("MUG", "EUR")]
+        (price,) = catalogue.price_book(tx, [("MUG", "EUR", clock.read(tx))]).now["MUG", "EUR"]
     there.close()
     assert price.valid_until == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 

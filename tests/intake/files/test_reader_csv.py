@@ -70,6 +70,49 @@ def test_a_bad_coupon_or_vat_id_is_a_fault_at_its_cell(tmp_path: Path) -> None:
     assert sorted((fault.line, fault.field) for fault in found) == [(2, "Coupons"), (2, "VAT")]
 
 
+SHOWN = {
+    "[line]": 'total = {column = "Total"}\nplaced_at = {column = "At", clean = ["strip"], '
+    'format = "%d.%m.%Y %H:%M", timezone = "Europe/Berlin"}\n[line]',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("written", "read_as"),
+    [
+        ("09.11.2026 10:30", "2026-11-09T10:30:00+01:00"),
+        ("09.07.2026 10:30", "2026-07-09T10:30:00+02:00"),
+        ("25.10.2026 02:30", "2026-10-25T02:30:00+02:00"),  # twice: the first is meant
+    ],
+)
+def test_the_total_and_the_moment_can_be_mapped(tmp_path: Path, written: str, read_as: str) -> None:
+    path = csv_file(tmp_path, row() + f",12.50,{written} ", header=f"{HEADER},Total,At")
+
+    (told,) = read(path, mapping(**SHOWN))
+
+    assert is_sound(told)
+    assert (told.data["total"], told.data["placed_at"]) == ("12.50", read_as)
+
+
+def test_a_moment_that_can_not_be_read_is_a_fault_at_its_cell(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, row() + ",12.50,11/09/26", header=f"{HEADER},Total,At")
+
+    (fault,) = faults(read(path, mapping(**SHOWN))[0])
+
+    assert fault == Fault(
+        2, "At", "11/09/26", "a time with its zone, such as 2026-11-09T10:30:00+01:00", "placed_at"
+    )
+
+
+def test_a_moment_without_a_zone_is_a_fault_where_the_mapping_names_none(tmp_path: Path) -> None:
+    by = mapping(**{"[line]": 'placed_at = {column = "At"}\n[line]'})
+    rows = [row("1") + ",2026-11-09T10:30:00", row("2") + ",2026-11-09T10:30:00Z"]
+
+    unknown, known = read(csv_file(tmp_path, *rows, header=f"{HEADER},At"), by)
+
+    assert [fault.field for fault in faults(unknown)] == ["At"]
+    assert is_sound(known)
+
+
 def test_every_fault_names_line_column_value_and_what_was_expected(tmp_path: Path) -> None:
     path = csv_file(tmp_path, row(), row(qty="two", price="0.0", country="Atlantis"))
 
