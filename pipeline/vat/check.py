@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -71,9 +71,9 @@ def outcome_of(order: Order, check: VatCheck, tries: int = TRIES) -> Outcome | N
     return None if order.source.policy.vat_unknown == "form" else Hold("vat_unverified", said)
 
 
-def is_reverse_charged(steps: Any) -> bool:
-    """Whether a quote's explanation says that the customer pays the tax himself."""
-    return any(step["step"] == "exempt" and step["why"] == "reverse_charge" for step in steps)
+def is_reverse_charged(steps: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a quote's explanation says that the customer pays the tax themselves."""
+    return any(step.get("why") == "reverse_charge" for step in steps)
 
 
 def anonymous(kept: Mapping[str, Any]) -> dict[str, Any]:

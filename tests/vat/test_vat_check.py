@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from pipeline import operations
 from pipeline.audit.audit import audit
@@ -213,6 +214,24 @@ def test_a_source_that_believes_forms_asks_nobody(mill: MakeMill, service: Servi
 
     assert (shop.status(order), service.asked) == ("confirmed", [])
     assert told(shop, order)["quote"]["tax"] == 0
+
+
+@pytest.mark.parametrize(("vat_id", "most"), [(None, 0), (FRENCH, 1)])
+def test_a_batch_without_such_an_order_has_no_savepoint(
+    mill: MakeMill, vies: Vies, vat_id: str | None, most: int
+) -> None:
+    policy = Policy(vat_check="vies")
+    serves = ["validate", "price"]
+    shop = mill(policy=policy, rules=RULES, vat_ids=vies, serves=serves).stocked()
+    customer = {"email": "b@example.com", **({"vat_id": vat_id} if vat_id else {})}
+    orders = [shop.accept(), shop.accept(**{**BUSINESS, "customer": customer})]
+    savepoints: list[str] = []
+    event.listen(shop.database.engine, "savepoint", lambda _, name: savepoints.append(str(name)))
+
+    shop.engine.work("validate")
+
+    assert [shop.status(order) for order in orders] == ["priced", "priced"]
+    assert len(savepoints) == most
 
 
 def test_orders_of_one_id_ask_once_a_day(shop: Mill, service: Service) -> None:
