@@ -70,7 +70,7 @@ def shop(mill: MakeMill) -> Mill:
         ({"vat": "yes"}, "vat: got \"yes\", expected 'form' or 'tax'"),
         ({"tax_zone": ""}, 'tax_zone: got "", expected'),
         ({"tax_zone": 5}, "tax_zone: got 5, expected a valid string"),
-        ({"ship_to": {"country": "Germany"}}, 'ship_to.country: got "Germany", expected an ISO'),
+        ({"ship_to": {"country": "Atlantis"}}, 'ship_to.country: got "Atlantis", expected '),
         ({"ship_to": {"country": None}}, "ship_to.country: got null, expected a valid string"),
         ({"ship_to": {"zip": "10115"}}, 'ship_to.zip: got "10115", expected no such field'),
         ({"ship_to": {}}, "ship_to: got {}, expected at least one field of the address"),

@@ -542,7 +542,7 @@ def test_an_order_on_hold_says_what_may_be_decided_and_then_what_was(
     ("asked", "field"),
     [
         ({"charge": "all"}, "charge"),
-        ({"ship_to": {"country": "Germany"}}, "ship_to.country"),
+        ({"ship_to": {"country": "Atlantis"}}, "ship_to.country"),
         ({"requeue": "yes"}, "requeue"),
         ({}, "decision"),
     ],
