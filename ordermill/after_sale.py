@@ -16,8 +16,11 @@ from pipeline.money import to_minor, to_text
 from pipeline.payments.account import Operation
 from pipeline.storage import orders
 from pipeline.storage.database import Tx
+from pipeline.typed import LARGEST
 
-OrderId = Annotated[int, typer.Argument(help="An order's id, as `orders ls` shows it.")]
+OrderId = Annotated[
+    int, typer.Argument(max=LARGEST, help="An order's id, as `orders ls` shows it.")
+]
 Amount = Annotated[str | None, typer.Option(help="In the order's currency, such as 5.00.")]
 Reference = Annotated[str, typer.Option(help="The bank's name for the transfer.")]
 

@@ -15,12 +15,15 @@ from pipeline.bulk import answered
 from pipeline.decisions import Decision, read_decision
 from pipeline.errors import InvalidInput
 from pipeline.storage.selection import Selection
+from pipeline.typed import LARGEST
 
 
 @by_filter
 def decide(
     selection: Selection,
-    order_ids: Annotated[list[int] | None, typer.Argument(help="Orders that are on hold.")] = None,
+    order_ids: Annotated[
+        list[int] | None, typer.Argument(max=LARGEST, help="Orders that are on hold.")
+    ] = None,
     charge: Annotated[
         str | None, typer.Option(metavar="shown", help="Charge the total that the order states.")
     ] = None,

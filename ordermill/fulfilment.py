@@ -19,6 +19,7 @@ from pipeline.errors import InvalidInput
 from pipeline.fulfilment import Duplicate, Shipped
 from pipeline.intake.files.shipments import import_shipments
 from pipeline.inventory.shipping import Return, Shipment
+from pipeline.typed import LARGEST
 
 Lines = Annotated[
     list[str] | None,
@@ -31,7 +32,7 @@ Reference = Annotated[
 
 def fulfil(
     order_id: Annotated[
-        int | None, typer.Argument(help="An order's id, as `orders ls` shows it.")
+        int | None, typer.Argument(max=LARGEST, help="An order's id, as `orders ls` shows it.")
     ] = None,
     line: Lines = None,
     location: Annotated[
@@ -100,7 +101,9 @@ def _ship(shipment: Shipment, given: str | None) -> None:
 
 
 def return_units(
-    order_id: Annotated[int, typer.Argument(help="An order's id, as `orders ls` shows it.")],
+    order_id: Annotated[
+        int, typer.Argument(max=LARGEST, help="An order's id, as `orders ls` shows it.")
+    ],
     line: Lines = None,
     restock: Annotated[
         str | None, typer.Option(metavar="LOCATION", help="Put the units into stock there.")

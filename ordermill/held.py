@@ -17,6 +17,7 @@ from pipeline.bulk import Errand
 from pipeline.decisions import Decision
 from pipeline.errors import InvalidInput
 from pipeline.storage.selection import Found, Selection, find
+from pipeline.typed import LARGEST
 
 All = Annotated[bool, typer.Option("--all", help="All orders on hold.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show how many, and a few.")]
@@ -30,7 +31,9 @@ Rate = Annotated[
 @by_filter
 def requeue(
     selection: Selection,
-    order_ids: Annotated[list[int] | None, typer.Argument(help="Orders that are on hold.")] = None,
+    order_ids: Annotated[
+        list[int] | None, typer.Argument(max=LARGEST, help="Orders that are on hold.")
+    ] = None,
     everything: All = False,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -57,7 +60,7 @@ def requeue(
 def cancel(
     selection: Selection,
     order_id: Annotated[
-        int | None, typer.Argument(help="An order's id, as `orders ls` shows it.")
+        int | None, typer.Argument(max=LARGEST, help="An order's id, as `orders ls` shows it.")
     ] = None,
     everything: All = False,
     dry_run: DryRun = False,

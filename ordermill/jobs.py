@@ -11,6 +11,7 @@ from ordermill.output import AsJson, console, errors, one_of, show, show_json
 from ordermill.session import acting, actor, application
 from pipeline.errors import InvalidInput
 from pipeline.storage import clock, job_runs, processes
+from pipeline.typed import LARGEST
 from scheduler.table import JOBS
 from scheduler.tick import run_until_ended
 
@@ -66,7 +67,9 @@ def history(
 @jobs.command("log")
 def log(
     name: Name,
-    run: Annotated[int | None, typer.Option(help="The run's number; default the last.")] = None,
+    run: Annotated[
+        int | None, typer.Option(max=LARGEST, help="The run's number; default the last.")
+    ] = None,
 ) -> None:
     """Print what a run logged, the newest 64 kB of it."""
     with application() as app, app.database.snapshot() as tx:

@@ -15,6 +15,7 @@ from pipeline.errors import InvalidInput
 from pipeline.operators import Role, hash_password, valid_name, valid_role
 from pipeline.storage import operators as storage
 from pipeline.storage import operators_log
+from pipeline.typed import LARGEST
 
 operators = typer.Typer(
     help="Who may sign in to the console, and what was done by whom.", no_args_is_help=True
@@ -77,7 +78,7 @@ def log(
     action: Annotated[str | None, typer.Option(help="Only this: requeue, refund, …")] = None,
     target: Annotated[str | None, typer.Option(help="Only to this order, SKU, queue, …")] = None,
     before: Annotated[
-        int | None, typer.Option(help="Continue an earlier page: only ids below.")
+        int | None, typer.Option(max=LARGEST, help="Continue an earlier page: only ids below.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     json: AsJson = False,

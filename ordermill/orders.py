@@ -24,6 +24,7 @@ from pipeline.pricing.explanation import explain, named
 from pipeline.storage import views
 from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection
+from pipeline.typed import LARGEST
 
 orders = typer.Typer(help="Look at orders, and put right what is stuck.", no_args_is_help=True)
 orders.command("refund")(refund)
@@ -52,7 +53,7 @@ def ls(
         ),
     ] = None,
     before: Annotated[
-        int | None, typer.Option(help="Continue an earlier page: only ids below.")
+        int | None, typer.Option(max=LARGEST, help="Continue an earlier page: only ids below.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     archived: Annotated[
@@ -75,7 +76,7 @@ def ls(
 @orders.command("show")
 def show_one(
     order_id: Annotated[
-        int | None, typer.Argument(help="An order's id, as `orders ls` shows it.")
+        int | None, typer.Argument(max=LARGEST, help="An order's id, as `orders ls` shows it.")
     ] = None,
     external_id: ExternalId = None,
     source: FromSource = None,

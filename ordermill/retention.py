@@ -18,8 +18,11 @@ from pipeline.retention import Pace
 from pipeline.storage import archive as storage
 from pipeline.storage import erasure
 from pipeline.storage.erasure import Erased
+from pipeline.typed import LARGEST
 
-OrderIds = Annotated[list[int] | None, typer.Argument(help="Orders, as `orders ls` shows them.")]
+OrderIds = Annotated[
+    list[int] | None, typer.Argument(max=LARGEST, help="Orders, as `orders ls` shows them.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show how many.")]
 
 

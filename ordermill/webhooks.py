@@ -17,6 +17,7 @@ from pipeline.payments.window import moment
 from pipeline.storage import sources, webhook_deliveries
 from pipeline.storage import webhooks as storage
 from pipeline.storage.webhooks import Endpoint
+from pipeline.typed import LARGEST
 from pipeline.webhooks import endpoints
 from pipeline.webhooks.dispatcher import Dispatcher
 
@@ -129,7 +130,8 @@ def enable(
 def deliveries(
     endpoint_id: EndpointId,
     delivery: Annotated[
-        int | None, typer.Argument(metavar="[DELIVERY]", help="Every attempt at this one.")
+        int | None,
+        typer.Argument(max=LARGEST, metavar="[DELIVERY]", help="Every attempt at this one."),
     ] = None,
     state: Annotated[
         str | None,
@@ -170,7 +172,8 @@ def deliveries(
 def redeliver(
     endpoint_id: EndpointId,
     delivery: Annotated[
-        list[int] | None, typer.Argument(metavar="[DELIVERY]…", help="Deliveries, by number.")
+        list[int] | None,
+        typer.Argument(max=LARGEST, metavar="[DELIVERY]…", help="Deliveries, by number."),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="All that were given up.")] = False,
 ) -> None:

@@ -78,6 +78,11 @@ HOLD_REASONS: dict[str, HoldReason] = {
             "ordermill orders cancel {id}",
         ),
     ),
+    "amount_too_large": HoldReason(
+        "it is sold already, and with its tax and shipping costs more than any amount may be",
+        "ask whoever sent it, then cancel it",
+        "ordermill orders cancel {id}",
+    ),
     "sku_held": HoldReason(
         "nothing is promised of a SKU that it needs, as a count of it differs from the books",
         "settle the difference, `ordermill stock release SKU`, then requeue it",

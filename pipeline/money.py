@@ -9,11 +9,18 @@ from then on the record counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 
 from iso4217 import Currency
 
 from pipeline.errors import InvalidInput
+
+#: Minor units that an amount has at the most: a price, a line, a total. Sixteen digits are
+#: every price that a document can state, and the amounts of hundreds of orders as large as that
+#: still sum to less than the 64 bits of a database's integers.
+MOST_AMOUNT = 10**16 - 1
+
+_EXACT = Context(prec=100, traps=[InvalidOperation, Overflow, Inexact])
 
 _recorded: dict[str, int] = {}
 _read_again: list[Callable[[], Mapping[str, int]]] = []
@@ -53,16 +60,28 @@ def exponent(currency: str) -> int:
 
 
 def to_minor(amount: str | Decimal, currency: str) -> int:
-    """'2.55' GBP → 255. More decimal places than the currency has raise InvalidInput."""
+    """'2.55' GBP → 255. InvalidInput for more decimal places than the currency has, and for more
+    than MOST_AMOUNT."""
     try:
-        minor = Decimal(amount).scaleb(exponent(currency))
+        minor = Decimal(amount).scaleb(exponent(currency), _EXACT)
     except InvalidOperation:
         raise InvalidInput(f"{amount!r} is not a decimal number") from None
-    if not minor.is_finite() or minor != minor.to_integral_value():
+    except ArithmeticError:  # no number that anybody means
+        raise InvalidInput(f"{amount!r} has more digits than can be kept") from None
+    if not minor.is_finite():
+        raise InvalidInput(f"{amount!r} is not a decimal number")
+    if abs(minor) > MOST_AMOUNT:
+        raise InvalidInput(f"{amount!r} is more than can be kept: {most_text(currency)}")
+    if minor != minor.to_integral_value():
         raise InvalidInput(
             f"{amount!r} has more decimal places than {currency} ({exponent(currency)})"
         )
     return int(minor)
+
+
+def most_text(currency: str) -> str:
+    """MOST_AMOUNT as people write it, with its currency."""
+    return f"{to_text(MOST_AMOUNT, currency)} {currency}"
 
 
 def to_text(minor: int, currency: str) -> str:

@@ -8,6 +8,9 @@ from typing import overload
 from pipeline.cards import holds_card_number
 from pipeline.errors import InvalidInput
 
+#: The largest number that both databases keep: no id is larger.
+LARGEST = 2**63 - 1
+
 
 @overload
 def text(field: str, given: str, most: int) -> str: ...

@@ -25,7 +25,7 @@ from stdnum.exceptions import ValidationError as NotValid
 from pipeline.cards import holds_card_number, mask_card_numbers, shape
 from pipeline.errors import InvalidInput
 from pipeline.intake.addresses import address_of
-from pipeline.money import is_listed, to_minor, to_text
+from pipeline.money import MOST_AMOUNT, is_listed, most_text, to_minor, to_text
 from pipeline.places.countries import country_code
 from pipeline.redaction import redact
 from pipeline.text import harmless, legible
@@ -262,6 +262,9 @@ def read_order(data: Any) -> Document:
             line["unit_price"] = to_minor(line["unit_price"], order.currency)
     if order.total is not None:
         content["total"] = to_minor(order.total, order.currency)
+    amounts = [line.get("unit_price", 0) * line["quantity"] for line in content["lines"]]
+    if sum(amounts) > MOST_AMOUNT:
+        raise InvalidOrder(order.external_id, list(_too_dear(order, amounts)))
     body = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     encoded = body.encode()
     if len(encoded) > MOST_BYTES:
@@ -306,6 +309,17 @@ def _stated_amounts(data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if isinstance(line, Mapping):
             yield f"lines.{n}.unit_price", line.get("unit_price")
     yield "total", data.get("total")
+
+
+def _too_dear(order: OrderIn, amounts: Sequence[int]) -> Iterator[Problem]:
+    """Of an order that costs more than any amount may be: its lines that do, or all of them."""
+    expected = f"at most {most_text(order.currency)}"
+    dear = [n for n, amount in enumerate(amounts) if amount > MOST_AMOUNT]
+    for n in dear:
+        line = order.lines[n]
+        yield Problem(f"lines.{n}", f"{line.quantity} × {line.unit_price}", expected)
+    if not dear:
+        yield Problem("lines", f"{to_text(sum(amounts), order.currency)} in all", expected)
 
 
 def _is_currency(code: Any) -> bool:

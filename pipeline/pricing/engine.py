@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pipeline.money import MOST_AMOUNT, to_text
 from pipeline.pricing.basket import Basket
 from pipeline.pricing.candidates import NONE
 from pipeline.pricing.cart import Cart
@@ -32,6 +33,8 @@ def price(cart: Cart, rules: RuleSet) -> Quote | NotPriced:
 
 def _priced(cart: Cart, rules: RuleSet) -> Quote | NotPriced:
     basket = Basket.of(cart)
+    if basket.value > MOST_AMOUNT:
+        return _too_dear(cart, basket.value)
     coupons = rules.coupons.admit(cart.coupons, basket.at)
     if isinstance(coupons, NotPriced):
         return coupons
@@ -50,7 +53,13 @@ def _priced(cart: Cart, rules: RuleSet) -> Quote | NotPriced:
         if isinstance(left, NotPriced):
             return left
         assessment = left
-    return _total(basket, shipment, assessment, used, rules)
+    quote = _total(basket, shipment, assessment, used, rules)
+    return quote if quote.total <= MOST_AMOUNT else _too_dear(cart, quote.total)
+
+
+def _too_dear(cart: Cart, amount: int) -> NotPriced:
+    most = to_text(MOST_AMOUNT, cart.currency)
+    return NotPriced("amount_too_large", {"amount": to_text(amount, cart.currency), "most": most})
 
 
 def _as_shown(

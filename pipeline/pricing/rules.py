@@ -99,6 +99,16 @@ def _timezone(name: str, info: ValidationInfo) -> str:
     return name
 
 
+#: No order has as many units, no coupon as many uses; more than that a database can't count.
+MOST_COUNT = 10**12
+
+
+def _countable(number: int, info: ValidationInfo) -> int:
+    if number > MOST_COUNT and not _is_stored(info):
+        raise ValueError(f"expected at most {MOST_COUNT:,}")
+    return min(number, MOST_COUNT)
+
+
 #: To an editor that checks YAML by our schema, what isn't quoted is a number.
 _MAY_BE_BARE: dict[str, JsonValue] = {"type": ["string", "number"]}
 DecimalText = Annotated[
@@ -119,7 +129,7 @@ Name = Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=_MAY_
 Names = frozenset[Name]
 PostalPrefix = Annotated[Name, AfterValidator(_with_some_sign)]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1), AfterValidator(_countable)]
 Moment = Annotated[datetime, BeforeValidator(no_bare_number)]
 
 

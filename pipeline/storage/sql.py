@@ -14,6 +14,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     DateTime,
+    Integer,
     String,
     Subquery,
     bindparam,
@@ -263,12 +264,37 @@ def _moment_sqlite(element: _moment, compiler: SQLCompiler, **kw: Any) -> str:
     return f"ordermill_moment({compiler.process(element.clauses, **kw)})"
 
 
+class _whole_number(FunctionElement[int]):  # noqa: N801 - reads as the SQL function it is
+    """A JSON number as a whole one. One that 64 bits can't hold is an error on Postgres; SQLite reads
+    it as the nearest float, and would cast that to the largest number there is: an error there too.
+    """
+
+    inherit_cache = True
+    type = BigInteger()
+
+    def __init__(self, value: ColumnElement[Any], kind: Integer) -> None:
+        super().__init__(value, literal_column(str(kind.compile())))
+
+
+@compiles(_whole_number, "postgresql")
+def _whole_number_postgres(element: _whole_number, compiler: SQLCompiler, **kw: Any) -> str:
+    value, kind = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"CAST({value} AS {kind})"
+
+
+@compiles(_whole_number, "sqlite")
+def _whole_number_sqlite(element: _whole_number, compiler: SQLCompiler, **kw: Any) -> str:
+    field, _kind = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"iif(typeof({field}) = 'real', ordermill_no_integer({field}), CAST({field} AS BIGINT))"
+
+
 def teach_sqlite(connection: Connection) -> None:
     """Give a connection the functions of time that SQLite lacks: its own know but milliseconds, in
     which two orders can be accepted, and an event be written and the feed be read."""
     # "Deterministic" is asked for once a statement, as SQLite's own 'now' is, and not for each row.
     connection.create_function("ordermill_now", 1, _now, deterministic=True)
     connection.create_function("ordermill_moment", 1, _told, deterministic=True)
+    connection.create_function("ordermill_no_integer", 1, _no_integer, deterministic=True)
 
 
 def _now(offset: float) -> str:
@@ -281,6 +307,10 @@ def _now(offset: float) -> str:
 
 def _told(moment: str | None) -> str | None:
     return None if moment is None else _as_sqlite_has_it(datetime.fromisoformat(moment))
+
+
+def _no_integer(value: float) -> None:
+    raise OverflowError(f"{value} is no integer of 64 bits")
 
 
 def _as_sqlite_has_it(moment: datetime) -> str:
@@ -311,7 +341,7 @@ def ids(parameter: str = "ids") -> Any:
     items = json_items(bindparam(parameter, type_=String)).table_valued(
         column("value", JSON), name=f"{parameter}_items"
     )
-    return select(cast(cast(items.c.value, String), BigInteger).label("id")).select_from(items)
+    return select(_whole_number(items.c.value, BigInteger()).label("id")).select_from(items)
 
 
 def texts(parameter: str) -> Any:
@@ -339,4 +369,6 @@ def _typed(field: ColumnElement[Any], kind: TypeEngine[Any]) -> ColumnElement[An
     """A JSON field in a column's type: SQLite has no type for times or JSON, text is what it keeps."""
     if isinstance(kind, UtcDateTime):
         return _moment(field)
+    if isinstance(kind, Integer):
+        return _whole_number(field, kind)
     return cast(field, String() if isinstance(kind, JSON) else kind)
