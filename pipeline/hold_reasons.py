@@ -78,6 +78,11 @@ HOLD_REASONS: dict[str, HoldReason] = {
             "ordermill orders cancel {id}",
         ),
     ),
+    "price_not_payable": HoldReason(
+        "a price that it states is finer than what its source's gateway takes of that currency",
+        "have it sent again at a price that can be paid, or set its source's gateway to one that "
+        "takes it and requeue it; or cancel it",
+    ),
     "amount_too_large": HoldReason(
         "it is sold already, and with its tax and shipping costs more than any amount may be",
         "ask whoever sent it, then cancel it",
@@ -95,6 +100,12 @@ HOLD_REASONS: dict[str, HoldReason] = {
     ),
     "payment_unknown": HoldReason(
         "the gateway gave no answer to be trusted, and may have charged", _WHEN_IT_ANSWERS
+    ),
+    "gateway_refused": HoldReason(
+        "the gateway calls what it was asked for invalid: nothing was taken, and the customer's card "
+        "is not why; the code says what is wrong",
+        "mend that (the gateway's account, the method that was sent, the source's gateway), then "
+        "requeue it: it is asked for anew; or cancel it",
     ),
     "undo_unknown": HoldReason(
         "the gateway gave no answer to be trusted while money was given back", _WHEN_IT_ANSWERS

@@ -21,7 +21,7 @@ from pipeline.intake.accept import DISPATCH_SIZE
 from pipeline.intake.schema import fit_to_show
 from pipeline.money import to_text
 from pipeline.order import Status
-from pipeline.payments import captures, late_money, refunds, tasks
+from pipeline.payments import amounts, captures, late_money, refunds, tasks
 from pipeline.payments.account import OBSERVED, Account, Operation, fold, follow_up, latest_of
 from pipeline.payments.gateway import capture_key
 from pipeline.payments.manual import ManualGateway
@@ -277,11 +277,14 @@ def refund(
             f"order {order_id} was paid by hand: pay it back, then "
             f"`ordermill payments record-refund {order_id} --reference …`"
         )
-    parts = _parts(tx, order_id, lines or {}, shipping=shipping) if by_parts else []
+    step = amounts.step_of(authorization)
+    parts = _parts(tx, order_id, lines or {}, shipping=shipping, step=step) if by_parts else []
     if by_parts:
         amount = sum(part.amount for part in parts)
     amount = account.refundable if amount is None else amount
     captures.require_within(order_id, amount, account.refundable, row.currency, "can be refunded")
+    if amount != account.refundable:  # all that is left is what was taken
+        captures.require_payable(order_id, amount, authorization)
     operation = follow_up(authorization, "refund", amount, uuid.uuid4().hex)
     detail = {"lines": {part.line_no: part.units for part in parts}} if parts else {}
     tasks.request(tx, [operation], actor, text("reason", reason, 64), **detail)
@@ -289,13 +292,15 @@ def refund(
     return operation
 
 
-def _parts(tx: Tx, order_id: int, lines: Mapping[int, int], *, shipping: bool) -> list[Part]:
+def _parts(
+    tx: Tx, order_id: int, lines: Mapping[int, int], *, shipping: bool, step: int
+) -> list[Part]:
     quote = quotes.read(tx, [order_id])[order_id]
     refunded = refunds.or_unpaid(
         payment_tasks.refunded_lines(tx, order_id),
         fulfilment.cancelled(tx, [order_id]).get(order_id, ()),
     )
-    return refunds.parts(order_id, quote, refunded, lines, shipping=shipping)
+    return refunds.parts(order_id, quote, refunded, lines, shipping=shipping, step=step)
 
 
 #: Paid for, as far as its authorization goes, and not on its way back.

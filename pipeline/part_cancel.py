@@ -15,7 +15,7 @@ from pipeline.errors import InvalidInput, NotAllowedNow
 from pipeline.inventory.allocation import Allotment
 from pipeline.money import to_text
 from pipeline.notifications import outbox
-from pipeline.payments import late_money, refunds, tasks
+from pipeline.payments import amounts, late_money, refunds, tasks
 from pipeline.payments.account import BY_HAND, Account, Operation, fold, follow_up
 from pipeline.payments.manual import ManualGateway
 from pipeline.payments.refunds import CancelledLine, Part, Refunded
@@ -60,11 +60,12 @@ def split(
     at the gateway, counts as given back for these units.
     """
     cancelled, paid = [], []
+    step = amounts.step_of(account.authorization)
     uncaptured = max(0, quote.total - account.captured)
     for line_no, (sku, units) in _by_line(held).items():
         line, (done, before) = quote.lines[line_no - 1], refunded.get(line_no, (0, 0))
         left = min(units, line.quantity - done)
-        amount = refunds.share(line, done + left, before)
+        amount = refunds.share(line, done + left, before, step)
         unpaid = min(amount, uncaptured)
         uncaptured -= unpaid
         cancelled.append(CancelledLine(line_no, sku, units, amount, unpaid))

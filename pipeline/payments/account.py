@@ -19,6 +19,7 @@ from pipeline.payments.gateway import (
     Call,
     Declined,
     Kind,
+    Refused,
     RequiresAction,
     Succeeded,
     Unavailable,
@@ -218,6 +219,10 @@ def ended(operation: Operation, answer: Answer) -> Operation | None:
             return replace(operation, state="pending", reference=reference, code=None)
         case Declined(code):
             return replace(operation, state="failed", code=code[:128])
+        case Refused(code):
+            # A capture has one key for ever: it stays open, to be asked for again.
+            failed = replace(operation, state="failed", code=code[:128])
+            return None if operation.kind == "capture" else failed
         case Unknown(cause):
             return replace(operation, state="unknown", code=cause[:128])
         case Unavailable():

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pipeline.errors import InvalidInput
 from pipeline.money import to_text
+from pipeline.payments import amounts
 from pipeline.payments.account import Account, Operation, fold, follow_up, latest_of
 from pipeline.payments.gateway import capture_key
 from pipeline.payments.manual import ManualGateway
@@ -28,6 +29,7 @@ def wanted(
     amount = due if amount is None else amount
     what = "are due" if unpaid else "are authorized"
     require_within(order_id, amount, due, authorization.currency, what)
+    require_payable(order_id, amount, authorization)
     return follow_up(authorization, "capture", amount, capture_key(authorization.key))
 
 
@@ -51,6 +53,16 @@ def _none_yet(order_id: int, account: Account, written: Sequence[Operation]) -> 
         how = {"succeeded": "was made", "failed": "failed"}.get(known.state, "is under way")
         raise InvalidInput(
             f"order {order_id}: an authorization has one capture, and that of {of} {how}"
+        )
+
+
+def require_payable(order_id: int, amount: int, authorization: Operation) -> None:
+    """InvalidInput unless the gateway takes such an amount."""
+    if amount % (step := amounts.step_of(authorization)):
+        currency = authorization.currency
+        raise InvalidInput(
+            f"order {order_id}: {authorization.gateway} takes multiples of "
+            f"{to_text(step, currency)} {currency}, {to_text(amount, currency)} were asked for"
         )
 
 

@@ -75,6 +75,18 @@ class Declined:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """The gateway calls the request itself invalid: nothing was done, and the customer's method is not
+    why. Of authorizations and captures only; what gives money back is then declined. `code` is the
+    gateway's word for what is wrong."""
+
+    code: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "code", redact(self.code))
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """No answer, or none to be trusted (time-out, 5xx): it may have happened. Ask, never assume."""
 
@@ -95,7 +107,7 @@ class Unavailable:
         object.__setattr__(self, "cause", redact(self.cause))
 
 
-Answer = Succeeded | RequiresAction | Declined | Unknown | Unavailable
+Answer = Succeeded | RequiresAction | Declined | Refused | Unknown | Unavailable
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """What a refund by lines comes to. Pure.
 
 A line's refund is its share of the line's gross. Of k units it is what brings the sum for the
-line to its share of all units refunded by then, so one by one they add up to the gross exactly.
+line to its share of all units refunded by then, so one by one they add up to the gross exactly;
+where the gateway takes no finer amounts, to that share rounded down to its step.
 """
 
 from __future__ import annotations
@@ -58,17 +59,29 @@ def or_unpaid(refunded: Refunded, cancelled: Iterable[CancelledLine]) -> Refunde
 
 
 def parts(
-    order_id: int, quote: Quote, refunded: Refunded, lines: Mapping[int, int], *, shipping: bool
+    order_id: int,
+    quote: Quote,
+    refunded: Refunded,
+    lines: Mapping[int, int],
+    *,
+    shipping: bool,
+    step: int = 1,
 ) -> list[Part]:
-    """The parts that so many units of `lines` (numbered from 1), and shipping, come to.
+    """The parts that so many units of `lines` (numbered from 1), and shipping, come to, in multiples
+    of the `step` of the gateway that gives them back.
 
     InvalidInput where there is no such line, or fewer units are left.
     """
-    found = [_line(order_id, quote, refunded, number, n) for number, n in sorted(lines.items())]
+    found = [
+        _line(order_id, quote, refunded, number, units, step)
+        for number, units in sorted(lines.items())
+    ]
     return found + ([_shipping(order_id, quote, refunded)] if shipping else [])
 
 
-def _line(order_id: int, quote: Quote, refunded: Refunded, number: int, units: int) -> Part:
+def _line(
+    order_id: int, quote: Quote, refunded: Refunded, number: int, units: int, step: int
+) -> Part:
     if not 1 <= number <= len(quote.lines):
         raise InvalidInput(
             f"order {order_id} has no line {number}; expected one from 1 to {len(quote.lines)}"
@@ -80,12 +93,15 @@ def _line(order_id: int, quote: Quote, refunded: Refunded, number: int, units: i
             f"order {order_id}, line {number}: {line.quantity - done} of {line.quantity} units can "
             f"be refunded, {units} were asked for"
         )
-    return Part(number, units, share(line, done + units, amount))
+    return Part(number, units, share(line, done + units, amount, step))
 
 
-def share(line: QuotedLine, units: int, before: int) -> int:
-    """What brings the sum for a line, `before` so far, to that of so many of its units."""
-    return max(0, line.gross * units // line.quantity - before)
+def share(line: QuotedLine, units: int, before: int, step: int) -> int:
+    """What brings the sum for a line, `before` so far, to that of so many of its units: a multiple of
+    `step`, but for the rest with the last of them."""
+    if units < line.quantity:
+        return max(0, line.gross * units // (line.quantity * step) * step - before)
+    return max(0, line.gross - before)
 
 
 def _shipping(order_id: int, quote: Quote, refunded: Refunded) -> Part:

@@ -36,6 +36,7 @@ from pipeline.payments.gateway import (
     InvalidEvent,
     Kind,
     Payment,
+    Refused,
     RequiresAction,
     Reversal,
     Succeeded,
@@ -88,6 +89,7 @@ _NO_FAULT = Fault()
 TOKENS: dict[str, Fault] = {
     "pm_card_declined": Fault(times=None, decline="card_declined"),
     "pm_card_insufficient_funds": Fault(times=None, decline="insufficient_funds"),
+    "pm_invalid": Fault(times=None, instead=Refused("parameter_invalid")),
     "pm_requires_action": Fault(times=None, action=True),
     "pm_timeout_before": TIMEOUT_BEFORE,
     "pm_timeout_after": TIMEOUT_AFTER,

@@ -20,6 +20,7 @@ import stripe
 
 from pipeline.errors import GatewayAway
 from pipeline.payments import stripe_words as words
+from pipeline.payments.amounts import to_stripe
 from pipeline.payments.gateway import (
     Answer,
     BookEntry,
@@ -28,6 +29,7 @@ from pipeline.payments.gateway import (
     GatewayEvent,
     InvalidEvent,
     Payment,
+    Refused,
     Unknown,
 )
 
@@ -91,9 +93,16 @@ class StripeGateway:
         """As in `Gateway`.
 
         A failure (5xx) that Stripe saved is repeated under its key for a day, whatever became of
-        the operation. So when it is, and the operation is a minute old and can't be found, it is
+        the operation, and so is what it called invalid. So when it is, and the operation is a minute old and can't be found, it is
         asked for under a key made of the first one: the same for everyone who comes here.
         """
+        answer = self._perform(call)
+        # Who gives money back is told that it can't be, whoever's fault that is.
+        if isinstance(answer, Refused) and call.kind not in ("authorize", "capture"):
+            return Declined(answer.code)
+        return answer
+
+    def _perform(self, call: Call) -> Answer:
         give_up = time.monotonic() + RENEWED_WITHIN
         for renewal in range(RENEWALS + 1):
             if renewal and time.monotonic() > give_up:
@@ -172,9 +181,9 @@ class StripeGateway:
         """Raises StripeError, and anything when Stripe's answer is none."""
         options: stripe.RequestOptions = {"idempotency_key": idempotency_key}
         try:
-            amount = words.to_stripe(call.amount, call.currency)
+            amount = to_stripe(call.amount, call.currency)
         except ValueError:
-            return Declined("amount_has_fractions")
+            return Refused("amount_not_payable")
         if call.kind == "authorize":
             return self._authorize(call, amount, options)
         if call.kind == "dispute":
@@ -216,7 +225,10 @@ class StripeGateway:
         except stripe.InvalidRequestError as error:
             if error.http_status == 404:
                 return Declined("authorization_not_found")
-            return words.ended(call, self._intent(parent)) or words.answer_to(error)
+            ended = words.ended(call, self._intent(parent))
+            if ended is None:
+                raise
+            return ended
         return words.ended(call, intent) or Unknown(f"stripe says the payment {intent.status}")
 
     def _refund(
@@ -333,7 +345,7 @@ def _is_its(call: Call, made: stripe.PaymentIntent | stripe.Refund) -> bool:
 
 def _if_same(call: Call, made: stripe.PaymentIntent | stripe.Refund, answer: Answer) -> Answer:
     """`answer`, if what was made under the call's key is what the call asks for."""
-    same = made.amount == words.to_stripe(call.amount, call.currency)
+    same = made.amount == to_stripe(call.amount, call.currency)
     if same and made.currency.upper() == call.currency:
         return answer
     return Declined("idempotency_key_reused")

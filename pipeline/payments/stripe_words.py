@@ -14,6 +14,7 @@ from typing import Any, Literal
 import httpx
 import stripe
 
+from pipeline.payments.amounts import from_stripe
 from pipeline.payments.gateway import (
     Answer,
     BookEntry,
@@ -22,6 +23,7 @@ from pipeline.payments.gateway import (
     GatewayEvent,
     Kind,
     Payment,
+    Refused,
     RequiresAction,
     Reversal,
     Succeeded,
@@ -31,11 +33,6 @@ from pipeline.payments.gateway import (
     void_key,
 )
 
-#: Where Stripe counts otherwise than ISO 4217: how many of its units make one of ours, and the
-#: other way round.
-_FINER = {"ISK": 100, "UGX": 100}
-_COARSER = {"MGA": 100}
-
 _NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -43,20 +40,6 @@ _NEVER_SENT = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
-
-
-def to_stripe(amount: int, currency: str) -> int:
-    """Our minor units in Stripe's. ValueError for what Stripe can't express."""
-    units, rest = divmod(amount * _FINER.get(currency, 1), _COARSER.get(currency, 1))
-    if rest:
-        raise ValueError(f"stripe knows no fractions of {currency}: {amount} minor units")
-    return units
-
-
-def from_stripe(amount: int, currency: str) -> int:
-    """Stripe's minor units in ours; `currency` as either writes it."""
-    code = currency.upper()
-    return amount * _COARSER.get(code, 1) // _FINER.get(code, 1)
 
 
 def moment(timestamp: int | None) -> datetime | None:
@@ -87,7 +70,7 @@ def answer_to(error: stripe.StripeError) -> Answer:
         case stripe.AuthenticationError() | stripe.PermissionError():
             return Unavailable(f"stripe refuses our key ({error.http_status})")
         case stripe.InvalidRequestError():
-            return Declined(error.code or "invalid_request")
+            return Refused(error.code or "invalid_request")
         case stripe.APIConnectionError():
             cause = type(error.__cause__).__name__
             if isinstance(error.__cause__, _NEVER_SENT):
@@ -109,7 +92,9 @@ def was_replayed(made: stripe.PaymentIntent) -> bool:
 
 
 def is_saved_failure(error: stripe.StripeError) -> bool:
-    return (error.http_status or 0) >= 500 and _is_replay(error.headers)
+    """Whether it is what Stripe once answered under the key: it failed, or called it invalid."""
+    failed = (error.http_status or 0) >= 500 or isinstance(error, stripe.InvalidRequestError)
+    return failed and _is_replay(error.headers)
 
 
 def _is_replay(headers: Any) -> bool:

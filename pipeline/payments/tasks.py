@@ -16,7 +16,14 @@ from pipeline.notifications import outbox
 from pipeline.order import OVER, Status
 from pipeline.payments.account import Operation, call_of, ended, fold
 from pipeline.payments.callers import Callers
-from pipeline.payments.gateway import Answer, Declined, RequiresAction, Unavailable, Unknown
+from pipeline.payments.gateway import (
+    Answer,
+    Declined,
+    Refused,
+    RequiresAction,
+    Unavailable,
+    Unknown,
+)
 from pipeline.storage import fulfilment, orders, payment_tasks, payments
 from pipeline.storage.database import Database, Tx
 from pipeline.storage.orders import Note
@@ -132,7 +139,7 @@ class TaskRunner:
             and asked.task.attempts < VOID_ATTEMPTS
         ):
             return Unknown(answer.code)
-        return answer
+        return Declined(answer.code) if isinstance(answer, Refused) else answer
 
     def _record(self, asked: Sequence[Asked], answers: Sequence[Answer]) -> list[Operation]:
         answered = list(zip(asked, answers, strict=True))

@@ -28,7 +28,8 @@ class Cart:
     """`at` (aware) is when the order was placed, or else accepted. `as_sold`: prices are agreed, no
     promotions. `tax_zone`: a person said that it goes there. `shown` is the total that the order
     states; with `as_shown` it is charged, though the order would cost more. `coupons` as given;
-    `first_order`: the customer has no earlier order that stands."""
+    `first_order`: the customer has no earlier order that stands. `step`: so many
+    minor units make the least amount that can be charged."""
 
     currency: str
     at: datetime
@@ -46,6 +47,7 @@ class Cart:
     shown: int | None = None
     as_shown: bool = False
     tax_zone: str | None = None
+    step: int = 1
 
     @property
     def destination(self) -> Destination:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.order import Line, Order
+from pipeline.payments import amounts
 from pipeline.pricing.cart import Cart, CartLine
 from pipeline.pricing.prices import PriceBook, choose
 from pipeline.pricing.quote import NotPriced
@@ -65,6 +66,7 @@ def cart_of(
         tax_zone=order.decided.get("tax_zone"),
         shown=order.total_shown,
         as_shown=order.decided.get("charge") == "shown",
+        step=amounts.step(order.source.policy.gateway, order.currency),
     )
 
 

@@ -114,7 +114,9 @@ def _quantity_tiers(tiers: Iterable[rules.QuantityTier]) -> Tiers:
 
 
 def _spend_tiers(tiers: Iterable[rules.SpendTier], minor: Minor) -> Tiers:
-    return _highest_first([(minor(t.at_least), percentage(t.percent)) for t in tiers])
+    # By what is stated: in steps, two of them may be alike.
+    highest_first = sorted(tiers, key=lambda t: minor.exactly(t.at_least), reverse=True)
+    return [(minor.least(tier.at_least), percentage(tier.percent)) for tier in highest_first]
 
 
 def _highest_first(tiers: Iterable[tuple[int, Ratio]]) -> Tiers:

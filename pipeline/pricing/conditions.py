@@ -76,5 +76,5 @@ def compiled(when: rules.Conditions, minor: Minor, zone: ZoneInfo) -> tuple[Cond
     if when.min_quantity is not None:
         found.append(partial(min_quantity, units=when.min_quantity))
     if when.min_spend is not None:
-        found.append(partial(min_spend, amount=minor(when.min_spend)))
+        found.append(partial(min_spend, amount=minor.least(when.min_spend)))
     return tuple(found)

@@ -19,21 +19,28 @@ from pipeline.pricing.quote import NotPriced, Quote, QuotedLine, QuotedShipping
 from pipeline.pricing.ruleset import RuleSet
 from pipeline.pricing.shipping import Shipment, ship
 from pipeline.pricing.spread import largest_remainder
+from pipeline.pricing.steps import in_minor_units, in_steps
 from pipeline.pricing.tax import Assessment
 
 
 def price(cart: Cart, rules: RuleSet) -> Quote | NotPriced:
     """The quote of `cart` by `rules`, or why there is none. The same goods cost the same in whatever
     order the lines come."""
-    found = _priced(cart, rules)
+    found = _priced(cart, rules) if cart.step == 1 else _priced_in_steps(cart, rules)
     if cart.as_sold and isinstance(found, NotPriced):
         return replace(found, final=False)  # it is sold already: a person must see to it
     return found
 
 
+def _priced_in_steps(cart: Cart, rules: RuleSet) -> Quote | NotPriced:
+    counted = in_steps(cart, rules.divide)
+    found = counted if isinstance(counted, NotPriced) else _priced(counted, rules)
+    return found if isinstance(found, NotPriced) else in_minor_units(found, cart.step)
+
+
 def _priced(cart: Cart, rules: RuleSet) -> Quote | NotPriced:
     basket = Basket.of(cart)
-    if basket.value > MOST_AMOUNT:
+    if basket.value > MOST_AMOUNT // cart.step:
         return _too_dear(cart, basket.value)
     coupons = rules.coupons.admit(cart.coupons, basket.at)
     if isinstance(coupons, NotPriced):
@@ -54,12 +61,13 @@ def _priced(cart: Cart, rules: RuleSet) -> Quote | NotPriced:
             return left
         assessment = left
     quote = _total(basket, shipment, assessment, used, rules)
-    return quote if quote.total <= MOST_AMOUNT else _too_dear(cart, quote.total)
+    return quote if quote.total <= MOST_AMOUNT // cart.step else _too_dear(cart, quote.total)
 
 
 def _too_dear(cart: Cart, amount: int) -> NotPriced:
     most = to_text(MOST_AMOUNT, cart.currency)
-    return NotPriced("amount_too_large", {"amount": to_text(amount, cart.currency), "most": most})
+    told = to_text(amount * cart.step, cart.currency)
+    return NotPriced("amount_too_large", {"amount": told, "most": most})
 
 
 def _as_shown(
@@ -101,7 +109,7 @@ def _discount_and_ship(
     basket: Basket, rules: RuleSet, codes: Sequence[str]
 ) -> Shipment | NotPriced | None:
     """Promotions and shipping; None: nothing is shipped, or its price is in that of the goods."""
-    cart, offers = basket.cart, rules.offers(basket.cart.currency)
+    cart, offers = basket.cart, rules.offers(basket.cart.currency, basket.cart.step)
     found = NONE if cart.as_sold else offers.promotions.candidates(basket, codes)
     apply(found.lines, basket, codes)
     apply(found.order, basket, codes)

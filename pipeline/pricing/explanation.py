@@ -73,11 +73,17 @@ def _exempt(step: Mapping[str, Any], currency: str) -> Iterator[Row]:
         yield _row("exempt", place, "the tax that the price included", -tax, currency)
 
 
+def _payable(step: Mapping[str, Any], currency: str) -> Iterator[Row]:
+    least = to_text(step["multiple_of"], currency)
+    yield _row("payable", "", f"multiples of {least}: its gateway takes no finer", None, currency)
+
+
 def _percent(rate: str) -> str:
     return f"{(Decimal(rate) * 100).normalize():f} %"
 
 
 _KINDS = {
+    "payable": _payable,
     "price": _price,
     "promotion": _promotion,
     "shipping": _shipping,

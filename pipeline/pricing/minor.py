@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from pipeline.money import to_minor
+from pipeline.pricing.rounding import Divide, half_up
 
 
 class NoAmount(Exception):
@@ -15,11 +16,22 @@ class NoAmount(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Minor:
-    """Reads the amounts of one currency: Minor("EUR")({"EUR": "4.90", "JPY": "500"}) is 490."""
+    """Reads the amounts of one currency: Minor("EUR")({"EUR": "4.90", "JPY": "500"}) is 490. With a
+    `step` they are in steps of so many minor units, rounded by `divide`."""
 
     currency: str
+    step: int = 1
+    divide: Divide = half_up
 
     def __call__(self, amounts: Mapping[str, str]) -> int:
+        return self.divide(self.exactly(amounts), self.step)
+
+    def least(self, amounts: Mapping[str, str]) -> int:
+        """The least amount in steps that reaches what is stated."""
+        return -(-self.exactly(amounts) // self.step)
+
+    def exactly(self, amounts: Mapping[str, str]) -> int:
+        """In minor units, whatever the step."""
         if self.currency not in amounts:
             raise NoAmount(self.currency)
         return to_minor(amounts[self.currency], self.currency)

@@ -41,6 +41,7 @@ class Quote:
 
     `coupons` are the codes that were used. `steps` explain, in the order of calculation; each is
     JSON with a `step`:
+        payable    multiple_of: the minor units that all amounts are multiples of, if not one
         price      line, sku, quantity, unit_price, origin
         promotion  id, name, target, coupon (or null), shares: {"1": amount, …} by line number, or
                    {"shipping": amount}

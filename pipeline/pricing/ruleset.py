@@ -37,14 +37,15 @@ class RuleSet:
         self.rounding_level = rules.rounding.level
         #: Whether a promotion asks if this is the customer's first order.
         self.asks_first_order = any(p.when.first_order for p in rules.promotions)
-        self._offers: dict[str, Offers] = {}
+        self._offers: dict[tuple[str, int], Offers] = {}
 
-    def offers(self, currency: str) -> Offers:
-        """Promotions and shipping in `currency`, compiled when it is first asked for."""
-        found = self._offers.get(currency)
+    def offers(self, currency: str, step: int = 1) -> Offers:
+        """Promotions and shipping in steps of so many minor units of `currency`, compiled when they
+        are first asked for."""
+        found = self._offers.get((currency, step))
         if found is None:
-            minor = Minor(currency)
-            found = self._offers[currency] = Offers(
+            minor = Minor(currency, step, self.divide)
+            found = self._offers[currency, step] = Offers(
                 Promotions(self.rules, minor, self.zone, self.divide),
                 shipping.methods(self.rules.shipping, minor),
             )

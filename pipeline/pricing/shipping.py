@@ -92,7 +92,7 @@ def _rates(given: Iterable[rules.ShippingRate], minor: Minor) -> Iterable[Rate]:
                 rate.regions,
                 rate.postal_prefixes,
                 rate.up_to_weight,
-                minor.optional(rate.from_value) or 0,
+                0 if rate.from_value is None else minor.least(rate.from_value),
                 minor(rate.price),
             )
         except NoAmount:

@@ -4,7 +4,8 @@ In:  a priced order; its operations so far. Each operation's key is persisted be
      is called with it, and asked for again, never renewed, as long as its outcome is not known.
 Out: Advance (captured; or authorized, where the source's policy captures later, or if it is free);
      Reject (declined, no method, its customer let the time for paying pass, or what was taken has
-     been given back there); Retry (unknown: ask; unavailable: later, for nothing; requires_action:
+     been given back there); Hold (the gateway calls the request invalid: our fault, not the
+     customer's; requeued, it is asked for anew); Retry (unknown: ask; unavailable: later, for nothing; requires_action:
      look again, or be woken).
 Undo: undo_pay.py.
 """
@@ -15,10 +16,11 @@ from collections.abc import Sequence
 
 from pipeline.money import to_text
 from pipeline.order import Order
-from pipeline.outcome import Advance, Outcome, Reject, Retry
+from pipeline.outcome import Advance, Hold, Outcome, Reject, Retry
 from pipeline.payments.account import Account, Operation
 from pipeline.payments.gateway import (
     Declined,
+    Refused,
     RequiresAction,
     Succeeded,
     Unavailable,
@@ -84,6 +86,8 @@ def decide(finding: Finding) -> Outcome:
             return Retry("requires_action", after=min(look, left), burns=False)
         case Declined(code):
             return Reject("declined", {"code": code}, had_effect=operation.kind == "capture")
+        case Refused(code):
+            return Hold("gateway_refused", {"operation": operation.kind, "code": code})
         case Unknown(cause):
             return Retry("payment_unknown", {"cause": cause})
         case Unavailable(cause, retry_after):

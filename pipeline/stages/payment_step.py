@@ -17,6 +17,7 @@ from pipeline.payments.gateway import (
     Declined,
     Kind,
     Payment,
+    Refused,
     Succeeded,
 )
 from pipeline.stages.step import Step
@@ -81,7 +82,9 @@ class PaymentStep(Step[list[Task], list[Finding]]):
                 break
             if operation.kind == "authorize":
                 parent = answer.reference
-        if answered and isinstance(answered[-1][1], Declined):  # what builds on it can't happen now
+        if answered and isinstance(
+            answered[-1][1], Declined | Refused
+        ):  # what builds on it can't happen now
             answered += [(op, Declined("not_attempted")) for op in _built_on(answered[-1][0], task)]
         return Finding(task, answered)
 

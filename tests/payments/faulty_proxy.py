@@ -1,8 +1,8 @@
 """A proxy in front of localstripe: as strict as Stripe where that one is lax, and faulty on demand.
 
 Strict: idempotency keys (answers are saved and repeated, other parameters under a key refused),
-one capture of what is authorized and not voided, refunds up to what was captured; lists filtered
-and newest first; and the fields, parameters and disputes that localstripe knows nothing of.
+one capture of what is authorized and not voided, refunds up to what was captured, amounts as its
+page on currencies has them (docs.stripe.com/currencies); lists filtered and newest first; and the fields, parameters and disputes that localstripe knows nothing of.
 
 Faulty: `proxy.fault(...)` says what goes wrong with the next request that changes something.
 """
@@ -39,6 +39,17 @@ Fault = Literal[
 RETRY_AFTER = 7
 #: Parameters of Stripe's that localstripe refuses.
 _UNKNOWN_TO_LOCALSTRIPE = ("allowed_payment_method_types", "return_url")
+
+#: Stripe's page on currencies. Of these it takes multiples only: three decimal places end in 0, and
+#: what has none any more is written with 00.
+_MULTIPLES = {**dict.fromkeys(("bhd", "jod", "kwd", "omr", "tnd"), 10), "isk": 100, "ugx": 100}
+_LEAST = {
+    "usd": 50, "aed": 200, "aud": 50, "brl": 50, "cad": 50, "chf": 50, "czk": 1500, "dkk": 250,
+    "eur": 50, "gbp": 30, "hkd": 400, "huf": 17500, "inr": 50, "jpy": 50, "mxn": 1000, "myr": 200,
+    "nok": 300, "nzd": 50, "pln": 200, "ron": 200, "sek": 300, "sgd": 50, "thb": 1000,
+}  # fmt: skip
+_MOST = {"idr": 999_999_999_999}
+_MOST_OF_OTHERS = 99_999_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +104,10 @@ class FaultyProxy:
         self.seen: list[Seen] = []
         self.hooked: list[tuple[bytes, dict[str, str]]] = []
         self.url = ""
+        #: Whether what it calls invalid is found to be so only once the work has begun.
+        self.saves_refusals = False
+        #: What it refuses, whatever it is asked: the code by the end of the path.
+        self.refuses: dict[str, str] = {}
 
     def fault(self, *faults: Fault) -> None:
         """What happens to the next requests that change something, one after the other."""
@@ -221,7 +236,8 @@ class FaultyProxy:
 
     def _save(self, seen: Seen, answer: Answer) -> Answer:
         """What was refused before the work began is not saved."""
-        if seen.idempotency_key and answer.status not in (400, 401, 404, 429):
+        refused = (401, 429) if self.saves_refusals else (400, 401, 404, 429)
+        if seen.idempotency_key and answer.status not in refused:
             self._saved[seen.idempotency_key] = (seen, answer)
         return answer
 
@@ -230,7 +246,11 @@ class FaultyProxy:
     async def _do(self, seen: Seen, headers: dict[str, str]) -> Answer:
         params = dict(seen.params)
         parts = seen.path.strip("/").split("/")
-        if parts[1:2] == ["payment_intents"] and len(parts) == 4:
+        if parts[-1] in self.refuses:
+            return Answer.refusal(self.refuses[parts[-1]])
+        if parts[1:] == ["payment_intents"]:
+            refusal = _refuse_charge(params["amount"], params["currency"])
+        elif parts[1:2] == ["payment_intents"] and len(parts) == 4:
             refusal = await self._refuse_end(parts[2], parts[3], params, headers)
         elif parts[1:] == ["refunds"]:
             refusal = await self._refuse_refund(params, headers)
@@ -256,6 +276,10 @@ class FaultyProxy:
         found = await self._forward("GET", f"/v1/payment_intents/{intent}", [], headers)
         if found.status != 200:
             return Answer.refusal("resource_missing", 404)
+        if "amount_to_capture" in params and (
+            refusal := _refuse_fractions(params["amount_to_capture"], found.data["currency"])
+        ):
+            return refusal
         status = found.data["status"]
         if end == "capture" and status != "requires_capture":
             return Answer.refusal("payment_intent_unexpected_state")
@@ -272,6 +296,8 @@ class FaultyProxy:
         found = await self._forward("GET", f"/v1/payment_intents/{intent}", [], headers)
         if found.status != 200:
             return Answer.refusal("resource_missing", 404)
+        if refusal := _refuse_fractions(params["amount"], found.data["currency"]):
+            return refusal
         refunds = await self._list("/v1/refunds", headers)
         refunded = sum(
             r["amount"]
@@ -360,6 +386,22 @@ class FaultyProxy:
         url = self._upstream + path
         async with self._session.request(method, url, headers=headers, **sent) as response:  # type: ignore[arg-type]
             return Answer(response.status, await response.read())
+
+
+def _refuse_charge(amount: str, currency: str) -> Answer | None:
+    if refusal := _refuse_fractions(amount, currency):
+        return refusal
+    if int(amount) < _LEAST.get(currency, 1):
+        return Answer.refusal("amount_too_small")
+    if int(amount) > _MOST.get(currency, _MOST_OF_OTHERS):
+        return Answer.refusal("amount_too_large")
+    return None
+
+
+def _refuse_fractions(amount: str, currency: str) -> Answer | None:
+    if int(amount) % _MULTIPLES.get(currency, 1):
+        return Answer.refusal("parameter_invalid_integer")
+    return None
 
 
 def _id(reference: Any) -> Any:

@@ -31,6 +31,7 @@ from pipeline.payments.gateway import (
     InvalidEvent,
     Kind,
     Payment,
+    Refused,
     RequiresAction,
     Succeeded,
     Unavailable,
@@ -326,10 +327,49 @@ def test_a_decline_tells_stripes_code(gateway: StripeGateway) -> None:
     assert answer == Declined("card_declined")
 
 
-def test_a_method_that_does_not_exist_is_declined(gateway: StripeGateway, server: Server) -> None:
-    assert isinstance(gateway.perform(authorize(method="pm_of_another_shop")), Declined)
-    assert isinstance(gateway.perform(authorize(method="")), Declined)
+def test_a_method_that_does_not_exist_is_no_decline(gateway: StripeGateway, server: Server) -> None:
+    """No bank has said no: whoever sent the order sent a wrong method."""
+    assert isinstance(gateway.perform(authorize(method="pm_of_another_shop")), Refused)
+    assert gateway.perform(authorize(method="")) == Declined("no_payment_method")
     assert server.listed("payment_intents") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [
+        ("authorize", Refused("parameter_invalid_integer")),
+        ("capture", Refused("parameter_invalid_integer")),
+        ("void", Declined("parameter_invalid_integer")),
+        ("refund", Declined("parameter_invalid_integer")),
+    ],
+)
+def test_what_stripe_calls_invalid_is_no_decline_of_the_customers_card(
+    proxy: FaultyProxy, gateway: StripeGateway, kind: Kind, answer: Answer
+) -> None:
+    call = call_of(kind, gateway)
+    proxy.refuses = dict.fromkeys(
+        ("payment_intents", "capture", "cancel", "refunds"), "parameter_invalid_integer"
+    )
+
+    assert gateway.perform(call) == answer
+    assert gateway.find(call) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_stripe_called_invalid_and_saved_is_asked_again_under_another_key(
+    proxy: FaultyProxy, gateway: StripeGateway, server: Server, kind: Kind
+) -> None:
+    """Once its cause is gone, and not before a minute: nothing was done under the first."""
+    call = call_of(kind, gateway, asked_at=datetime.now(UTC) - LONG_AGO)
+    proxy.saves_refusals = True
+    proxy.refuses = dict.fromkeys(("payment_intents", "capture", "cancel", "refunds"), "no_such")
+    refused = gateway.perform(call)
+
+    proxy.refuses = {}
+
+    assert refused in (Refused("no_such"), Declined("no_such"))
+    assert isinstance(make_sure(gateway, call), Succeeded)
+    assert server.count(kind) == 1
 
 
 # What is sent
@@ -356,7 +396,14 @@ def test_a_payment_is_asked_for_as_one_of_ours(proxy: FaultyProxy, gateway: Stri
 
 @pytest.mark.parametrize(
     ("currency", "ours", "theirs"),
-    [("JPY", 595, 595), ("KWD", 5950, 5950), ("ISK", 595, 59500), ("UGX", 7, 700), ("MGA", 500, 5)],
+    [
+        ("JPY", 595, 595),
+        ("KWD", 5950, 5950),
+        ("BHD", 10, 10),
+        ("ISK", 595, 59500),
+        ("UGX", 7, 700),
+        ("MGA", 500, 5),
+    ],
 )
 def test_amounts_are_in_stripes_units_there_and_in_ours_here(
     house: StripeHouse, server: Server, currency: str, ours: int, theirs: int
@@ -378,8 +425,22 @@ def test_amounts_are_in_stripes_units_there_and_in_ours_here(
     assert gateway.find(authorize(ours, currency)) == Succeeded(its)
 
 
-def test_what_stripe_has_no_units_for_is_declined(gateway: StripeGateway) -> None:
-    assert gateway.perform(authorize(550, "MGA")) == Declined("amount_has_fractions")
+@pytest.mark.parametrize(("amount", "currency"), [(550, "MGA"), (1062, "KWD")])
+def test_what_stripe_takes_no_fractions_of_is_never_sent(
+    proxy: FaultyProxy, gateway: StripeGateway, amount: int, currency: str
+) -> None:
+    assert gateway.perform(authorize(amount, currency)) == Refused("amount_not_payable")
+    assert proxy.seen == []
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "code"),
+    [(100_000_000, "EUR", "amount_too_large"), (49, "EUR", "amount_too_small")],
+)
+def test_what_is_beyond_stripes_bounds_is_no_decline(
+    gateway: StripeGateway, amount: int, currency: str, code: str
+) -> None:
+    assert gateway.perform(authorize(amount, currency)) == Refused(code)
 
 
 # Looking up and listing

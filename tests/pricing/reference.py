@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from math import floor
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from pipeline.money import exponent
@@ -52,9 +53,41 @@ EU = {
 def price(cart: Cart, rules: Rules) -> Quote | NotPriced:
     """What `cart` costs by `rules`: a quote without its steps, or why there is none, without detail."""
     try:
+        if cart.step > 1:
+            return in_minor_units(_Calculation(in_steps(cart, rules), rules).quote(), cart.step)
         return _Calculation(cart, rules).quote()
     except _Refused as refused:
         return NotPriced(refused.reason, {}, refused.final and not cart.as_sold)
+
+
+def in_steps(cart: Cart, rules: Rules) -> Cart:
+    """With the step for a minor unit; a price that is agreed must be a multiple."""
+    for line in cart.lines:
+        if line.origin == "as_sold" and line.unit_price % cart.step > 0:
+            raise _Refused("price_not_payable", final=False)
+    return replace(
+        cart,
+        shown=None if cart.shown is None else cart.shown // cart.step,
+        lines=tuple(
+            replace(
+                line,
+                unit_price=rounded(Fraction(line.unit_price, cart.step), rules.rounding.mode),
+            )
+            for line in cart.lines
+        ),
+    )
+
+
+def in_minor_units(quote: Quote, step: int) -> Quote:
+    def times(part: Any, *names: str) -> Any:
+        return part and replace(part, **{name: getattr(part, name) * step for name in names})
+
+    rest = ("discount", "net", "tax", "gross")
+    return replace(
+        times(quote, "net", "tax", "total"),
+        lines=tuple(times(line, "unit_price", *rest) for line in quote.lines),
+        shipping=times(quote.shipping, "price", *rest),
+    )
 
 
 def unit_price(
@@ -324,7 +357,11 @@ class _Calculation:
     # --- Amounts ----------------------------------------------------------------------------------
 
     def minor(self, amounts: dict[str, str]) -> int:
-        return int(Fraction(amounts[self.cart.currency]) * 10 ** exponent(self.cart.currency))
+        return rounded(self.exactly(amounts), self.mode)
+
+    def exactly(self, amounts: dict[str, str]) -> Fraction:
+        whole = Fraction(amounts[self.cart.currency]) * 10 ** exponent(self.cart.currency)
+        return whole / self.cart.step
 
     def percent_of(self, amount: int | Fraction, percent: str) -> int:
         return rounded(amount * Fraction(percent) / 100, self.mode)
@@ -406,7 +443,7 @@ class _Calculation:
         weekday = WEEKDAYS[cart.at.astimezone(self.zone).weekday()]
         return (
             len(selected) > 0
-            and (when.min_spend is None or self.spend(selected) >= self.minor(when.min_spend))
+            and (when.min_spend is None or self.spend(selected) >= self.exactly(when.min_spend))
             and (when.min_quantity is None or self.units(selected) >= when.min_quantity)
             and (not when.skus or any(x.sku in when.skus for x in self.lines))
             and (not when.categories or any(x.categories & when.categories for x in self.lines))
@@ -513,7 +550,7 @@ class _Calculation:
             tiers = [(tier.at_least, tier.percent) for tier in effect.tiers]
         else:
             have = self.spend(selected)
-            tiers = [(self.minor(tier.at_least), tier.percent) for tier in effect.tiers]
+            tiers = [(self.exactly(tier.at_least), tier.percent) for tier in effect.tiers]
         reached = [(at_least, percent) for at_least, percent in tiers if have >= at_least]
         return max(reached, key=lambda r: r[0])[1] if reached else "0"
 
@@ -572,7 +609,7 @@ class _Calculation:
         value = sum(self.amounts)
         return (rate.up_to_weight is None or weight <= rate.up_to_weight) and (
             rate.from_value is None
-            or (self.cart.currency in rate.from_value and value >= self.minor(rate.from_value))
+            or (self.cart.currency in rate.from_value and value >= self.exactly(rate.from_value))
         )
 
     # --- Coupons ----------------------------------------------------------------------------------

@@ -64,6 +64,24 @@ def test_engine_and_reference_agree(scenario: Scenario, nth: int) -> None:
     assert outcome(answer(*scenario)) == outcome(reference.price(*scenario))
 
 
+@pytest.mark.parametrize("nth", range(ROUNDS))
+@many
+@given(scenario=scenarios, step=st.sampled_from([10, 100]))
+def test_engine_and_reference_agree_where_a_gateway_takes_no_single_units(
+    scenario: Scenario, step: int, nth: int
+) -> None:
+    cart = replace(scenario.cart, step=step)
+
+    found = answer(cart, scenario.rules)
+
+    assert outcome(found) == outcome(reference.price(cart, scenario.rules))
+    if isinstance(found, Quote):
+        parts = [*found.lines, *([found.shipping] if found.shipping else [])]
+        amounts = [n for x in (*parts, found) for n in (x.net, x.tax)] + [p.gross for p in parts]
+        assert all(amount % step == 0 for amount in [*amounts, found.total])
+        assert found.net + found.tax == found.total == sum(p.gross for p in parts)
+
+
 @a_few
 @given(
     list_prices,
