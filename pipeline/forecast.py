@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from pipeline.intake.accept import read_for
+from pipeline.intake.accept import missing_prices, read_for
 from pipeline.intake.schema import Document, as_sent
 from pipeline.order import Order, Status
 from pipeline.outcome import Hold, Reject
@@ -116,7 +116,12 @@ _STOPPED = frozenset({Status.REJECTED, Status.ON_HOLD})
 def _refusal(order: Order) -> Fate | None:
     read = read_for(order.source, as_sent(order.document))
     if isinstance(read, Document):
-        return None
+        missing = missing_prices(order.source, read)
+        return (
+            Fate("refused", f"lines.unit_price: expected {missing[0].expected}")
+            if missing
+            else None
+        )
     problem = read.problems[0]
     return Fate("refused", f"{problem.field}: expected {problem.expected}")
 

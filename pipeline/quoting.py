@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.intake.accept import foreign_prices, untimely
+from pipeline.intake.accept import foreign_prices, new_only
 from pipeline.intake.schema import InvalidOrder, read_order
 from pipeline.order import Lane, Order, Status
 from pipeline.outcome import Outcome
@@ -43,7 +43,7 @@ def quote(tx: Tx, source: Source, data: Any, given: Version | None = None) -> Qu
 
 def _order(tx: Tx, source: Source, data: Any) -> Order:
     document, now = read_order(data), clock.read(tx)
-    if refused := [*foreign_prices(source, document), *untimely(source, document, now)]:
+    if refused := [*foreign_prices(source, document), *new_only(source, document, now)]:
         raise InvalidOrder(document.external_id, refused)
     policy = source.policy
     return Order(

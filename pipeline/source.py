@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.inventory.allocation import Strategy
 
 PricePolicy = Literal["catalogue", "as_sold"]
+MissingPrice = Literal["refuse", "catalogue"]
 
 #: Days that an order stays as it is once it is over: reconciliation looks back over thirty.
 LEAST_DAYS = 35
@@ -44,6 +45,11 @@ class Policy(BaseModel):
         le=36_500,
         description="days that an order's placed_at may lie back; null: any number. An as_sold "
         "order's may lie back as far as it likes",
+    )
+    missing_price: MissingPrice = Field(
+        default="refuse",
+        description="a line of an as_sold order without a unit_price: refuse the order, or let the "
+        "catalogue's price stand in",
     )
     rules: str = Field(
         default="default",

@@ -152,3 +152,15 @@ def test_looking_changes_nothing(shop: Mill) -> None:
     forecast(shop.database, DAY)
 
     assert written(shop.database) == before
+
+
+def test_an_order_as_sold_without_a_price_would_be_refused_now(mill: MakeMill) -> None:
+    shop = mill(policy=Policy(price_policy="as_sold", missing_price="catalogue")).stocked()
+    order = shop.send(an_order()).order_id
+    shop.turn()
+    set_policy(shop, Policy(price_policy="as_sold"))
+
+    ((fate, orders),) = fates(shop).items()
+
+    assert (fate.end, orders) == ("refused", [order])
+    assert fate.reason.startswith("lines.unit_price: expected the price it was sold at")

@@ -98,7 +98,7 @@ class Intake:
     def _commit(self, batch: Sequence[_Offered]) -> list[Receipt]:
         read = [read_for(source, data) for source, data, _ in batch]
         with self._database.transaction() as tx:
-            read = _placed_in_time(tx, [source for source, *_ in batch], read)
+            read = _may_be_new(tx, [source for source, *_ in batch], read)
             sound = [
                 (source, document, traceparent)
                 for (source, _, traceparent), document in zip(batch, read, strict=True)
@@ -163,20 +163,46 @@ def untimely(source: Source, document: Document, now: datetime) -> list[Problem]
     return [Problem("placed_at", f'"{placed_at.isoformat()}"', expected)]
 
 
+def missing_prices(source: Source, document: Document) -> list[Problem]:
+    """Lines of an order that is priced as sold which state no price, where the catalogue's may not
+    stand in: nobody knows whether it is what they were sold at."""
+    if not document.unpriced or not _must_be_priced(source):
+        return []
+    expected = (
+        "the price it was sold at, as its source has the price_policy as_sold; with missing_price = "
+        "catalogue ours would stand in"
+    )
+    return [Problem(f"lines.{n}.unit_price", "nothing", expected) for n in document.unpriced]
+
+
+def _must_be_priced(source: Source) -> bool:
+    policy = source.policy
+    return policy.price_policy == "as_sold" and policy.missing_price == "refuse"
+
+
+def new_only(source: Source, document: Document, now: datetime) -> list[Problem]:
+    """What keeps an order from being taken in for the first time; one that is here already stays."""
+    return [*missing_prices(source, document), *untimely(source, document, now)]
+
+
 Key = tuple[int, str]  # (source id, external id)
 _Read = Document | Receipt
 
 
-def _placed_in_time(tx: Tx, sources: Sequence[Source], read: Sequence[_Read]) -> list[_Read]:
-    """`read`, with a receipt in place of each new order that was placed at no time that is allowed.
-    An order that is here already stays a duplicate however late it comes again."""
-    if not any(isinstance(each, Document) and each.placed_at for each in read):
+def _may_be_new(tx: Tx, sources: Sequence[Source], read: Sequence[_Read]) -> list[_Read]:
+    """`read`, with a receipt in place of each new order that was placed at no time that is allowed,
+    or lacks prices. An order that is here already stays a duplicate however late it comes again."""
+    if not any(
+        isinstance(each, Document)
+        and (each.placed_at or (each.unpriced and _must_be_priced(source)))
+        for source, each in zip(sources, read, strict=True)
+    ):
         return list(read)
     now = clock.read(tx)
     refused = {
         n: problems
         for n, (source, each) in enumerate(zip(sources, read, strict=True))
-        if isinstance(each, Document) and (problems := untimely(source, each, now))
+        if isinstance(each, Document) and (problems := new_only(source, each, now))
     }
     keys = {n: (sources[n].id, str(read[n].external_id)) for n in refused}
     known = {key for key, *_ in intake.find(tx, list(keys.values()))}

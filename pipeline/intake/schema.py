@@ -233,7 +233,7 @@ class InvalidOrder(InvalidInput):
 class Document:
     """A well-formed order, ready to be stored: prices in minor units, a digest that names its
     content. `unit_prices` are the prices that lines state, as sent, with the line's position;
-    `total` is in minor units."""
+    `total` is in minor units; `unpriced` are the positions of lines that state no price."""
 
     external_id: str
     currency: str
@@ -243,6 +243,7 @@ class Document:
     unit_prices: tuple[tuple[int, str], ...] = ()
     total: int | None = None
     placed_at: datetime | None = None
+    unpriced: tuple[int, ...] = ()
 
 
 def read_order(data: Any) -> Document:
@@ -255,11 +256,13 @@ def read_order(data: Any) -> Document:
     if wrong:
         raise InvalidOrder(order.external_id, wrong)
     content = order.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    unit_prices = []
+    unit_prices, unpriced = [], []
     for n, line in enumerate(content["lines"]):
         if "unit_price" in line:
             unit_prices.append((n, line["unit_price"]))
             line["unit_price"] = to_minor(line["unit_price"], order.currency)
+        else:
+            unpriced.append(n)
     if order.total is not None:
         content["total"] = to_minor(order.total, order.currency)
     amounts = [line.get("unit_price", 0) * line["quantity"] for line in content["lines"]]
@@ -274,6 +277,7 @@ def read_order(data: Any) -> Document:
         order.external_id, order.currency, body, digest, content["customer"], tuple(unit_prices),
         content.get("total"),
         None if order.placed_at is None else datetime.fromisoformat(order.placed_at),
+        tuple(unpriced),
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from pipeline.storage.database import Database
 from pipeline.storage.selection import Selection
 from tests.support import Mill, an_order
 
+AS_SOLD = Policy(price_policy="as_sold")
 MakeMill = Callable[..., Mill]
 
 
@@ -136,7 +137,7 @@ def test_prices_are_refused_of_a_source_that_sells_at_the_catalogue_s(mill: Make
 
 
 def test_prices_are_welcome_of_a_source_that_states_them(mill: MakeMill) -> None:
-    shop = mill(policy=Policy(price_policy="as_sold"))
+    shop = mill(policy=AS_SOLD)
     lines = [{"sku": "MUG-01", "quantity": 1, "unit_price": "9.90"}]
 
     assert shop.send(an_order() | {"lines": lines}).verdict is Verdict.ACCEPTED
@@ -188,6 +189,37 @@ def test_an_order_stays_a_duplicate_however_late_it_comes_again(mill: MakeMill) 
 
     assert (again.verdict, again.order_id) == (Verdict.DUPLICATE, first.order_id)
     assert (other.verdict, new.verdict) == (Verdict.CONFLICT, Verdict.REJECTED)
+def test_an_order_as_sold_is_refused_that_does_not_say_at_what_price(mill: MakeMill) -> None:
+    shop = mill(policy=AS_SOLD)
+    lines = [{"sku": "MUG-01", "quantity": 1, "unit_price": "9.90"}, {"sku": "CAP", "quantity": 1}]
+
+    receipt = shop.send(an_order() | {"lines": lines})
+
+    assert receipt.verdict is Verdict.REJECTED
+    [problem] = receipt.problems
+    assert (problem.field, problem.value) == ("lines.1.unit_price", "nothing")
+    assert "missing_price" in problem.expected
+    assert shop.query("SELECT count(*) FROM orders") == [(0,)]
+
+
+def test_the_policy_may_let_the_catalogue_s_price_stand_in(mill: MakeMill) -> None:
+    shop = mill(policy=Policy(price_policy="as_sold", missing_price="catalogue"))
+
+    assert shop.send(an_order()).verdict is Verdict.ACCEPTED
+
+
+def test_an_order_without_prices_that_was_accepted_before_stays_known(mill: MakeMill) -> None:
+    shop = mill(policy=Policy(price_policy="as_sold", missing_price="catalogue"))
+    order = an_order()
+    accepted = shop.send(order)
+    strict = shop.source.model_copy(update={"policy": AS_SOLD})
+    changed = order | {"metadata": {"note": "changed"}}
+
+    same, other, new = shop.intake.accept_all(strict, [order, changed, an_order()])
+
+    assert (same.verdict, same.order_id) == (Verdict.DUPLICATE, accepted.order_id)
+    assert other.verdict is Verdict.CONFLICT
+    assert new.verdict is Verdict.REJECTED
 
 
 def test_an_order_is_kept_with_who_orders_but_not_by_name(mill: MakeMill) -> None:

@@ -44,7 +44,8 @@ _common: dict[str, Any] = {"email": False, "payment_expires_after": PAYMENT_EXPI
 POLICIES = {
     "shop": Policy(**_common),
     "nearby": Policy(chain="reserve_first", allocation="nearest", **_common),
-    "market": Policy(price_policy="as_sold", allocation="fewest_shipments", **_common),
+    "market": Policy(
+        price_policy="as_sold", missing_price="catalogue", allocation="fewest_shipments", **_common),
     "careful": Policy(
         chain="reserve_first", hold_countries=frozenset({"FR"}), hold_expires_after=HOLD_EXPIRES,
         capture="later", **_common,

@@ -301,7 +301,8 @@ def test_a_product_without_a_price_in_the_currency_rejects_the_order(mill: MakeM
 def test_prices_as_sold_count_where_they_are_stated_and_the_catalogue_s_elsewhere(
     mill: MakeMill,
 ) -> None:
-    shop = mill(policy=Policy(price_policy="as_sold"), rules={"promotions": [TEN_OFF]}).stocked()
+    policy = Policy(price_policy="as_sold", missing_price="catalogue")
+    shop = mill(policy=policy, rules={"promotions": [TEN_OFF]}).stocked()
     lines = [{"sku": MUG, "quantity": 1, "unit_price": "7.77"}, {"sku": TEE, "quantity": 1}]
 
     order = shop.send(an_order() | {"lines": lines}).order_id
@@ -388,7 +389,8 @@ def test_a_stated_price_that_its_source_no_longer_sells_at_holds_the_order(mill:
 def test_a_used_up_coupon_holds_what_is_sold_already(mill: MakeMill) -> None:
     shop = mill(rules=with_coupon(limit=1)).stocked()
     turned(shop, coupons=["TEN"])
-    market = shop.another_source("market", Policy(price_policy="as_sold"))
+    as_sold = Policy(price_policy="as_sold", missing_price="catalogue")
+    market = shop.another_source("market", as_sold)
 
     order = shop.intake.accept(market, an_order(coupons=["TEN"])).order_id or 0
     shop.turn()
