@@ -27,11 +27,22 @@ from pipeline.intake.files.tally import Progress as Done
 from pipeline.money import to_text
 from pipeline.storage import sources
 
-File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="May be gzipped (.gz).")]
+File = Annotated[
+    Path,
+    typer.Argument(dir_okay=False, allow_dash=True, help="May be gzipped; - is standard input."),
+]
 Rejects = Annotated[
     Path | None, typer.Option(help="Write here, as CSV, each line refused: field, value, reason.")
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit code 1 if anything was refused.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit code 1 if anything was refused, not only if all was.")
+]
+RowMapping = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True, dir_okay=False, help="How the CSV is written, and which column is which."
+    ),
+]
 OnProgress = Callable[[Done[Any]], None]
 
 
@@ -61,7 +72,12 @@ def import_orders(
         show_json(_as_dict(summary))
     else:
         _tell(summary, rejects)
-    raise typer.Exit(1 if strict and summary.rejected + summary.conflicts else 0)
+    raise typer.Exit(exit_code(summary.read, summary.rejected + summary.conflicts, strict=strict))
+
+
+def exit_code(read: int, refused: int, *, strict: bool) -> int:
+    """1 if all that was read was refused, or, if `strict`, anything."""
+    return 1 if refused and (strict or refused == read) else 0
 
 
 @contextmanager
@@ -72,12 +88,16 @@ def progress_bar(what: str) -> Iterator[OnProgress]:
         TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task(f"importing {what}", total=None, rate="")
+        task = bar.add_task(f"importing {what}", total=None, rate="", is_look=False)
 
         def on_progress(done: Done[Any]) -> None:
+            if done.is_look != bar.tasks[0].fields["is_look"]:
+                doing = "looking through" if done.is_look else "importing"
+                bar.reset(task, description=f"{doing} {what}", is_look=done.is_look, rate="")
             elapsed = bar.tasks[0].elapsed or 0
-            rate = f"{done.summary.read / elapsed:,.0f} {what}/s" if elapsed else ""
-            bar.update(task, completed=done.done, total=done.total, rate=rate)
+            if elapsed and not done.is_look:
+                bar.update(task, rate=f"{done.summary.read / elapsed:,.0f} {what}/s")
+            bar.update(task, completed=done.done, total=done.total)
 
         yield on_progress
 

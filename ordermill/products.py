@@ -7,12 +7,20 @@ from typing import Annotated
 
 import typer
 
-from ordermill.imports import File, Rejects, Strict, progress_bar, tell_reasons
+from ordermill.imports import (
+    File,
+    Rejects,
+    RowMapping,
+    Strict,
+    exit_code,
+    progress_bar,
+    tell_reasons,
+)
 from ordermill.output import AsJson, console, show_json
 from ordermill.session import application
 from pipeline.intake.files.derive import derive_catalogue
-from pipeline.intake.files.mapping import load_mapping
-from pipeline.intake.files.products import import_products
+from pipeline.intake.files.mapping import load, load_mapping
+from pipeline.intake.files.products import ProductMapping, import_products
 from pipeline.intake.files.tally import Tally
 
 products = typer.Typer(help="The catalogue.", no_args_is_help=True)
@@ -20,14 +28,19 @@ products = typer.Typer(help="The catalogue.", no_args_is_help=True)
 
 @products.command("import")
 def import_file(
-    file: File, rejects: Rejects = None, strict: Strict = False, json: AsJson = False
+    file: File,
+    mapping: RowMapping = None,
+    rejects: Rejects = None,
+    strict: Strict = False,
+    json: AsJson = False,
 ) -> None:
     """Make or replace products: CSV with sku, name and more (docs/intake.md), or JSON lines.
 
     A product with several prices has a line for each.
     """
     with application() as app, progress_bar("products") as on_progress:
-        tally = import_products(app.database, file, rejects, on_progress)
+        columns = load(mapping, ProductMapping) if mapping else None
+        tally = import_products(app.database, file, rejects, columns, on_progress)
     conclude(tally, rejects, strict, json)
 
 
@@ -68,4 +81,4 @@ def conclude(tally: Tally, rejects: Path | None, strict: bool, json: bool) -> No
             f"(imported before), {tally.rejected:,} rejected."
         )
         tell_reasons(tally.reasons, rejects)
-    raise typer.Exit(1 if strict and tally.rejected else 0)
+    raise typer.Exit(exit_code(tally.read, tally.rejected, strict=strict))

@@ -7,14 +7,15 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from ordermill.imports import File, Rejects, Strict, progress_bar
+from ordermill.imports import File, Rejects, RowMapping, Strict, progress_bar
 from ordermill.output import AsJson, show
 from ordermill.products import conclude
 from ordermill.session import acting, actor, application
 from ordermill.stock_reconciliation import hold, reconcile, release
 from ordermill.stocktaking import adjust, count, low, reorder_point, show_levels, transfer
 from pipeline.errors import InvalidInput
-from pipeline.intake.files.levels import import_stock
+from pipeline.intake.files.levels import StockMapping, import_stock
+from pipeline.intake.files.mapping import load
 from pipeline.intake.schema import Country
 from pipeline.inventory.allocation import ANYWHERE, Place
 from pipeline.stocktaking import MOST_UNITS
@@ -42,7 +43,11 @@ stock.add_typer(locations, name="locations")
 
 @stock.command("import")
 def import_file(
-    file: File, rejects: Rejects = None, strict: Strict = False, json: AsJson = False
+    file: File,
+    mapping: RowMapping = None,
+    rejects: Rejects = None,
+    strict: Strict = False,
+    json: AsJson = False,
 ) -> None:
     """Post units that came in, corrections and counts: CSV with
     sku,location,quantity[,kind,reason,at], or JSON lines.
@@ -50,7 +55,8 @@ def import_file(
     The same file again is skipped, line by line. Orders that wait for stock have it first.
     """
     with application() as app, progress_bar("lines") as on_progress:
-        tally = import_stock(app.database, file, actor(), rejects, on_progress)
+        columns = load(mapping, StockMapping) if mapping else None
+        tally = import_stock(app.database, file, actor(), rejects, columns, on_progress)
     conclude(tally, rejects, strict, json)
 
 

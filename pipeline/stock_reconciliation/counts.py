@@ -83,9 +83,8 @@ def read_counts(
         reject_file(rejects, path, "sku") as refuse,
         closing(KeySet()) as known,
     ):
-        records = read_records(
-            file, path, CountRow, (mapping.csv, mapping.count) if mapping else None
-        )
+        form, cells = (mapping.csv, mapping.count) if mapping else (None, None)
+        records = read_records(file, path, CountRow, form, cells)
         for batch in batches(records):
             good = sound(batch, tally, refuse)
             there = catalogue.products_by_sku(tx, {row.sku for _, row in good})

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pipeline.places.countries import country_code
 
-Clean = Literal["strip", "collapse", "upper", "lower", "drop_decimal_zero"]
+Clean = Literal["strip", "collapse", "upper", "lower", "drop_decimal_zero", "drop_apostrophe"]
 
 _DECIMAL_ZERO = re.compile(r"(?<=\d)\.0+$")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
@@ -21,7 +21,13 @@ _VOCABULARY: dict[Clean, Callable[[str], str]] = {
     "upper": str.upper,
     "lower": str.lower,
     "drop_decimal_zero": lambda text: _DECIMAL_ZERO.sub("", text),  # "17850.0" → "17850"
+    "drop_apostrophe": lambda text: drop_apostrophe(text),
 }
+
+
+def drop_apostrophe(text: str) -> str:
+    """ "'02759" → "02759": what a spreadsheet puts before a number that is to stay as it is written."""
+    return text.removeprefix("'")
 
 
 def cleaned(text: str, steps: Iterable[Clean]) -> str:

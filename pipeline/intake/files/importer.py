@@ -13,12 +13,13 @@ from typing import Any
 
 from pipeline.intake.accept import Intake, Receipt, Verdict
 from pipeline.intake.files.batches import batches
-from pipeline.intake.files.fault import fault_of, label_of
+from pipeline.intake.files.fault import label_of
 from pipeline.intake.files.interrupt import uninterrupted
 from pipeline.intake.files.mapping import Mapping
 from pipeline.intake.files.reader import OrderFile
 from pipeline.intake.files.rejects import WriteRejects, reject_file
 from pipeline.intake.files.sent import Sent
+from pipeline.intake.files.spool import on_disk
 from pipeline.intake.files.tally import Progress, count_reason
 from pipeline.intake.schema import Document
 from pipeline.money import to_minor
@@ -55,17 +56,36 @@ def import_orders(
     """Hand every order in the file to intake: JSON lines, or CSV by a `mapping`.
 
     `rejects` is a CSV file to write, with a line for each fault of what was rejected or in
-    conflict. `progress` is called after each commit. Ctrl-C raises KeyboardInterrupt after the
+    conflict. `path` may be a pipe, or `-` for standard input. `progress` is called after each commit,
+    and in the first look at a CSV file. Ctrl-C raises KeyboardInterrupt after the
     commit in hand; a file that can't be read raises InvalidInput, and what was accepted stays.
     """
     summary = Summary()
-    with OrderFile(path, mapping) as orders, reject_file(rejects, path) as refuse:
+    if mapping is not None:
+        source = _priced_by(source, mapping)
+
+    def on_look(file: OrderFile) -> None:
+        progress(Progress(file.done, file.total, summary, is_look=True))
+
+    with (
+        on_disk(path) as there,
+        OrderFile(there, mapping, on_look) as orders,
+        reject_file(rejects, there) as refuse,
+    ):
         for batch in batches(orders):
             with uninterrupted():
                 _take_in(intake, source, batch, summary, refuse)
             progress(Progress(orders.done, orders.total, summary))
-    progress(Progress(orders.total, orders.total, summary))
+        progress(Progress(orders.total, orders.total, summary))
     return summary
+
+
+def _priced_by(source: Source, mapping: Mapping) -> Source:
+    """The source as the file's mapping has it: it may say what a line without a price means."""
+    if mapping.missing_price is None:
+        return source
+    policy = source.policy.model_copy(update={"missing_price": mapping.missing_price})
+    return source.model_copy(update={"policy": policy})
 
 
 def _take_in(
@@ -96,7 +116,7 @@ def _count(sent: Sent, receipt: Receipt, summary: Summary, refuse: WriteRejects)
             summary.rejected += 1
             count_reason(summary.reasons, label_of(receipt.problems[0].field))
     if receipt.problems:
-        refuse(sent.external_id, [fault_of(sent.line, problem) for problem in receipt.problems])
+        refuse(sent.external_id, [sent.fault(problem) for problem in receipt.problems])
     else:
         summary.accepted_value.update(_value(sent.data))
 

@@ -16,8 +16,10 @@ from pipeline.intake.files.batches import batches
 from pipeline.intake.files.fault import Fault
 from pipeline.intake.files.interrupt import uninterrupted
 from pipeline.intake.files.lines import TextFile, digest_of
+from pipeline.intake.files.mapping import Cell, CsvMapping
 from pipeline.intake.files.records import Record, read_records
 from pipeline.intake.files.rejects import reject_file
+from pipeline.intake.files.spool import on_disk
 from pipeline.intake.files.tally import Progress, Tally, reject, sound
 from pipeline.intake.schema import Sku, Text
 from pipeline.inventory.allocation import Level
@@ -26,6 +28,26 @@ from pipeline.stocktaking import MOST_UNITS, Count, difference
 from pipeline.storage import catalogue, stock, stock_imports
 from pipeline.storage.database import Database, Tx
 from pipeline.storage.stock import Movement
+
+
+class StockCells(BaseModel):
+    """Which column is which field of a line of stock."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    sku: Cell
+    location: Cell
+    quantity: Cell
+    kind: Cell | None = None
+    reason: Cell | None = None
+    at: Cell | None = None
+
+
+class StockMapping(CsvMapping):
+    """A mapping for stock: [csv] as for orders, and [stock]; without it the columns bear the fields'
+    own names."""
+
+    stock: StockCells | None = None
 
 
 class StockRow(BaseModel):
@@ -75,18 +97,25 @@ def import_stock(
     path: Path,
     actor: str,
     rejects: Path | None = None,
+    mapping: StockMapping | None = None,
     progress: Callable[[Progress[Tally]], None] = lambda _: None,
 ) -> Tally:
-    """Post the movements in a file: CSV (sku, location, quantity[, kind, reason, at]) or JSON lines.
+    """Post the movements in a file: CSV (sku, location, quantity[, kind, reason, at], or what a
+    `mapping` says) or JSON lines.
 
     The same content again is skipped line by line, so an import that broke off is resumed, and
     what was rejected (an unknown SKU) is posted once its cause is gone. A delivery that repeats
     an earlier one to the letter must say so, by its `reason`. Errors are those of `import_orders`.
     """
     tally = Tally()
-    digest = digest_of(path)
-    with closing(TextFile(path)) as file, reject_file(rejects, path, "sku") as refuse:
-        for batch in batches(read_records(file, path, StockRow)):
+    form, cells = (mapping.csv, mapping.stock) if mapping else (None, None)
+    with (
+        on_disk(path) as there,
+        closing(TextFile(there, form.encoding if form else "utf-8")) as file,
+        reject_file(rejects, there, "sku") as refuse,
+    ):
+        digest = digest_of(there)
+        for batch in batches(read_records(file, there, StockRow, form, cells)):
             with uninterrupted():
                 good = sound(batch, tally, refuse)
                 posted, refused = _post(database, digest, good, actor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import hashlib
+import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from pipeline.errors import InvalidInput
+from pipeline.intake.files.kinds import START, foreign_kind
 from pipeline.intake.schema import MOST_BYTES, too_large
 
 _GZIP = b"\x1f\x8b"
@@ -30,8 +32,9 @@ class Line:
 class TextFile:
     """A file of lines that end in LF; a byte order mark is passed over.
 
-    `encoding` writes ASCII as ASCII does. A line that is too long or not in that encoding is
-    handed over as broken, a file that can't be read at all raises InvalidInput.
+    `encoding` writes ASCII as ASCII does; `start` is how the file begins. A line that is too long
+    or not in that encoding is handed over as broken, a file that can't be read at all, or is of a
+    kind that can't, raises InvalidInput.
     """
 
     def __init__(self, path: Path, encoding: str = "utf-8") -> None:
@@ -41,13 +44,28 @@ class TextFile:
             self._raw = path.open("rb")
         except OSError as error:
             raise InvalidInput(f"{path} can't be read: {error.strerror}") from None
-        self.total = path.stat().st_size
+        self._opened = self._state()
+        self.total = self._opened[0]
         self._stream = self._unpacked()
+        self.start = self._peeked()
+        if kind := foreign_kind(self.start):
+            self._raw.close()
+            raise InvalidInput(f"{path} is {kind}; what can be read is CSV, and JSON lines")
 
     def _unpacked(self) -> IO[bytes]:
         is_gzip = self._raw.read(2) == _GZIP
         self._raw.seek(0)
         return cast(IO[bytes], gzip.GzipFile(fileobj=self._raw)) if is_gzip else self._raw
+
+    def _peeked(self) -> bytes:
+        """The first bytes, which will be read again; none if they can't be read."""
+        try:
+            start = self._stream.read(START)
+        except (EOFError, OSError, zlib.error):
+            start = b""
+        self._raw.seek(0)
+        self._stream = self._unpacked()
+        return start
 
     @property
     def done(self) -> int:
@@ -56,6 +74,20 @@ class TextFile:
 
     def close(self) -> None:
         self._raw.close()
+
+    def rewind(self) -> None:
+        """Begin anew; InvalidInput if the file is another by now."""
+        self.expect_unchanged()
+        self._raw.seek(0)
+        self._stream = self._unpacked()
+
+    def expect_unchanged(self) -> None:
+        if self._state() != self._opened:
+            raise InvalidInput(f"{self._path} changed while it was read; import it again")
+
+    def _state(self) -> tuple[int, int]:
+        found = os.fstat(self._raw.fileno())
+        return found.st_size, found.st_mtime_ns
 
     def __iter__(self) -> Iterator[Line]:
         number = 0

@@ -1,6 +1,6 @@
 """A mapping: which column of a CSV file is which field of an order. Written as TOML by an operator.
 
-order_key = "InvoiceNo"                  # consecutive rows that share it are one order
+order_key = "InvoiceNo"                  # rows that share it are one order
 [order]
 currency = {value = "GBP"}               # a constant
 customer.id = {column = "CustomerID", clean = ["strip", "drop_decimal_zero"]}
@@ -23,14 +23,16 @@ import codecs
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import InvalidInput
 from pipeline.intake.files.cleaning import Clean
+from pipeline.intake.files.numbers import Numbers, Sign, Thousands
 from pipeline.intake.schema import Country
+from pipeline.source import MissingPrice
 
 
 def _encoding(name: str) -> str:
@@ -57,7 +59,7 @@ class Cell(_Strict):
     positive: bool = False
 
     @model_validator(mode="after")
-    def _column_or_value(self) -> Cell:
+    def _column_or_value(self) -> Self:
         if (self.column is None) == (self.value is None):
             raise ValueError("exactly one of column and value")
         return self
@@ -119,21 +121,56 @@ class LineCells(_Strict):
     name: Cell | None = Field(None, description="no part of an order; names a derived product")
 
 
+NO_QUOTE = "none"
+
+
+def _quote(text: str) -> str:
+    if text != NO_QUOTE and (len(text) != 1 or text in "\r\n"):
+        raise ValueError(f'the one character that encloses cells, such as "\\"", or "{NO_QUOTE}"')
+    return text
+
+
 class Csv(_Strict):
+    """How the file is written. Quotes enclose cells, but for files with tabs: their quotes are text,
+    unless the mapping says that they enclose cells."""
+
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+    quote: Annotated[str, AfterValidator(_quote)] | None = None
+    decimal: Literal[".", ","] = "."
+    thousands: Thousands | None = None
+    # Not strict here: TOML has lists only.
+    currency_signs: Annotated[tuple[Sign, ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Self:
+        if self.quote == self.delimiter:
+            raise ValueError("quote: another character than the delimiter")
+        if self.thousands == self.decimal:
+            raise ValueError("thousands: another character than decimal")
+        return self
+
+    @property
+    def quote_character(self) -> str | None:
+        """What encloses cells, or None where nothing does."""
+        if self.quote is None:
+            return None if self.delimiter == "\t" else '"'
+        return None if self.quote == NO_QUOTE else self.quote
+
+    @property
+    def numbers(self) -> Numbers:
+        return Numbers(self.decimal, self.thousands, self.currency_signs)
 
 
-class Reject(_Strict):
-    """Refuses every order that has such a row."""
+class Skip(_Strict):
+    """Passes over such a row, which is no order's: a total, a footer."""
 
     column: str
     starts_with: str | None = None
     equals: str | None = None
-    reason: Annotated[str, Field(min_length=1, max_length=64)]
 
     @model_validator(mode="after")
-    def _one_test(self) -> Reject:
+    def _one_test(self) -> Self:
         if (self.starts_with is None) == (self.equals is None):
             raise ValueError("exactly one of starts_with and equals")
         return self
@@ -144,6 +181,12 @@ class Reject(_Strict):
         return text == self.equals
 
 
+class Reject(Skip):
+    """Refuses every order that has such a row."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=64)]
+
+
 class CsvMapping(_Strict):
     """What every mapping has: how the CSV is written."""
 
@@ -151,17 +194,22 @@ class CsvMapping(_Strict):
 
 
 class Mapping(CsvMapping):
+    """A mapping for orders. `missing_price` is for this file what the policy of that name says for
+    its source; left out, the policy counts."""
+
     order_key: str
+    missing_price: MissingPrice | None = None
     order: OrderCells
     line: LineCells
     countries: dict[str, Country] = {}
     reject: list[Reject] = []
+    skip: list[Skip] = []
 
 
 Path_ = tuple[str, ...]
 
 
-def cells_of(model: BaseModel) -> Iterator[tuple[Path_, Cell]]:
+def cells_of(model: BaseModel | dict[str, Cell]) -> Iterator[tuple[Path_, Cell]]:
     """Every cell of a table with the path of its field: ("ship_to", "country"), Cell(…)."""
     return _cells((), dict(model))
 

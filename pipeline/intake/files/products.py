@@ -23,8 +23,10 @@ from pipeline.intake.files.batches import batches
 from pipeline.intake.files.cleaning import separated
 from pipeline.intake.files.interrupt import uninterrupted
 from pipeline.intake.files.lines import TextFile
+from pipeline.intake.files.mapping import Cell, CsvMapping
 from pipeline.intake.files.records import read_records
 from pipeline.intake.files.rejects import reject_file
+from pipeline.intake.files.spool import on_disk
 from pipeline.intake.files.tally import Progress, Tally, sound
 from pipeline.intake.schema import MOST_QUANTITY, CurrencyCode, Price, Sku, Text
 from pipeline.money import to_minor
@@ -56,6 +58,34 @@ def _moment(value: datetime) -> datetime:
 
 Category = Annotated[Text, Field(max_length=64)]
 Moment = Annotated[datetime, BeforeValidator(no_bare_number), AfterValidator(_moment)]
+
+
+class ProductCells(BaseModel):
+    """Which column is which field of a product."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    sku: Cell
+    name: Cell
+    active: Cell | None = None
+    backorder: Cell | None = None
+    categories: Cell | None = None
+    tax_class: Cell | None = None
+    weight: Cell | None = None
+    reorder_point: Cell | None = None
+    currency: Cell | None = None
+    price: Cell | None = None
+    customer_group: Cell | None = None
+    from_quantity: Cell | None = None
+    valid_from: Cell | None = None
+    valid_until: Cell | None = None
+
+
+class ProductMapping(CsvMapping):
+    """A mapping for products: [csv] as for orders, and [product]; without it the columns bear the
+    fields' own names."""
+
+    product: ProductCells | None = None
 
 
 class ProductRow(BaseModel):
@@ -133,13 +163,19 @@ def import_products(
     database: Database,
     path: Path,
     rejects: Path | None = None,
+    mapping: ProductMapping | None = None,
     progress: Callable[[Progress[Tally]], None] = lambda _: None,
 ) -> Tally:
-    """Make or replace the products in a file: CSV with the fields of `ProductRow`, or JSON lines.
-    Again is the same; errors are those of `import_orders`."""
+    """Make or replace the products in a file: CSV with the fields of `ProductRow`, or with what a
+    `mapping` says, or JSON lines. Again is the same; errors are those of `import_orders`."""
     tally = Tally()
-    with closing(TextFile(path)) as file, reject_file(rejects, path, "sku") as refuse:
-        for batch in batches(read_records(file, path, ProductRow)):
+    form, cells = (mapping.csv, mapping.product) if mapping else (None, None)
+    with (
+        on_disk(path) as there,
+        closing(TextFile(there, form.encoding if form else "utf-8")) as file,
+        reject_file(rejects, there, "sku") as refuse,
+    ):
+        for batch in batches(read_records(file, there, ProductRow, form, cells)):
             with uninterrupted():
                 good = sound(batch, tally, refuse)
                 with database.transaction() as tx:

@@ -11,12 +11,13 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import InvalidInput
 from pipeline.intake.files.fault import Fault, fault_of
+from pipeline.intake.files.kinds import unlike_json_lines
 from pipeline.intake.files.lines import Line, TextFile
-from pipeline.intake.files.mapping import Csv
+from pipeline.intake.files.mapping import Cell, Csv
 from pipeline.intake.files.parse import parsed
-from pipeline.intake.files.rows import read_header, read_rows
-from pipeline.intake.files.slots import slots_of
-from pipeline.intake.schema import problems
+from pipeline.intake.files.rows import Row, read_header, read_rows
+from pipeline.intake.files.slots import Slot, slots_of
+from pipeline.intake.schema import fit_to_show, problems
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -33,20 +34,33 @@ class Record(Generic[M]):
 
 
 def read_records(
-    file: TextFile, path: Path, model: type[M], mapping: tuple[Csv, BaseModel] | None = None
+    file: TextFile,
+    path: Path,
+    model: type[M],
+    form: Csv | None = None,
+    cells: BaseModel | None = None,
 ) -> Iterator[Record[M]]:
     """The records of `file`, checked against `model`, whose first field names a record.
 
-    CSV if `path` says so (.csv or .csv.gz), otherwise JSON lines. An empty cell is a field left
-    out. InvalidInput if the header lacks a field that must be there, or has one that is none.
-    With a `mapping` (how the CSV is written, and a table of cells) its columns may have any names.
+    CSV if `path` says so (.csv or .csv.gz), or if there is a `form` (how it is written) and `path`
+    doesn't say that it is JSON (.jsonl); otherwise JSON lines. An empty cell is a field left out. The
+    header bears the fields' own names, or any where a table of `cells` says which column is which
+    field. InvalidInput if the header lacks a field that must be there, or has one that is none.
     """
-    if ".csv" not in path.suffixes:
+    if not _is_csv(path, form):
+        if problem := unlike_json_lines(file.start):
+            raise InvalidInput(f"{path} is {problem}")
         found = _from_json(file)
-    elif mapping is None:
-        found = _from_csv(file, model)
     else:
-        found = _by_mapping(file, *mapping)
+        form = form or Csv()
+        rows = read_rows(file, form)
+        header = read_header(rows)
+        slots = (
+            _own_slots(header, model, form)
+            if cells is None
+            else slots_of(cells, header, {}, numbers=form.numbers)
+        )
+        found = _from_rows(rows, slots)
     key = next(iter(model.model_fields))
     for line, size, data in found:
         if isinstance(data, Fault):
@@ -55,6 +69,13 @@ def read_records(
             yield _checked(line, size, data, model, key)
 
 
+def _is_csv(path: Path, form: Csv | None) -> bool:
+    if ".csv" in path.suffixes:
+        return True
+    return form is not None and not _JSON.intersection(path.suffixes)
+
+
+_JSON = frozenset({".jsonl", ".ndjson", ".json"})
 _Found = tuple[int, int, Any]  # line, bytes, and a JSON value or the fault of it
 
 
@@ -64,27 +85,24 @@ def _from_json(lines: Iterable[Line]) -> Iterator[_Found]:
             yield line.number, line.size, parsed(line)
 
 
-def _from_csv(lines: Iterable[Line], model: type[BaseModel]) -> Iterator[_Found]:
-    rows = read_rows(lines)
-    header = read_header(rows)
-    _check_header(header, model)
+def _from_rows(rows: Iterable[Row], slots: Sequence[Slot]) -> Iterator[_Found]:
     for row in rows:
         if row.broken:
             yield row.line, row.size, Fault(row.line, "row", "", row.broken, "row")
-        else:
-            cells = zip(header, (cell.strip() for cell in row.cells), strict=True)
-            yield row.line, row.size, {title: cell for title, cell in cells if cell}
-
-
-def _by_mapping(lines: Iterable[Line], form: Csv, cells: BaseModel) -> Iterator[_Found]:
-    rows = read_rows(lines, form.delimiter)
-    slots = slots_of(cells, read_header(rows), {})
-    for row in rows:
-        if row.broken:
-            yield row.line, row.size, Fault(row.line, "row", "", row.broken, "row")
+        elif refused := next(((s, said) for s in slots if (said := s.refuses(row))), None):
+            slot, expected = refused
+            value = fit_to_show(slot.raw(row))
+            yield row.line, row.size, Fault(row.line, slot.title, value, expected, slot.field)
         else:
             read = ((slot.field, slot.read(row)) for slot in slots)
             yield row.line, row.size, {name: value for name, value in read if value is not None}
+
+
+def _own_slots(header: Sequence[str], model: type[BaseModel], form: Csv) -> list[Slot]:
+    """Of a header that bears the fields' own names."""
+    _check_header(header, model)
+    cells = {title: Cell(column=title, clean=("strip",)) for title in header}
+    return slots_of(cells, header, {}, numbers=form.numbers)
 
 
 def _check_header(header: Sequence[str], model: type[BaseModel]) -> None:

@@ -1,43 +1,73 @@
-"""The rows of a CSV file. A row that can't be read costs itself, never the rows below it."""
+"""The rows of a CSV file. A row that can't be read costs itself, never the rows below it.
+
+A quote that opens by chance and closes by chance, lines below, would make one row of two: of two
+customers' orders. Such a record is told by its first line and its last, which are whole rows by
+themselves; all of its lines are refused, since nobody can know whether they are rows or a text.
+"""
 
 from __future__ import annotations
 
 import csv
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from itertools import chain
 
 from pipeline.errors import InvalidInput
 from pipeline.intake.files.lines import Line
-from pipeline.intake.schema import MOST_BYTES
+from pipeline.intake.files.mapping import Csv
+from pipeline.intake.schema import MOST_BYTES, fit_to_show
+
+#: Bytes of a file that are looked at before its first row is handed over.
+FIRST_BYTES = 1_000_000
+
+_SAY_QUOTE = (
+    "say in the mapping's [csv] whether they enclose cells (quote = '\"') or are text "
+    '(quote = "none")'
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`line` is where it begins, `size` its bytes. The cells of a `broken` row are a best guess."""
+    """`line` is where it begins, `size` its bytes. The cells of a `broken` row are a best guess, but
+    for the first `sure` ones."""
 
     line: int
     cells: list[str]
     size: int
     broken: str | None = None
+    sure: int = 0
 
 
-def read_rows(lines: Iterable[Line], delimiter: str = ",") -> Iterator[Row]:
-    """The header, then all rows but blank ones. A row of another width than the header is broken."""
+def read_rows(lines: Iterable[Line], form: Csv | None = None) -> Iterator[Row]:
+    """The header, then all rows but blank ones. A row of another width than the header is broken.
+    InvalidInput if whole cells of a file with tabs stand in quotes, and the mapping says nothing of
+    it."""
+    form = form or Csv()
+    if quotes_are_in_doubt(form):
+        lines = _looked_at(lines, form.delimiter)
     feed = _Feed(lines)
-    # Strict: without it a stray quote quietly glues cells, and orders, together.
-    parser = csv.reader(feed, delimiter=delimiter, strict=True)
-    width = 0
+    parser = _parser(feed, form, strict=True)
+    header: Row | None = None
     while feed.begin_row():
         try:
             cells = next(parser)
-            if width and any(cells) and len(cells) != width:
-                raise csv.Error(f"{len(cells)} columns, the header has {width}")
         except csv.Error as error:
-            yield _broken(feed.give_back(), delimiter, str(error))
+            yield from _unreadable(feed.give_back(), form, str(error))
             continue
-        if any(cells):
-            width = width or len(cells)
+        if not any(cells):
+            continue
+        if header is None:
+            header = Row(feed.taken[0].number, cells, feed.size, feed.broken)
+            yield header
+        elif feed.broken or len(cells) != len(header.cells) or len(feed.taken) > 1:
+            yield from _doubtful(feed, cells, len(header.cells), form)
+        elif quotes_are_in_doubt(form) and any(map(_stands_in_quotes, cells)):
+            reason = f"cells stand in quotes: {_SAY_QUOTE}"
+            yield Row(feed.taken[0].number, cells, feed.size, reason, len(cells))
+        else:
             yield Row(feed.taken[0].number, cells, feed.size)
 
 
@@ -51,12 +81,112 @@ def read_header(rows: Iterator[Row]) -> list[str]:
     return [title.strip() for title in header.cells]
 
 
-def _broken(line: Line, delimiter: str, reason: str) -> Row:
-    try:
-        cells = next(csv.reader([line.text], delimiter=delimiter), [])
-    except csv.Error:
-        cells = []
-    return Row(line.number, cells, line.size, line.broken or reason)
+def quotes_are_in_doubt(form: Csv) -> bool:
+    """Whether quotes are text only because nothing was said of them."""
+    return form.quote is None and form.quote_character is None
+
+
+def _looked_at(lines: Iterable[Line], delimiter: str) -> Iterator[Line]:
+    """The same lines, if no cell among the first of them stands in quotes."""
+    rest = iter(lines)
+    first: list[Line] = []
+    size = 0
+    for line in rest:
+        first.append(line)
+        size += line.size
+        for cell in line.text.rstrip("\r\n").split(delimiter):
+            if _stands_in_quotes(cell):
+                raise InvalidInput(
+                    f"line {line.number}: whole cells stand in quotes, such as {fit_to_show(cell)}; "
+                    f"{_SAY_QUOTE}"
+                )
+        if size > FIRST_BYTES:
+            break
+    return chain(first, rest)
+
+
+def _stands_in_quotes(cell: str) -> bool:
+    return len(cell) > 1 and cell[0] == cell[-1] == '"'
+
+
+def _parser(lines: Iterable[str], form: Csv, *, strict: bool) -> Iterator[list[str]]:
+    # Strict: without it what stands after a closing quote is quietly glued to the cell.
+    if form.quote_character is None:
+        return csv.reader(
+            lines, delimiter=form.delimiter, quoting=csv.QUOTE_NONE, quotechar=None, strict=strict
+        )
+    return csv.reader(
+        lines, delimiter=form.delimiter, quotechar=form.quote_character, strict=strict
+    )
+
+
+def _doubtful(feed: _Feed, cells: list[str], width: int, form: Csv) -> Iterator[Row]:
+    """A row that holds bytes it may not, is of another width than the header, or spans lines."""
+    first, last = feed.taken[0], feed.taken[-1]
+    if last is not first and min(_columns(first, form), _columns(last, form)) >= width:
+        reason = (
+            f"a quote makes one row of lines {first.number} to {last.number}, though they are whole "
+            'rows by themselves: is quote = "none" missing in the mapping\'s [csv]?'
+        )
+        yield from (row for line in feed.taken if (row := _by_itself(line, width, form, reason)))
+    elif len(cells) != width:
+        reason = f"{len(cells)} columns, the header has {width}"
+        yield Row(first.number, cells, feed.size, feed.broken or reason)
+    else:
+        yield Row(first.number, cells, feed.size, feed.broken, len(cells))
+
+
+def _columns(line: Line, form: Csv) -> int:
+    return len(_cells_of(line.text, form)[0])
+
+
+def _by_itself(line: Line, width: int, form: Csv, reason: str) -> Row | None:
+    cells, _ = _cells_of(line.text, form)
+    if not any(cells):
+        return None
+    sure = len(cells) if len(cells) == width else 0
+    return Row(line.number, cells, line.size, line.broken or reason, sure)
+
+
+def _unreadable(line: Line, form: Csv, reason: str) -> Iterator[Row]:
+    """A line without the lines below it that a quote had swallowed. What stands between carriage
+    returns may be rows, too."""
+    is_cut = line.size > MOST_BYTES
+    for text in line.text.rstrip("\r\n").split("\r"):
+        cells, sure = _cells_of(text, form)
+        yield Row(line.number, cells, line.size, line.broken or reason, max(0, sure - is_cut))
+
+
+def _cells_of(text: str, form: Csv) -> tuple[list[str], int]:
+    """What a line holds by itself, and how many of its first cells are sure: those before a quote
+    that is wrong, or never closed. From there on quotes are text."""
+    text = text.rstrip("\r\n")
+    delimiter, quote = form.delimiter, form.quote_character
+    if quote is None:
+        cells = text.split(delimiter)
+        return cells, len(cells)
+    cells, at = [], 0
+    while at <= len(text):
+        if text.startswith(quote, at):
+            closed = _quoted(quote, delimiter).match(text, at)
+            if closed is None:
+                rest = (cell.strip().strip(quote) for cell in text[at:].split(delimiter))
+                return [*cells, *rest], len(cells)
+            cells.append(closed[1].replace(quote * 2, quote))
+            at = closed.end() + 1
+        else:
+            end = text.find(delimiter, at)
+            end = len(text) if end < 0 else end
+            cells.append(text[at:end])
+            at = end + 1
+    return cells, len(cells)
+
+
+@cache
+def _quoted(quote: str, delimiter: str) -> re.Pattern[str]:
+    """A quoted cell up to its end."""
+    q, d = re.escape(quote), re.escape(delimiter)
+    return re.compile(f"{q}([^{q}]*(?:{q}{q}[^{q}]*)*){q}(?={d}|$)")
 
 
 class _Feed:
@@ -71,10 +201,11 @@ class _Feed:
         self._again: deque[Line] = deque()
         self.taken: list[Line] = []
         self.size = 0
+        self.broken: str | None = None
 
     def begin_row(self) -> bool:
         """Whether there is a line to begin a row with."""
-        self.taken, self.size = [], 0
+        self.taken, self.size, self.broken = [], 0, None
         if not self._again:
             self._again.extend([line for line in [next(self._lines, None)] if line])
         return bool(self._again)
@@ -91,8 +222,7 @@ class _Feed:
         line = self._again.popleft() if self._again else next(self._lines)
         self.taken.append(line)
         self.size += line.size
-        if line.broken:
-            raise csv.Error(line.broken)
+        self.broken = self.broken or line.broken
         if self.size > MOST_BYTES:
             raise csv.Error("a quote is not closed")
         return line.text

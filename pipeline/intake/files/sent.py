@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.intake.files.fault import Fault
+from pipeline.intake.files.fault import Fault, fault_of
 from pipeline.intake.schema import Document, InvalidOrder, Problem, read_order
 
 #: A document that can be stored, or at least one fault.
@@ -26,6 +26,11 @@ class Sent:
     judgement: Judgement
     data: Any = None
     names: Sequence[str | None] = ()
+    place: Callable[[Problem], Fault] | None = None
+
+    def fault(self, problem: Problem) -> Fault:
+        """A problem that intake has with the order, in its place in the file."""
+        return self.place(problem) if self.place else fault_of(self.line, problem)
 
 
 def judge(data: Any, doubts: Sequence[Fault], place: Callable[[Problem], Fault]) -> Judgement:

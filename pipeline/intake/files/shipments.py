@@ -18,6 +18,7 @@ from pipeline.intake.files.interrupt import uninterrupted
 from pipeline.intake.files.lines import TextFile
 from pipeline.intake.files.records import Record, read_records
 from pipeline.intake.files.rejects import WriteRejects, reject_file
+from pipeline.intake.files.spool import on_disk
 from pipeline.intake.files.tally import Progress, Tally, reject, sound
 from pipeline.intake.schema import MOST_LINES, MOST_QUANTITY, Id, fit_to_show
 from pipeline.inventory.shipping import Refused, Shipment
@@ -88,8 +89,12 @@ def import_shipments(
     money that is due is asked for as well. Again changes nothing; errors are those of
     `import_orders`."""
     tally = Tally()
-    with closing(TextFile(path)) as file, reject_file(rejects, path) as refuse:
-        for batch in batches(read_records(file, path, ShipmentRow)):
+    with (
+        on_disk(path) as there,
+        closing(TextFile(there)) as file,
+        reject_file(rejects, there) as refuse,
+    ):
+        for batch in batches(read_records(file, there, ShipmentRow)):
             with uninterrupted():
                 good = sound(batch, tally, refuse)
                 with database.transaction() as tx:

@@ -21,11 +21,13 @@ MOST_REASONS = 100
 
 @dataclass(frozen=True, slots=True)
 class Progress(Generic[S]):
-    """How far an import is: bytes `done` of `total` (as on disk), and its figures so far."""
+    """How far an import is: bytes `done` of `total` (as on disk), and its figures so far. In a first
+    look at the file (`is_look`) nothing is imported yet; the bytes then begin anew."""
 
     done: int
     total: int
     summary: S
+    is_look: bool = False
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InvalidInput
 from pipeline.intake.accept import Intake, Receipt, Verdict
+from pipeline.intake.files import reader
 from pipeline.intake.files.batches import MOST_ITEMS, batches
 from pipeline.intake.files.importer import Summary, import_orders
 from pipeline.intake.files.rows import Row
@@ -49,8 +50,11 @@ def stored(shop: Mill) -> list[tuple[str, str]]:
 def test_every_order_gets_its_verdict(mill: MakeMill, tmp_path: Path) -> None:
     shop = mill(policy=AS_SOLD)
     path = csv_file(
-        tmp_path, row("1"), row("1"), row("2", qty="0"), row("C3"), row("4"), row("1"), row("4")
+        tmp_path, row("1"), row("1"), row("2", qty="0"), row("C3"), row("4"), row("5"), row("6")
     )
+    import_orders(shop.intake, shop.source, csv_file(tmp_path, row("4"), name="a.csv"), mapping())
+    other = csv_file(tmp_path, row("5", qty="9"), name="b.csv")
+    import_orders(shop.intake, shop.source, other, mapping())
 
     summary = import_orders(shop.intake, shop.source, path, mapping())
 
@@ -58,7 +62,7 @@ def test_every_order_gets_its_verdict(mill: MakeMill, tmp_path: Path) -> None:
     assert (summary.accepted, summary.duplicates, summary.conflicts) == (2, 1, 1)
     assert (summary.rejected, summary.reasons) == (2, {"lines.quantity": 1, "cancellation": 1})
     assert adds_up(summary)
-    assert [external_id for external_id, _ in stored(shop)] == ["1", "4"]
+    assert [external_id for external_id, _ in stored(shop)] == ["1", "4", "5", "6"]
 
 
 def test_importing_again_changes_nothing(mill: MakeMill, tmp_path: Path) -> None:
@@ -74,19 +78,21 @@ def test_importing_again_changes_nothing(mill: MakeMill, tmp_path: Path) -> None
     assert stored(shop) == before
 
 
-def test_an_order_that_comes_back_later_is_a_conflict_and_no_second_order(
+def test_an_order_with_another_content_in_another_file_is_a_conflict_and_no_second_order(
     mill: MakeMill, tmp_path: Path
 ) -> None:
     shop = mill(policy=AS_SOLD)
     rejects = tmp_path / "rejects.csv"
-    path = csv_file(tmp_path, row("1"), row("2"), row("1", sku="TEE-01"))
+    path = csv_file(tmp_path, row("1"), row("2"))
+    import_orders(shop.intake, shop.source, path, mapping())
+    changed = csv_file(tmp_path, row("3"), row("1", sku="TEE-01"))
 
-    summary = import_orders(shop.intake, shop.source, path, mapping(), rejects)
+    summary = import_orders(shop.intake, shop.source, changed, mapping(), rejects)
 
-    assert (summary.accepted, summary.conflicts) == (2, 1)
-    assert len(stored(shop)) == 2
+    assert (summary.accepted, summary.conflicts) == (1, 1)
+    assert len(stored(shop)) == 3
     (line,) = written(rejects)
-    assert (line["line"], line["external_id"], line["field"]) == ("4", "1", "external_id")
+    assert (line["line"], line["external_id"], line["field"]) == ("3", "1", "Order")
     assert line["reason"].startswith("the content that order ")
 
 
@@ -126,7 +132,7 @@ def test_a_card_number_never_gets_into_the_reject_file(mill: MakeMill, tmp_path:
 
 
 def test_what_no_encoding_can_hold_does_not_end_the_import(mill: MakeMill, tmp_path: Path) -> None:
-    shop = mill(policy=AS_SOLD)
+    shop = mill()
     rejects = tmp_path / "rejects.csv"
     path = json_file(tmp_path, an_order(external_id="\ud800"), an_order())
 
@@ -139,7 +145,7 @@ def test_what_no_encoding_can_hold_does_not_end_the_import(mill: MakeMill, tmp_p
 def test_the_value_is_in_minor_units_by_currency_of_what_states_a_price(
     mill: MakeMill, tmp_path: Path
 ) -> None:
-    shop = mill(policy=AS_SOLD)
+    shop = mill(policy=Policy(price_policy="as_sold", missing_price="catalogue"))
     yen = [{"sku": "A", "quantity": 3, "unit_price": "120"}]
     mixed = [{"sku": "A", "quantity": 2, "unit_price": "1.5"}, {"sku": "B", "quantity": 9}]
     path = json_file(
@@ -190,9 +196,9 @@ def test_prices_of_a_source_that_may_not_state_any_are_refused_and_counted_as_on
     assert (summary.accepted, summary.reasons) == (1, {"lines.unit_price": 2})
     refused = [(line["external_id"], line["field"], line["value"]) for line in written(rejects)]
     assert refused == [
-        ("1", "lines.0.unit_price", '"10.00"'),
-        ("1", "lines.1.unit_price", '"10.00"'),
-        ("2", "lines.0.unit_price", '"10.00"'),
+        ("1", "Price", "10.00"),
+        ("1", "Price", "10.00"),
+        ("2", "Price", "10.00"),
     ]
     assert "price_policy" in written(rejects)[0]["reason"]
 
@@ -211,6 +217,21 @@ def test_progress_tells_bytes_and_figures_after_each_commit(mill: MakeMill, tmp_
     assert [read for _, _, read in seen] == [500, 501, 501]
     assert seen[-1] == (size, size, 501)
     assert all(0 < done <= total == size for done, total, _ in seen)
+
+
+def test_progress_tells_the_first_look_from_the_import_each_by_the_bytes_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "LOOK_EVERY", 2_000)
+    path = csv_file(tmp_path, *[row(str(n)) for n in range(5_000)])
+    seen: list[Progress[Summary]] = []
+
+    import_orders(Willing(), SOURCE, path, mapping(), progress=seen.append)
+
+    looks = [each.done for each in seen if each.is_look]
+    assert [each.is_look for each in seen] == [True] * 2 + [False] * (len(seen) - 2)
+    assert looks == sorted(set(looks))
+    assert all(0 < each.done <= each.total == path.stat().st_size for each in seen)
 
 
 class Interrupted(Intake):
@@ -299,3 +320,19 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 
     assert summary.accepted == 50_000
     assert max(resident) - resident[5] < 10_000_000  # holding the orders takes 80 MB
+
+
+@pytest.mark.parametrize(("said", "accepted"), [("", 1), ('missing_price = "catalogue"\n', 2)])
+def test_a_line_without_a_price_is_refused_unless_the_mapping_lets_the_catalogue_s_stand_in(
+    mill: MakeMill, tmp_path: Path, said: str, accepted: int
+) -> None:
+    shop = mill(policy=AS_SOLD)
+    rejects = tmp_path / "rejects.csv"
+    path = csv_file(tmp_path, row("1"), row("2"), row("2", sku="TEE-01", price=""))
+    ours = mapping(**{"order_key": f"{said}order_key"})
+
+    summary = import_orders(shop.intake, shop.source, path, ours, rejects)
+
+    assert summary.accepted == accepted
+    refused = [(line["line"], line["external_id"], line["field"]) for line in written(rejects)]
+    assert refused == [("4", "2", "Price")] * (2 - accepted)

@@ -1,4 +1,4 @@
-"""CSV: consecutive rows that share a key are one order, and every fault is found at its cell."""
+"""CSV: rows that share a key are one order, and every fault is found at its cell."""
 
 from __future__ import annotations
 
@@ -209,15 +209,6 @@ def test_a_row_that_is_not_whole_rejects_its_order_only(tmp_path: Path, broken: 
     assert (second.rows, faults(second)[0].line, faults(second)[0].field) == (3, 4, "row")
 
 
-def test_a_row_without_a_key_rejects_the_order_it_stands_in(tmp_path: Path) -> None:
-    path = csv_file(tmp_path, row("1"), row(""), row("1"), row("2"))
-
-    first, second = read(path, mapping())
-
-    assert faults(first) == [Fault(3, "Order", "", "an order key", "order_key")]
-    assert is_sound(second)
-
-
 def test_a_quote_that_is_never_closed_costs_its_own_order_only(tmp_path: Path) -> None:
     path = csv_file(tmp_path, row("1"), '2,"MUG-01,2,10.00,17,Germany', *map(row, "3456"))
 
@@ -235,16 +226,6 @@ def test_a_quoted_cell_may_hold_a_line_break(tmp_path: Path) -> None:
 
     assert is_sound(first)
     assert (second.line, second.external_id) == (4, "2")
-
-
-def test_rows_of_an_order_that_was_rejected_above_are_no_order_by_themselves(
-    tmp_path: Path,
-) -> None:
-    path = csv_file(tmp_path, row("1", qty="0"), row("2"), row("1"))
-
-    _, _, torn = read(path, mapping())
-
-    assert faults(torn)[0].label == "torn"
 
 
 def test_a_byte_that_is_not_of_the_encoding_rejects_its_order_and_tells_where(
