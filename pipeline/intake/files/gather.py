@@ -48,10 +48,9 @@ class _Shelf:
     def put(self, part: Group, parts: int) -> Iterator[Group]:
         """Put a part away; with the last of its `parts` come all, as one."""
         number = self._survey.hash(part.key)
-        rows = [(r.line, r.cells, r.size, r.broken, r.sure) for r in part.rows]
         self._db.execute(
             "INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?)",
-            (number, json.dumps(part.key), part.line, part.count, part.size, json.dumps(rows)),
+            (number, json.dumps(part.key), part.line, part.count, part.size, json.dumps(part.rows)),
         )
         self._db.execute(
             "INSERT INTO found VALUES (?, 1) ON CONFLICT (hash) DO UPDATE SET parts = parts + 1",

@@ -8,9 +8,8 @@ import hashlib
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 from pipeline.errors import InvalidInput
 from pipeline.intake.files.kinds import START, foreign_kind
@@ -19,8 +18,7 @@ from pipeline.intake.schema import MOST_BYTES, too_large
 _GZIP = b"\x1f\x8b"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One physical line. `size` is in bytes; `broken` says why the text can't be relied on."""
 
     number: int

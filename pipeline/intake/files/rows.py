@@ -11,9 +11,9 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from itertools import chain
+from typing import NamedTuple
 
 from pipeline.errors import InvalidInput
 from pipeline.intake.files.lines import Line
@@ -29,8 +29,7 @@ _SAY_QUOTE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """`line` is where it begins, `size` its bytes. The cells of a `broken` row are a best guess, but
     for the first `sure` ones."""
 
@@ -46,7 +45,8 @@ def read_rows(lines: Iterable[Line], form: Csv | None = None) -> Iterator[Row]:
     InvalidInput if whole cells of a file with tabs stand in quotes, and the mapping says nothing of
     it."""
     form = form or Csv()
-    if quotes_are_in_doubt(form):
+    is_in_doubt = quotes_are_in_doubt(form)
+    if is_in_doubt:
         lines = _looked_at(lines, form.delimiter)
     feed = _Feed(lines)
     parser = _parser(feed, form, strict=True)
@@ -64,7 +64,7 @@ def read_rows(lines: Iterable[Line], form: Csv | None = None) -> Iterator[Row]:
             yield header
         elif feed.broken or len(cells) != len(header.cells) or len(feed.taken) > 1:
             yield from _doubtful(feed, cells, len(header.cells), form)
-        elif quotes_are_in_doubt(form) and any(map(_stands_in_quotes, cells)):
+        elif is_in_doubt and any(map(_stands_in_quotes, cells)):
             reason = f"cells stand in quotes: {_SAY_QUOTE}"
             yield Row(feed.taken[0].number, cells, feed.size, reason, len(cells))
         else:
@@ -207,8 +207,11 @@ class _Feed:
         """Whether there is a line to begin a row with."""
         self.taken, self.size, self.broken = [], 0, None
         if not self._again:
-            self._again.extend([line for line in [next(self._lines, None)] if line])
-        return bool(self._again)
+            line = next(self._lines, None)
+            if line is None:
+                return False
+            self._again.append(line)
+        return True
 
     def give_back(self) -> Line:
         """All lines of this row but its first, which is returned, will be read again."""
@@ -222,7 +225,8 @@ class _Feed:
         line = self._again.popleft() if self._again else next(self._lines)
         self.taken.append(line)
         self.size += line.size
-        self.broken = self.broken or line.broken
+        if line.broken:
+            self.broken = self.broken or line.broken
         if self.size > MOST_BYTES:
             raise csv.Error("a quote is not closed")
         return line.text
