@@ -149,6 +149,8 @@ def _tear(
         out = io.StringIO()
         csv.writer(out, lineterminator="").writerow(found)
         row.text = out.getvalue()
+    if not row.text.strip(', "\n'):
+        row.text = "torn"  # a row of which nothing is left leaves nothing to find
 
 
 def check(file: File) -> None:
