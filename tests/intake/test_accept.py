@@ -161,7 +161,7 @@ def in_days(days: float) -> str:
 def test_an_order_was_placed_and_not_too_long_ago(
     mill: MakeMill, days: float, price_policy: Any, expected: str | None
 ) -> None:
-    shop = mill(policy=Policy(price_policy=price_policy))
+    shop = mill(policy=Policy(price_policy=price_policy, missing_price="catalogue"))
 
     receipt = shop.send(an_order(placed_at=in_days(days)))
 
@@ -189,6 +189,8 @@ def test_an_order_stays_a_duplicate_however_late_it_comes_again(mill: MakeMill) 
 
     assert (again.verdict, again.order_id) == (Verdict.DUPLICATE, first.order_id)
     assert (other.verdict, new.verdict) == (Verdict.CONFLICT, Verdict.REJECTED)
+
+
 def test_an_order_as_sold_is_refused_that_does_not_say_at_what_price(mill: MakeMill) -> None:
     shop = mill(policy=AS_SOLD)
     lines = [{"sku": "MUG-01", "quantity": 1, "unit_price": "9.90"}, {"sku": "CAP", "quantity": 1}]
