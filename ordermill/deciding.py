@@ -44,6 +44,10 @@ def decide(
             metavar="form|tax", help="Believe its VAT id by its form, or let it not count: tax."
         ),
     ] = None,
+    wait_until: Annotated[
+        str | None,
+        typer.Option(metavar="DAY", help="Let it wait for its stock until that day is over (UTC)."),
+    ] = None,
     everything: All = False,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -55,7 +59,9 @@ def decide(
     By id: all of them or, on an error, none. By filter: of all on hold that match, those that are
     held for a reason that the decision answers, in transactions of at most 1,000.
     """
-    decision = _decision(charge=charge, ship_to=_address(ship_to), tax_zone=tax_zone, vat=vat)
+    decision = _decision(
+        charge=charge, ship_to=_address(ship_to), tax_zone=tax_zone, vat=vat, wait_until=wait_until
+    )
     manner = dry_run or yes or rate is not None
     if not is_by_filter(bool(order_ids), selection, everything, manner):
         with application() as app:

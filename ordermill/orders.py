@@ -122,6 +122,7 @@ def show_one(
         (f"Pricing by {_rules(quote)}", explain(quote["steps"], currency) if pricing and quote else []),
         ("Payments", [_money(x, currency, "amount") for x in order["payments"]]),
         ("Reservations", order["reservations"]),
+        ("Waits for", order["waits_for"]),
         ("Shipments", told_lines(order["shipments"])),
         ("Returns", told_lines(order["returns"])),
         ("Cancelled", [_money(x, currency, "amount", "unpaid") for x in order["cancelled_lines"]]),

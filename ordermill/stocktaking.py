@@ -13,7 +13,7 @@ from pipeline.errors import InvalidInput
 from pipeline.inventory import movement
 from pipeline.payments.window import moment
 from pipeline.stocktaking import MOST_UNITS, Count
-from pipeline.storage import catalogue, stock_ledger
+from pipeline.storage import catalogue, stock_ledger, waiting
 from pipeline.storage import stock as storage
 
 Sku = Annotated[str, typer.Argument(help="The SKU.")]
@@ -37,8 +37,8 @@ def show_levels(
 ) -> None:
     """Show units on hand, reserved and available, by SKU and location.
 
-    Of one SKU also the orders that hold it (all reservations are read for that), and with --ledger
-    each movement with what was on hand and what was promised after it.
+    Of one SKU also the orders that hold it (all reservations are read for that), and those that wait
+    for it, the first first; with --ledger each movement with what was on hand and what was promised after it.
     """
     if (ledger or kind) and sku is None:
         raise InvalidInput("--ledger: expected one SKU")
@@ -48,13 +48,16 @@ def show_levels(
     with application() as app, app.database.snapshot() as tx:
         found = storage.levels(tx, sku)
         held = stock_ledger.holders(tx, sku, limit) if sku else []
+        waits = waiting.for_sku(tx, sku, limit) if sku else []
         moved = stock_ledger.ledger(tx, sku, limit, kind or ()) if sku and (ledger or kind) else []
     if json:
-        one = {"levels": found, "reserved_by": held} | ({"ledger": moved} if ledger or kind else {})
+        one = {"levels": found, "reserved_by": held, "waited_for_by": waits} | (
+            {"ledger": moved} if ledger or kind else {}
+        )
         show_json(found if sku is None else one)
         return
     show(found, False, empty="No stock. Bring some in: ordermill stock import FILE")
-    for title, rows in (("Reserved by", held), ("Ledger", moved)):
+    for title, rows in (("Reserved by", held), ("Waited for by", waits), ("Ledger", moved)):
         if rows:
             console.print(f"\n[bold]{title}[/bold]")
             show(rows, False, empty="")

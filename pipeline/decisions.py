@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import date
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import InvalidInput
 from pipeline.intake.schema import Address, Country, Id, Problem, problems
@@ -63,8 +64,24 @@ KINDS: dict[str, Kind] = {
                 "tax": "the id does not count, and tax is charged",
             },
         ),
+        Kind(
+            "wait_until",
+            frozenset({"backorder_expired"}),
+            "lets it wait for its stock until a day is over, by UTC; then it is held again",
+            {},
+        ),
     )
 }
+
+
+def _day(value: str) -> str:
+    """ISO 8601 knows other spellings of a day; this is the one that everybody reads."""
+    try:
+        if date.fromisoformat(value).isoformat() == value and value < "3000":
+            return value
+    except ValueError:
+        pass
+    raise ValueError("a day, as 2026-12-24")
 
 
 #: The default of what may be absent and is never null.
@@ -101,6 +118,11 @@ class DecisionIn(BaseModel):
     tax_zone: Id = Field(_ABSENT, description="The zone of the order's rules that it goes to.")
     vat: Literal["form", "tax"] = Field(
         _ABSENT, description="Believe the VAT id by its form, or charge tax."
+    )
+    wait_until: Annotated[str, AfterValidator(_day)] = Field(
+        _ABSENT,
+        description="The last day on which it waits for its stock, as 2026-12-24.",
+        json_schema_extra={"format": "date"},
     )
 
     @model_validator(mode="after")

@@ -98,6 +98,11 @@ HOLD_REASONS: dict[str, HoldReason] = {
         "charge tax (--vat tax)",
         "ordermill orders decide {id} --vat form",
     ),
+    "backorder_expired": HoldReason(
+        "it has waited for stock for as long as its source lets it, and keeps what it has and its place",
+        "let it wait until another day, or cancel it; if all has come meanwhile, requeue it",
+        "ordermill orders decide {id} --wait-until DAY",
+    ),
     "payment_unknown": HoldReason(
         "the gateway gave no answer to be trusted, and may have charged", _WHEN_IT_ANSWERS
     ),

@@ -14,6 +14,9 @@ MissingPrice = Literal["refuse", "catalogue"]
 #: Days that an order stays as it is once it is over: reconciliation looks back over thirty.
 LEAST_DAYS = 35
 
+#: A hundred years: more days than that no clock can subtract everywhere.
+MOST_DAYS = 36_500
+
 
 class Policy(BaseModel):
     """What an operator sets for a source; stored as JSON, every field with a sensible default."""
@@ -72,6 +75,20 @@ class Policy(BaseModel):
         default="hold",
         description="where VIES gives no answer: hold: the order waits for a person; form: its id is "
         "believed by its form",
+    )
+    backorder: Literal["keep", "release"] = Field(
+        default="keep",
+        description="an order that waits for stock takes what there is of it at once and keeps it, or "
+        "takes nothing until all is there; meanwhile nobody accepted later gets a SKU it waits for",
+    )
+    backorder_days: int | None = Field(
+        default=None,
+        gt=0,
+        le=MOST_DAYS,
+        description="days that an order waits for stock at most; null: for ever",
+    )
+    backorder_ends: Literal["hold", "cancel"] = Field(
+        default="hold", description="what becomes of an order that has waited for so long"
     )
     hold_over: dict[str, int] = Field(
         default_factory=dict,

@@ -75,7 +75,13 @@ def shop(mill: MakeMill) -> Mill:
         ({"ship_to": {"zip": "10115"}}, 'ship_to.zip: got "10115", expected no such field'),
         ({"ship_to": {}}, "ship_to: got {}, expected at least one field of the address"),
         ({"refund": "all"}, 'refund: got "all", expected no such field'),
-        ({}, "decision: got null, expected exactly one of charge, ship_to, tax_zone, vat"),
+        (
+            {},
+            "decision: got null, expected exactly one of charge, ship_to, tax_zone, vat, wait_until",
+        ),
+        ({"wait_until": "soon"}, 'wait_until: got "soon", expected a day, as 2026-12-24'),
+        ({"wait_until": "20261224"}, "expected a day, as 2026-12-24"),
+        ({"wait_until": "9999-12-31"}, "expected a day, as 2026-12-24"),
         ({"charge": "shown", "vat": "tax"}, "decision: got null, expected exactly one of"),
     ],
 )
@@ -92,6 +98,7 @@ def test_each_kind_says_what_it_answers_and_what_it_does() -> None:
     assert {name: sorted(kind.answers) for name, kind in KINDS.items()} == {
         "charge": ["total_differs"], "ship_to": ["address_unclear"],
         "tax_zone": ["address_unclear"], "vat": ["vat_unverified"],
+        "wait_until": ["backorder_expired"],
     }  # fmt: skip
     assert [kind.name for kind in answers_to("address_unclear")] == ["ship_to", "tax_zone"]
     assert answers_to("defect") == answers_to(None) == []

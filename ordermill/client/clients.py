@@ -92,6 +92,7 @@ class _Operations:
     order = _Returning(operations.order)
     orders = _Telling(operations.orders)
     timeline = _Returning(operations.timeline)
+    stock_of = _Returning(operations.stock_of)
     wait_until_settled = _Returning(operations.wait_until_settled)
     events = _Telling(operations.events)
     cancel = _Returning(operations.cancel)

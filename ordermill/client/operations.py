@@ -40,6 +40,7 @@ from web.api.shapes import (
     Levels,
     Order,
     OrderRow,
+    OrderStock,
     Out,
     Page,
     Product,
@@ -79,6 +80,11 @@ def timeline(retries: Retries, order_id: int) -> Steps[Sequence[Event]]:
     """All that happened to an order, the oldest first."""
     answer = yield from send(_get(f"/v1/orders/{order_id}/events"), retries)
     return read(Page[Event], answer).items
+
+
+def stock_of(retries: Retries, order_id: int) -> Steps[OrderStock]:
+    """What an order holds that is not shipped yet, and what it waits for, and its place there."""
+    return read(OrderStock, (yield from send(_get(f"/v1/orders/{order_id}/stock"), retries)))
 
 
 def wait_until_settled(retries: Retries, order_id: int, timeout: float = 60.0) -> Steps[Order]:
@@ -165,11 +171,14 @@ def decide(
     ship_to: Mapping[str, str | None] | None = None,
     tax_zone: str | None = None,
     vat: Literal["form", "tax"] | None = None,
+    wait_until: str | None = None,
     if_version: int | None = None,
 ) -> Steps[Order]:
     """Decide about an order on hold, by exactly one of these, and put it back to work. Not tried
     again where nobody knows whether it was done: look at the order."""
-    asked = _without_none(charge=charge, ship_to=ship_to, tax_zone=tax_zone, vat=vat)
+    asked = _without_none(
+        charge=charge, ship_to=ship_to, tax_zone=tax_zone, vat=vat, wait_until=wait_until
+    )
     request = _post(
         f"/v1/orders/{order_id}/decisions", asked, _if_match(if_version), repeatable=False
     )
@@ -184,9 +193,12 @@ def decide_all(
     ship_to: Mapping[str, str | None] | None = None,
     tax_zone: str | None = None,
     vat: Literal["form", "tax"] | None = None,
+    wait_until: str | None = None,
 ) -> Steps[Decided]:
     """Decide so about each of up to 500 orders on hold, all of them or none; else as `decide`."""
-    decision = _without_none(charge=charge, ship_to=ship_to, tax_zone=tax_zone, vat=vat)
+    decision = _without_none(
+        charge=charge, ship_to=ship_to, tax_zone=tax_zone, vat=vat, wait_until=wait_until
+    )
     asked = {"orders": list(order_ids), "decision": decision}
     request = _post("/v1/orders/decisions", asked, repeatable=False)
     return read(Decided, (yield from send(request, retries)))

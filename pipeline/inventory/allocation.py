@@ -1,6 +1,7 @@
-"""Allocation: which units of which location go to which order. All lines of an order, or none.
+"""Allocation: which units of which location go to which order.
 
-An order is served by one location if any has all of it, however many have a part: the first, by
+All lines of an order, or none; an order that waits may take what there is of them first, and the
+rest later, if it can from where it has units already. An order is served by one location if any has all of it, however many have a part: the first, by
 the strategy's ranking of locations. Only else is it spread: line by line, each from the first
 location that has the whole line; and only a line that none has whole is split into units.
 
@@ -13,7 +14,7 @@ location that has the whole line; and only a line that none has whole is split i
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, combinations, islice
 from typing import Literal
 
@@ -41,12 +42,14 @@ ANYWHERE = Place()
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What an order needs: (line number, sku, quantity) of each line; where, and how it is served."""
+    """What an order needs: (line number, sku, quantity) of each line; where, and how it is served.
+    `at` are the locations where it has units already: these go first, before any strategy."""
 
     order_id: int
     lines: tuple[tuple[int, str, int], ...]
     country: str = ""
     strategy: Strategy = "priority"
+    at: frozenset[str] = frozenset()
 
     @property
     def needed(self) -> dict[str, int]:
@@ -70,9 +73,13 @@ class Allotment:
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """Why an order gets nothing: the SKUs it lacks."""
+    """Why an order can't be served whole: the units it lacks, by SKU."""
 
-    skus: tuple[str, ...]
+    units: Mapping[str, int]
+
+    @property
+    def skus(self) -> tuple[str, ...]:
+        return tuple(self.units)
 
 
 class Shelves:
@@ -96,11 +103,29 @@ class Shelves:
         same units; of a SKU that is `withheld` there are none. A demand that can't be met whole
         takes nothing, so a later, smaller one may still be met."""
         needed = demand.needed
-        lacking = tuple(
-            sku for sku, units in needed.items() if sku in withheld or units > self.free(sku)
-        )
+        lacking = {
+            sku: units if sku in withheld else units - self.free(sku)
+            for sku, units in needed.items()
+            if sku in withheld or units > self.free(sku)
+        }
         if lacking:
             return Shortage(lacking)
+        return self._take(demand, needed)
+
+    def take_part(self, demand: Demand, short: Shortage) -> list[Allotment]:
+        """The units of `demand` but for those that it is `short` of; its first lines come first."""
+        needed = demand.needed
+        there = {sku: units - short.units.get(sku, 0) for sku, units in needed.items()}
+        lines: list[tuple[int, str, int]] = []
+        for line_no, sku, quantity in demand.lines:
+            units = min(quantity, there[sku])
+            there[sku] -= units
+            if units:
+                lines.append((line_no, sku, units))
+        part = replace(demand, lines=tuple(lines))
+        return self._take(part, part.needed) if lines else []
+
+    def _take(self, demand: Demand, needed: Mapping[str, int]) -> list[Allotment]:
         taken = list(self._from(self._chosen(demand, needed), demand))
         for each in taken:
             self._free[each.sku][each.location] -= each.quantity
@@ -125,10 +150,10 @@ class Shelves:
         """Locations that have any of it, by the demand's strategy."""
         having = {x for sku in skus for x, units in self._free[sku].items() if units}
 
-        def rank(location: str) -> tuple[int, int, str]:
+        def rank(location: str) -> tuple[bool, int, int, str]:
             place = self._places.get(location, ANYWHERE)
             distance = _distance(place, demand.country) if demand.strategy == "nearest" else 0
-            return distance, place.priority, location
+            return location not in demand.at, distance, place.priority, location
 
         return sorted(having, key=rank)
 

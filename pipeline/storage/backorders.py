@@ -1,8 +1,8 @@
 """Backorders: orders that wait for stock, and the one door through which an order gets its units.
 
 Whoever frees units, or wants some, comes here: `lock`, change the levels, `serve`. Those who wait
-come first, in order of acceptance; what they get is written in the same transaction, and they are
-made due for the stage, which finds it.
+come first, in order of acceptance; what they get is written in the same transaction. Who has all by
+that, or is to be refused, is made due for the stage, which finds it.
 
 Only the head of a queue is read: hardly more orders than there are free units. Which orders wait is
 known only once the levels are locked, and which levels to lock only once it is known who waits; so
@@ -15,10 +15,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Column, Integer, String, bindparam, delete, func, insert, select
+from sqlalchemy import Column, Float, Integer, String, bindparam, delete, func, insert, or_, select
 
-from pipeline.inventory.allocation import Demand, Level, Shelves
+from pipeline.inventory.allocation import Allotment, Demand, Level, Shelves
 from pipeline.inventory.queue import Answer, Claim, Wait
 from pipeline.inventory.queue import serve as decide
 from pipeline.order import Order
@@ -34,8 +36,8 @@ from pipeline.storage import (
     rules,
 )
 from pipeline.storage.database import Tx
-from pipeline.storage.sql import ids, pack, rows
-from pipeline.storage.tables import backorders
+from pipeline.storage.sql import UtcDateTime, ids, now, pack, rows
+from pipeline.storage.tables import backorders, stock_movements
 
 #: Orders of one SKU's queue that are served in one transaction; the next is woken for the rest.
 MOST = 1_000
@@ -84,10 +86,17 @@ def demand_skus(order: Order) -> set[str]:
     return {line.sku for line in order.lines}
 
 
-def demand(order: Order) -> Demand:
-    """What the order wants, by the numbers of its lines."""
+def demand(order: Order, held: Sequence[Allotment] = ()) -> Demand:
+    """What the order wants that it doesn't have yet, by the numbers of its lines."""
     lines = tuple((n, line.sku, line.quantity) for n, line in enumerate(order.lines, start=1))
-    return Demand(order.id, lines, order.country, order.source.policy.allocation)
+    if not held:
+        return Demand(order.id, lines, order.country, order.source.policy.allocation)
+    has = Counter[int]()
+    for each in held:
+        has[each.line_no] += each.quantity
+    rest = tuple((n, sku, units - has[n]) for n, sku, units in lines if units > has[n])
+    at = frozenset(each.location for each in held)
+    return Demand(order.id, rest, order.country, order.source.policy.allocation, at)
 
 
 def _heads(
@@ -162,17 +171,20 @@ def _flat(uses: Mapping[int, Sequence[Use]]) -> list[Use]:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What an order waits for, and the dispatch it waits in."""
+    """What an order waits for: since when, in which dispatch, and of each SKU how many units and
+    since which movement."""
 
-    skus: frozenset[str]
+    units: Mapping[str, int]
+    movements: Mapping[str, int]
+    since: datetime
     dispatch_id: int | None
 
 
 def serve(tx: Tx, turn: Turn, actor: str) -> dict[int, Answer]:
     """Give out what is free, and write it: reservations, uses of coupons, who waits for what; in the
     ledger under the name of the `actor` who brought it about. An answer for each order of the batch,
-    by its id; one that has its units already is among them."""
-    holding = levels.holders(tx, turn.batch)
+    by its id; one that has all its units already is among them."""
+    held = _held(tx, [*turn.batch, *turn.waiting])
     for level in turn.held:
         del turn.free[level]
     free = _by_sku(turn.free)
@@ -182,28 +194,45 @@ def serve(tx: Tx, turn: Turn, actor: str) -> dict[int, Answer]:
     most = min(MOST, units + SPARE) + len(turn.batch)
     queues = _queues(tx, contested, most) if contested else {}
     queued = {i for sku, line in queues.items() if sku in turn.skus for i in line[:most]}
-    claimants = {i: o for i, o in turn.waiting.items() if i in queued}
-    claimants |= {i: o for i, o in turn.batch.items() if i not in holding}
-    claims = [Claim(demand(o), tuple(turn.uses.get(i, ()))) for i, o in claimants.items()]
+    claimants = {i: o for i, o in turn.waiting.items() if i in queued} | dict(turn.batch)
+    demands = {i: demand(o, held.get(i, ())) for i, o in claimants.items()}
+    claims = [
+        Claim(
+            its,
+            () if i in held else tuple(turn.uses.get(i, ())),
+            keeps=claimants[i].source.policy.backorder == "keep",
+            holds=i in held,
+        )
+        for i, its in demands.items()
+        if its.lines
+    ]
     shelves = Shelves(turn.free, locations.all_places(tx))
     purse = Purse(coupons.used(tx, keys_of(_flat(turn.uses))))
-    unread = _unread(queues, claimants.keys() | holding, most)
+    unread = _unread(queues, claimants, most)
     may_wait = _may_wait(tx, claims, shelves, queues)
-    held = {sku for sku, _ in turn.held}
-    answers = decide(claims, shelves, purse, may_wait=may_wait, waiting=unread, held=held)
-    _write(tx, turn, answers, actor)
+    kept_back = {sku for sku, _ in turn.held}
+    answers = decide(claims, shelves, purse, may_wait=may_wait, waiting=unread, held=kept_back)
+    _write(tx, turn, answers, held, actor)
     next_ones = {
-        i
+        sku: i
         for sku, i in unread.items()
-        if sku in turn.skus and shelves.free(sku) and not _awaited_before(sku, i, answers)
+        if shelves.free(sku) and not _awaited_before(sku, i, answers)
     }
     _queue(tx, turn, answers, next_ones)
     return {i: answers.get(i, []) for i in turn.batch}
 
 
+def _held(tx: Tx, order_ids: Iterable[int]) -> dict[int, list[Allotment]]:
+    """What these orders have already, by order id; one that has nothing is absent."""
+    found: dict[int, list[Allotment]] = defaultdict(list)
+    for each in levels.held(tx, order_ids):
+        found[each.order_id].append(each)
+    return dict(found)
+
+
 def _awaited_before(sku: str, order_id: int, answers: Mapping[int, Answer]) -> bool:
     """Whether one accepted earlier waits for `sku`."""
-    return any(i < order_id and isinstance(a, Wait) and sku in a.skus for i, a in answers.items())
+    return any(i < order_id and isinstance(a, Wait) and sku in a.units for i, a in answers.items())
 
 
 def _unread(
@@ -232,50 +261,66 @@ def _may_wait(
     return {sku: p.backorder for sku, p in catalogue.products_by_sku(tx, tight).items()}
 
 
-def _write(tx: Tx, turn: Turn, answers: Mapping[int, Answer], actor: str) -> None:
-    given = {i: answer for i, answer in answers.items() if isinstance(answer, list)}
-    allotments = [each for answer in given.values() for each in answer]
-    levels.reserve(tx, allotments, actor, awaited=turn.waiting)
-    coupons.redeem(tx, [use for i in given for use in turn.uses.get(i, ())])
+def _write(
+    tx: Tx,
+    turn: Turn,
+    answers: Mapping[int, Answer],
+    held: Mapping[int, Sequence[Allotment]],
+    actor: str,
+) -> None:
+    given: dict[int, Sequence[Allotment]] = {}
+    for i, answer in answers.items():
+        taken = answer.taken if isinstance(answer, Wait) else answer
+        if isinstance(taken, Sequence) and taken:
+            given[i] = taken
+    allotments = [each for its in given.values() for each in its]
+    before = [each for i in given.keys() & held.keys() for each in held[i]]
+    levels.reserve(tx, allotments, actor, awaited=turn.waiting, held=before)
+    first = given.keys() - held.keys()
+    coupons.redeem(tx, [use for i in given if i in first for use in turn.uses.get(i, ())])
 
 
-def _queue(tx: Tx, turn: Turn, answers: Mapping[int, Answer], next_ones: Collection[int]) -> None:
+def _queue(tx: Tx, turn: Turn, answers: Mapping[int, Answer], next_ones: Mapping[str, int]) -> None:
     """Keep the queue: who has left it, who joined, who waits for something else. Those outside the
-    batch whose case has changed are made due, to see it."""
-    before = _rows(tx, {*answers, *turn.batch, *next_ones})
-    after = {i: frozenset(a.skus) for i, a in answers.items() if isinstance(a, Wait)}
-    changed = {i for i in {*answers, *turn.batch} if _lacks(before, i) != after.get(i, frozenset())}
-    # One that is to be refused leaves the queue by its own hand: the stage's.
-    refused = {
-        i for i, a in answers.items() if i in turn.waiting and not isinstance(a, (list, Wait))
-    }
-    tx_rows = {i: after[i] for i in sorted(changed - refused) if i in after}
-    if leaving := [i for i in changed - refused if i in before]:
+    batch who have all, or are to be refused, are made due, to see it: by the stage's own hand. So
+    are `next_ones`, by the SKU that is there for them, if anybody has made way there."""
+    before = _rows(tx, {*answers, *turn.batch, *next_ones.values()})
+    after = {i: a.units for i, a in answers.items() if isinstance(a, Wait)}
+    changed = [i for i in sorted({*answers, *turn.batch}) if _awaits(before, i) != after.get(i, {})]
+    if leaving := [i for i in changed if i in before]:
         remove(tx, leaving)
-    if tx_rows:
-        _join(tx, tx_rows, before)
-    woken = ((changed | refused) & turn.waiting.keys()) | set(next_ones)
+    if joining := {i: after[i] for i in changed if i in after}:
+        _join(tx, joining, before)
+    moved = turn.skus.union(*(before[i].units.keys() - after.get(i, {}).keys() for i in leaving))
+    woken = {i for i in turn.waiting if i in answers and i not in after}
+    woken |= {i for sku, i in next_ones.items() if sku in moved}
     woken -= turn.batch.keys()
     where = {row.dispatch_id for i in woken if (row := before.get(i)) and row.dispatch_id}
     if where:
         dispatches.hasten(tx, dispatches.lock_by_id(tx, where), woken)
 
 
-def _lacks(rows_by_id: Mapping[int, _Row], order_id: int) -> frozenset[str]:
+def _awaits(rows_by_id: Mapping[int, _Row], order_id: int) -> Mapping[str, int]:
     row = rows_by_id.get(order_id)
-    return row.skus if row else frozenset()
+    return row.units if row else {}
 
 
 _ROWS = select(backorders).where(backorders.c.order_id.in_(ids()))
 
 
 def _rows(tx: Tx, order_ids: Iterable[int]) -> dict[int, _Row]:
-    skus: dict[int, set[str]] = defaultdict(set)
-    where: dict[int, int | None] = {}
+    found: dict[int, list[Any]] = defaultdict(list)
     for r in tx.execute(_ROWS, {"ids": pack(order_ids)}):
-        skus[r.order_id].add(r.sku)
-        where[r.order_id] = r.dispatch_id
-    return {i: _Row(frozenset(found), where[i]) for i, found in skus.items()}
+        found[r.order_id].append(r)
+    return {
+        i: _Row(
+            {r.sku: r.units for r in its},
+            {r.sku: r.movement for r in its},
+            min(r.since for r in its),
+            its[0].dispatch_id,
+        )
+        for i, its in found.items()
+    }
 
 
 _REMOVE = delete(backorders).where(backorders.c.order_id.in_(ids()))
@@ -286,23 +331,59 @@ def remove(tx: Tx, order_ids: Iterable[int]) -> None:
     tx.execute(_REMOVE, {"ids": pack(order_ids)})
 
 
-_waits = rows(backorders.c.sku, backorders.c.order_id, backorders.c.dispatch_id)
-_JOIN = insert(backorders).from_select(["sku", "order_id", "dispatch_id"], select(*_waits.c))
+_waits = rows(
+    backorders.c.sku, backorders.c.order_id, backorders.c.dispatch_id, backorders.c.units,
+    backorders.c.since, backorders.c.movement,
+)  # fmt: skip
+_newest = select(func.coalesce(func.max(stock_movements.c.id), 0)).scalar_subquery()
+_JOIN = insert(backorders).from_select(
+    ["sku", "order_id", "dispatch_id", "units", "since", "movement"],
+    select(
+        _waits.c.sku, _waits.c.order_id, _waits.c.dispatch_id, _waits.c.units,
+        func.coalesce(_waits.c.since, now()), func.coalesce(_waits.c.movement, _newest),
+    ),
+)  # fmt: skip
 
 
-def _join(tx: Tx, lacks: Mapping[int, Iterable[str]], before: Mapping[int, _Row]) -> None:
+def _join(tx: Tx, awaits: Mapping[int, Mapping[str, int]], before: Mapping[int, _Row]) -> None:
     """The dispatch of one that joins is told when it is written (`dispatches.add`)."""
-    packed = [
-        (sku, i, before[i].dispatch_id if i in before else None)
-        for i, skus in lacks.items()
-        for sku in sorted(skus)
-    ]
+    packed: list[tuple[object, ...]] = []
+    for i, units in awaits.items():
+        row = before.get(i)
+        where, since = (row.dispatch_id, row.since) if row else (None, None)
+        packed += [
+            (sku, i, where, n, since, row.movements.get(sku) if row else None)
+            for sku, n in sorted(units.items())
+        ]
     tx.execute(_JOIN, {"rows": pack(packed)})
 
 
-_LACKING = select(backorders.c.sku).where(backorders.c.order_id.in_(ids())).distinct()
+_limit = rows(
+    backorders.c.order_id, Column("seconds", Float), Column("until", UtcDateTime)
+)  # fmt: skip
+_OVERDUE = (
+    select(backorders.c.order_id)
+    .join(_limit, _limit.c.order_id == backorders.c.order_id)
+    .where(
+        backorders.c.since <= now(-_limit.c.seconds),
+        or_(_limit.c.until.is_(None), _limit.c.until <= now()),
+    )
+    .distinct()
+)
 
 
-def lacking(tx: Tx, order_ids: Iterable[int]) -> set[str]:
-    """What these orders wait for."""
-    return set(tx.execute(_LACKING, {"ids": pack(order_ids)}).scalars())
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """An order may wait for so many seconds; and, if a person said so, `until` a time at least."""
+
+    order_id: int
+    seconds: float
+    until: datetime | None = None
+
+
+def overdue(tx: Tx, limits: Sequence[Limit]) -> set[int]:
+    """The orders that have waited for longer than their limits."""
+    if not limits:
+        return set()
+    given = pack((each.order_id, each.seconds, each.until) for each in limits)
+    return set(tx.execute(_OVERDUE, {"rows": given}).scalars())

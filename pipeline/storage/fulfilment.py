@@ -27,6 +27,7 @@ from pipeline.inventory.shipping import Return, Shipment
 from pipeline.payments.refunds import CancelledLine
 from pipeline.storage.database import Tx
 from pipeline.storage.levels import Movement, lock_available, move, reference
+from pipeline.storage.levels import held as held  # what whoever ships asks for
 from pipeline.storage.sql import ids, now, pack, rows
 from pipeline.storage.tables import (
     cancelled_lines,
@@ -45,21 +46,6 @@ def status_of(table: Table) -> ColumnElement[Any]:
         (exists().where(reservations.c.order_id == table.c.id), "partial"),
         else_="fulfilled",
     )
-
-
-_HELD = (
-    select(
-        reservations.c.order_id, reservations.c.line_no, reservations.c.sku,
-        reservations.c.location, reservations.c.quantity,
-    )
-    .where(reservations.c.order_id.in_(ids()))
-    .order_by(reservations.c.order_id, reservations.c.line_no, reservations.c.location)
-)  # fmt: skip
-
-
-def held(tx: Tx, order_ids: Iterable[int]) -> list[Allotment]:
-    """What is promised to these orders."""
-    return [Allotment(*r) for r in tx.execute(_HELD, {"ids": pack(order_ids)})]
 
 
 def _known(table: Table) -> Any:

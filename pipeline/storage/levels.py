@@ -126,11 +126,28 @@ _RESERVE = insert(reservations).from_select(
 )
 
 
+_more = (
+    (reservations.c.order_id == _new.c.order_id)
+    & (reservations.c.line_no == _new.c.line_no)
+    & (reservations.c.location == _new.c.location)
+)
+_RESERVE_MORE = (
+    update(reservations)
+    .where(_more)
+    .values(quantity=reservations.c.quantity + _new.c.quantity)
+)  # fmt: skip
+
+
 def reserve(
-    tx: Tx, allotments: Sequence[Allotment], actor: str, awaited: Container[int] = ()
+    tx: Tx,
+    allotments: Sequence[Allotment],
+    actor: str,
+    awaited: Container[int] = (),
+    held: Iterable[Allotment] = (),
 ) -> None:
-    """Promise units to orders; the ledger says of those in `awaited` that they waited for them. If
-    not enough are free, InvariantBroken, and the transaction must be rolled back."""
+    """Promise units to orders; the ledger says of those in `awaited` that they waited for them.
+    `held` is what the orders have already. If not enough are free, InvariantBroken, and the
+    transaction must be rolled back."""
     if not allotments:
         return
     units = Counter[tuple[int, str, str]]()
@@ -143,10 +160,15 @@ def reserve(
     ]  # fmt: skip
     if refused := move(tx, promises, actor):
         raise InvariantBroken(f"not enough units free at {refused}")
-    tx.execute(
-        _RESERVE,
-        {"rows": pack((a.order_id, a.line_no, a.location, a.sku, a.quantity) for a in allotments)},
-    )
+    there = {(a.order_id, a.line_no, a.location) for a in held}
+    new: list[tuple[int, int, str, str, int]] = []
+    more: list[tuple[int, int, str, str, int]] = []
+    for a in allotments:
+        known = (a.order_id, a.line_no, a.location) in there
+        (more if known else new).append((a.order_id, a.line_no, a.location, a.sku, a.quantity))
+    for statement, its in ((_RESERVE, new), (_RESERVE_MORE, more)):
+        if its:
+            tx.execute(statement, {"rows": pack(its)})
 
 
 def reference(order_id: int) -> str:
@@ -154,12 +176,19 @@ def reference(order_id: int) -> str:
     return f"order {order_id}"
 
 
-_HOLDERS = select(reservations.c.order_id).where(reservations.c.order_id.in_(ids())).distinct()
+_HELD = (
+    select(
+        reservations.c.order_id, reservations.c.line_no, reservations.c.sku,
+        reservations.c.location, reservations.c.quantity,
+    )
+    .where(reservations.c.order_id.in_(ids()))
+    .order_by(reservations.c.order_id, reservations.c.line_no, reservations.c.location)
+)  # fmt: skip
 
 
-def holders(tx: Tx, order_ids: Iterable[int]) -> set[int]:
-    """Those of these orders that have their units: all of them, as it is all or none."""
-    return set(tx.execute(_HOLDERS, {"ids": pack(order_ids)}).scalars())
+def held(tx: Tx, order_ids: Iterable[int]) -> list[Allotment]:
+    """What is promised to these orders."""
+    return [Allotment(*r) for r in tx.execute(_HELD, {"ids": pack(order_ids)})]
 
 
 def by_level(units: Iterable[tuple[str, str, int]]) -> Counter[Level]:

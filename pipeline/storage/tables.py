@@ -450,14 +450,19 @@ cancelled_lines = Table(
     CheckConstraint("unpaid >= 0 AND unpaid <= amount", name="unpaid_in_bounds"),
 )
 
-# Who waits for which SKU, and in which dispatch: so that stock that arrives finds them by itself.
-# Written under the locks of the levels of all the order's SKUs.
+# Who waits for how many units of which SKU, and in which dispatch: so that stock that arrives finds
+# them by itself. Written under the locks of the levels of all the order's SKUs.
 backorders = Table(
     "backorders",
     metadata,
     Column("sku", String(64), primary_key=True),
     _order_id(primary_key=True),
     Column("dispatch_id", _Id),
+    Column("units", BigInteger, nullable=False),
+    Column("since", UtcDateTime, nullable=False),  # when the order began to wait
+    # The newest movement when it began to wait for this SKU: no later one gives it to a later order.
+    Column("movement", BigInteger, nullable=False),
+    CheckConstraint("units > 0", name="units_positive"),
     Index("ix_backorders_order_id", "order_id"),
 )
 

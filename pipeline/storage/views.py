@@ -10,7 +10,7 @@ from sqlalchemy import Table, func, null, select, union_all
 
 from pipeline.errors import UnknownOrder
 from pipeline.payments.account import fold
-from pipeline.storage import archive, fulfilment, payments
+from pipeline.storage import archive, fulfilment, payments, waiting
 from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection, where
 from pipeline.storage.tables import (
@@ -111,6 +111,7 @@ def one(tx: Tx, order_id: int) -> dict[str, Any]:
         "payment_status": fold(payments.read(tx, [order_id])[order_id]).status,
         "payments": rows(payment_operations, "at", "kind", "state"),
         "reservations": rows(reservations),
+        "waits_for": waiting.of_order(tx, order_id),
         "shipments": shipments_of(tx, order_id),
         "returns": returns_of(tx, order_id),
         "cancelled_lines": rows(cancelled_lines),

@@ -78,6 +78,7 @@ def a_shop(mill: MakeMill, chain: str) -> Mill:
     assert shop.accept(lines=[("MUG-99", 1)]) == REJECTED
     assert shop.accept() == CANCELLED
     assert shop.accept(method="pm_crash") == ON_HOLD
+    shop.turn()
     assert shop.accept(lines=[(TEE, 1000)]) == WAITING
     assert shop.accept(lines=[(POSTER, 1)], coupons=["ten"], shipping_method="post") == FULL
     assert shop.accept(lines=[(POSTER, 3)]) == PART
@@ -379,6 +380,19 @@ DEFECTS: list[tuple[str, list[str], str]] = [
         "order 1 was priced with 0 of coupon TEN, and redeems 1",
     ),
     (
+        "coupons_held",  # it has taken units while it waits for the rest, but gave no coupon
+        [f"UPDATE coupon_redemptions SET order_id = {WAITING}"],
+        "order 5 was priced with 0 of coupon TEN, and redeems 1",
+    ),
+    (
+        "coupons_returned",  # it waits, and has taken no unit yet
+        [
+            f"DELETE FROM reservations WHERE order_id = {WAITING}",
+            f"UPDATE coupon_redemptions SET order_id = {WAITING}",
+        ],
+        "order 5 is backordered and redeems coupon TEN",
+    ),
+    (
         "coupons_returned",
         [f"UPDATE coupon_redemptions SET order_id = {CANCELLED}"],
         "order 3 is cancelled and redeems coupon TEN",
@@ -569,13 +583,38 @@ DEFECTS: list[tuple[str, list[str], str]] = [
     ),
     (
         "backorders_queued",
-        [f"INSERT INTO backorders (sku, order_id) VALUES ('TEE-01', {CONFIRMED})"],
-        "order 1 is confirmed and waits for stock it has",
+        [
+            "INSERT INTO backorders (sku, order_id, units, since, movement)"
+            f" SELECT sku, {CONFIRMED}, units, since, movement FROM backorders"
+        ],
+        "order 1 is confirmed and waits for stock it won't take",
     ),
     (
         "backorders_queued",
-        [f"INSERT INTO backorders (sku, order_id) VALUES ('TEE-01', {CANCELLED})"],
+        [
+            "INSERT INTO backorders (sku, order_id, units, since, movement)"
+            f" SELECT sku, {CANCELLED}, units, since, movement FROM backorders"
+        ],
         "order 3 is cancelled and waits for stock it won't take",
+    ),
+    (
+        "awaits_the_rest",
+        ["UPDATE backorders SET units = units + 1"],
+        "order 5 wants 1000 of TEE-01, holds 49 and waits for 952",
+    ),
+    (
+        "awaits_the_rest",
+        [f"DELETE FROM reservations WHERE order_id = {WAITING}"],
+        "order 5 wants 1000 of TEE-01, holds 0 and waits for 951",
+    ),
+    (
+        "nobody_overtaken",
+        [
+            "INSERT INTO stock_movements"
+            " (sku, location, kind, quantity, promised, reference, actor, at)"
+            f" SELECT sku, 'main', 'reservation', 0, 3, 'order {NEW}', 'ada', since FROM backorders"
+        ],
+        "order 8 got 3 of TEE-01, for which order 5 has waited, accepted earlier",
     ),
     (
         "stock_returned",
@@ -638,12 +677,12 @@ DEFECTS: list[tuple[str, list[str], str]] = [
     (
         "promises",
         ["DELETE FROM reservations WHERE order_id = 1 AND sku = 'TEE-01'"],
-        "TEE-01 at main: 1 reserved, the orders' reservations sum to 0",
+        "TEE-01 at main: 50 reserved, the orders' reservations sum to 49",
     ),
     (
         "promises_in_ledger",
         ["DELETE FROM stock_movements WHERE reference = 'order 1' AND sku = 'TEE-01'"],
-        "TEE-01 at main: 1 reserved, the movements promise 0",
+        "TEE-01 at main: 50 reserved, the movements promise 49",
     ),
     (
         "promises_in_ledger",
@@ -653,7 +692,7 @@ DEFECTS: list[tuple[str, list[str], str]] = [
     (
         "promises_in_ledger",
         ["UPDATE stock_levels SET reserved = 0 WHERE sku = 'TEE-01'"],
-        "TEE-01 at main: 0 reserved, the movements promise 1",
+        "TEE-01 at main: 0 reserved, the movements promise 50",
     ),
     (
         "not_oversold",

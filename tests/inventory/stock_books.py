@@ -7,7 +7,7 @@ what was seen in the database after a step, given what was seen before it.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -67,8 +67,10 @@ class Seen:
     held_sku: dict[LineKey, str] = field(default_factory=dict)
     shipped: Counter[LineKey] = field(default_factory=Counter)
     cancelled: Counter[LineKey] = field(default_factory=Counter)
-    #: Who waits for each SKU, in order of acceptance; and who of them will be looked at anyway.
+    #: Who waits for each SKU, in order of acceptance, and for how many units; and who of them will
+    #: be looked at anyway.
     queues: dict[str, list[int]] = field(default_factory=dict)
+    awaited: Counter[tuple[int, str]] = field(default_factory=Counter)
     looked_at: set[int] = field(default_factory=set)
     orders: dict[int, tuple[str, str, str, str | None]] = field(default_factory=dict)
     """(external id, chain, status, reason)"""
@@ -77,6 +79,18 @@ class Seen:
     @property
     def holders(self) -> set[int]:
         return {order for (order, _), _ in self.held}
+
+    @property
+    def waiting(self) -> set[int]:
+        return {order for order, _ in self.awaited}
+
+    @property
+    def units(self) -> Counter[tuple[int, str]]:
+        """What each order holds of each SKU."""
+        found = Counter[tuple[int, str]]()
+        for (line, _), units in self.held.items():
+            found[line[0], self.held_sku[line]] += units
+        return found
 
     def reserved(self, level: Level) -> int:
         return self.levels.get(level, (0, 0, 0))[1]
@@ -93,11 +107,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What an order was sent with: (sku, units) of its lines, numbered from 1. `is_patient`: it has
-    no coupon, which may be used up, and nothing that can't be waited for; it is never refused."""
+    """What an order was sent with: (sku, units) of its lines, numbered from 1. `keeps`: it takes
+    what there is while it waits for the rest."""
 
     lines: Sequence[tuple[str, int]]
-    is_patient: bool
+    keeps: bool
 
     def units(self, sku: str) -> int:
         return sum(units for its, units in self.lines if its == sku)
@@ -144,54 +158,60 @@ def _of_levels(seen: Seen, books: Books) -> Iterator[str]:
 
 
 def _of_orders(seen: Seen, wanted: Mapping[str, Wanted]) -> Iterator[str]:
-    """All or none, and what is due to each status."""
+    """Nobody holds more than they want; who is past the stock has all; and what is due to each status."""
     held = seen.holders
     ours = Counter(seen.shipped) + seen.cancelled
     for (line, _), units in seen.held.items():
         ours[line] += units
-    waiting = {order for queue in seen.queues.values() for order in queue}
     for order, (external_id, chain, status, reason) in seen.orders.items():
         lines = list(enumerate(wanted[external_id].lines, start=1))
         whole = {(order, n): units for n, (_, units) in lines}
         its = {line: ours[line] for line in whole if ours[line]}
-        if its and its != whole:
+        if its and its != whole and status in PAST_RESERVE[chain]:
             yield f"order {order} holds or had {its}, a part of {whole}"
+        if any(units > whole[line] for line, units in its.items()):
+            yield f"order {order} holds or had {its}, more than {whole}"
         if any(seen.held_sku.get((order, n), sku) != sku for n, (sku, _) in lines):
             yield f"order {order} holds what it did not want"
         if status in PAST_RESERVE[chain] and not its:
             yield f"order {order} is {status} and holds nothing"
         if status != "confirmed" and any(seen.shipped[line] for line in whole):
             yield f"order {order} is {status} and was shipped"
-        if status in OVER and (order in held or order in waiting):
+        if status in OVER and (order in held or order in seen.waiting):
             yield f"order {order} is {status} and holds or waits for units"
-        if order in held and order in waiting:
-            yield f"order {order} waits for what it has"
-        if status == "backordered" and order not in held and order not in waiting:
+        if status == "backordered" and order not in seen.waiting | seen.looked_at:
             yield f"order {order} is backordered and waits for nothing"
         if reason == "defect":
             yield f"order {order} met a defect"
 
 
 def _of_queues(seen: Seen, before: Seen, wanted: Mapping[str, Wanted]) -> Iterator[str]:
-    """Nobody overtakes, and nobody waits for what is there."""
-    # One that is to be refused is in nobody's way; the stage does it, once it comes to it.
-    leaving = {
-        order
-        for order, (external_id, _, status, _) in seen.orders.items()
-        if not wanted[external_id].is_patient and (order in seen.looked_at or status == "on_hold")
-    }
-    for order in seen.holders - before.holders:
-        for sku, _ in wanted[seen.orders[order][0]].lines:
-            patient = set(before.queues.get(sku, ())) & set(seen.queues.get(sku, ())) - leaving
-            if any(earlier < order for earlier in patient):
-                yield f"order {order} has {sku}, and {min(patient)} waits for it"
-    lacks: dict[int, list[str]] = defaultdict(list)
-    for sku, queue in seen.queues.items():
-        for order in queue:
-            lacks[order].append(sku)
-    for order, skus in lacks.items():
-        if order in seen.looked_at or order in leaving:
-            continue
+    """Who waits waits for the rest, and keeps what it has; nobody overtakes; nobody waits for what
+    is there."""
+    units, units_before = seen.units, before.units
+    for order in seen.waiting:
         its = wanted[seen.orders[order][0]]
-        if all(seen.queues[s][0] == order and its.units(s) <= seen.free(s) for s in skus):
-            yield f"order {order} waits for {skus}, which are there, and nobody is told"
+        for sku in {sku for sku, _ in its.lines}:
+            lacks = its.units(sku) - units[order, sku]
+            if seen.awaited[order, sku] != lacks:
+                yield f"order {order} waits for {seen.awaited[order, sku]} {sku}, and lacks {lacks}"
+            if order in before.waiting and units[order, sku] < units_before[order, sku]:
+                yield f"order {order} waits, and had to give back {sku}"
+            if not its.keeps and units[order, sku]:
+                yield f"order {order} has {units[order, sku]} {sku}, and keeps nothing while it waits"
+    for order, sku in units - units_before:
+        patient = set(before.queues.get(sku, ())) & set(seen.queues.get(sku, ()))
+        if any(earlier < order for earlier in patient):
+            yield f"order {order} has {sku}, and {min(patient)} waits for it"
+    for order in seen.waiting - seen.looked_at:
+        status = seen.orders[order][2]
+        skus = [sku for i, sku in seen.awaited if i == order]
+        there = [
+            sku
+            for sku in skus
+            if seen.queues[sku][0] == order and seen.free(sku) >= seen.awaited[order, sku]
+        ]
+        some = [sku for sku in skus if seen.queues[sku][0] == order and seen.free(sku)]
+        keeps = wanted[seen.orders[order][0]].keeps
+        if status != "on_hold" and ((keeps and some) or there == skus):
+            yield f"order {order} waits for {some}, which are there, and nobody is told"

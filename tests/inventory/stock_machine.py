@@ -8,6 +8,7 @@ end, and nothing may be left over.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -101,17 +102,16 @@ class StockMachine(RuleBasedStateMachine):
         if name == "market":  # priced apart, so two lines of one SKU stay two lines
             for place, line in enumerate(order["lines"]):
                 line["unit_price"] = f"1.{place}0"
-            self._note(order, its["lines"], [])
+            self._note(order, its["lines"], keeps=False)
             return order
         together = dict.fromkeys((sku for sku, _ in its["lines"]), 0)
         for sku, number in its["lines"]:
             together[sku] += number
-        self._note(order, list(together.items()), its["coupons"])
+        self._note(order, list(together.items()), keeps=True)
         return {**order, "coupons": its["coupons"]}
 
-    def _note(self, order: Any, lines: list[tuple[str, int]], coupons: list[str]) -> None:
-        may_wait = all(sku.startswith("WAIT") for sku, _ in lines)
-        self.wanted[order["external_id"]] = Wanted(lines, is_patient=may_wait and not coupons)
+    def _note(self, order: Any, lines: list[tuple[str, int]], *, keeps: bool) -> None:
+        self.wanted[order["external_id"]] = Wanted(lines, keeps)
 
     @precondition(lambda self: self.seen.orders)
     @rule(pick=some, carry_on=st.booleans())
@@ -129,6 +129,12 @@ class StockMachine(RuleBasedStateMachine):
         for step in self.world.due_steps():
             self._do(lambda step=step: self.mill.engine.work(step))  # type: ignore[misc]
             self._check()
+
+    @precondition(lambda self: self.seen.waiting)
+    @rule(aged=st.booleans())
+    def look_for_stock(self, aged: bool) -> None:
+        """The safety net; perhaps after days, when some have waited for as long as they may."""
+        self.world.look(aged=aged)
 
     def _later(self) -> list[str]:
         """Retries but those for stock are due, and the dead have lost their leases."""
@@ -341,6 +347,7 @@ class StockMachine(RuleBasedStateMachine):
         if not hasattr(self, "mill"):
             return
         self.world.meanwhile, self.fatal = None, 0
+        self._nobody_starves()
         for level in LEVELS:
             self._keep(level, 0)
             self._receive(level, 1_000)
@@ -358,6 +365,25 @@ class StockMachine(RuleBasedStateMachine):
         assert going_on == []
         self._check()
         assert self.world.findings() == []
+
+    def _nobody_starves(self) -> None:
+        """Once just the units arrive that those who wait lack, they all have them."""
+        backorders.MOST, backorders.SPARE = 1_000, 100
+        self._later()
+        self.mill.turn(impatient=False)
+        self._look()
+        lots = Counter[str]()
+        for (_, sku), number in self.seen.awaited.items():
+            lots[sku] += number
+        for part in (1, 2):
+            for sku, number in sorted(lots.items()):
+                if lot := number // 2 if part == 1 else number - number // 2:
+                    self._receive((sku, "main"), lot)
+                    self._check()
+        self.mill.engine.serves = frozenset()  # nobody new comes to wait
+        while self.mill.engine.work("reserve"):
+            self._check()
+        assert self.seen.queues == {}
 
     # --- How it is done ---------------------------------------------------------------------------
 

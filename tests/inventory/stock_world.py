@@ -20,13 +20,13 @@ from pipeline.source import Policy, Source
 from pipeline.storage import catalogue, clock, locations
 from pipeline.storage.database import Database
 from pipeline.storage.sql import now
-from pipeline.storage.tables import dispatches, metadata, orders
+from pipeline.storage.tables import backorders, dispatches, metadata, orders
 from tests.inventory.stock_books import Seen
 from tests.payments.dying import WatchedGateway, without_syncing
 from tests.support import Mill
 
-#: The first two may be waited for.
-SKUS = ("WAIT-1", "WAIT-2", "NOW-1")
+#: All but the last may be waited for.
+SKUS = ("WAIT-1", "WAIT-2", "WAIT-3", "NOW-1")
 PLACES = {"main": Place("DE", 10), "north": Place("SE", 20, frozenset({"SE"}))}
 #: The last is one that nobody has described.
 LOCATIONS = (*PLACES, "attic")
@@ -41,14 +41,17 @@ RULES_FOR_PRICES = {
     ],
 }
 _common: dict[str, Any] = {"email": False, "payment_expires_after": PAYMENT_EXPIRES}
+BACKORDER_DAYS = 2
 POLICIES = {
-    "shop": Policy(**_common),
+    "shop": Policy(backorder_days=BACKORDER_DAYS, backorder_ends="cancel", **_common),
     "nearby": Policy(chain="reserve_first", allocation="nearest", **_common),
     "market": Policy(
-        price_policy="as_sold", missing_price="catalogue", allocation="fewest_shipments", **_common),
+        price_policy="as_sold", missing_price="catalogue", allocation="fewest_shipments",
+        backorder="release", **_common,
+    ),
     "careful": Policy(
         chain="reserve_first", hold_countries=frozenset({"FR"}), hold_expires_after=HOLD_EXPIRES,
-        capture="later", **_common,
+        capture="later", backorder_days=BACKORDER_DAYS, **_common,
     ),
 }  # fmt: skip
 _KEPT = {"sources", "products", "prices", "pricing_rules", "locations"}
@@ -162,6 +165,14 @@ class World:
             aged = update(orders).where(orders.c.status == "on_hold")
             tx.execute(aged.values(settled_at=now(-2.0 * HOLD_EXPIRES)))
 
+    def look(self, *, aged: bool) -> None:
+        """Those who wait for stock have a look; `aged`: they have waited for days."""
+        with self.database.transaction() as tx:
+            if aged:
+                tx.execute(update(backorders).values(since=now(-86_400.0 * BACKORDER_DAYS)))
+            waits = update(dispatches).where(dispatches.c.leased_until.is_(None))
+            tx.execute(waits.where(dispatches.c.step == "reserve").values(due_at=now()))
+
     def due_steps(self) -> list[str]:
         with self.database.snapshot() as tx:
             return list(tx.execute(_DUE_STEPS).scalars())
@@ -190,8 +201,9 @@ class World:
             for code, uses in read(_REDEEMED):
                 seen.redeemed[code] = uses
             queues: dict[str, list[int]] = defaultdict(list)
-            for sku, order in read(_QUEUES):
+            for sku, order, units in read(_QUEUES):
                 queues[sku].append(order)
+                seen.awaited[order, sku] = units
             seen.queues = dict(queues)
             for (members,) in tx.execute(_TO_BE_LOOKED_AT):
                 seen.looked_at.update(json.loads(members))
@@ -217,7 +229,7 @@ _ORDERS = "SELECT id, external_id, chain, status, reason FROM orders"
 _SHIPPED = "SELECT order_id, line_no, sum(units) FROM shipment_lines GROUP BY order_id, line_no"
 _CANCELLED = "SELECT order_id, line_no, units FROM cancelled_lines"
 _REDEEMED = "SELECT code, count(*) FROM coupon_redemptions GROUP BY code"
-_QUEUES = "SELECT sku, order_id FROM backorders ORDER BY sku, order_id"
+_QUEUES = "SELECT sku, order_id, units FROM backorders ORDER BY sku, order_id"
 _is_due = dispatches.c.due_at <= now()
 # In any other step than this they give way, or come here.
 _TO_BE_LOOKED_AT = select(dispatches.c.order_ids).where(
@@ -232,7 +244,8 @@ _DUE_STEPS = (
 
 #: What these say must be so after every step; the others' turn is at the end of an example.
 _STOCK_RULES = {
-    "ledger", "promises", "promises_in_ledger", "not_oversold", "stock_held", "stock_returned", "backorders_queued",
+    "ledger", "promises", "promises_in_ledger", "not_oversold", "stock_held", "stock_returned",
+    "backorders_queued", "awaits_the_rest", "nobody_overtaken",
     "coupons_counted", "coupons_held", "coupons_in_bounds", "coupons_returned", "in_one_dispatch",
     "dispatches_name_the_unsettled", "goods_in_ledger", "returned_as_shipped", "shipped_as_ordered",
 }  # fmt: skip

@@ -45,13 +45,13 @@ def test_an_order_gets_its_units() -> None:
 def test_an_order_that_lacks_one_line_gets_none_and_is_told_what_lacks() -> None:
     answers = allocate([demand(1, (MUG, 2), (TEE, 1))], {(MUG, "main"): 2})
 
-    assert answers == [Shortage((TEE,))]
+    assert answers == [Shortage({TEE: 1})]
 
 
 def test_what_one_order_could_not_use_a_later_smaller_one_may() -> None:
     answers = allocate([demand(1, (MUG, 3)), demand(2, (MUG, 2))], {(MUG, "main"): 2})
 
-    assert answers == [Shortage((MUG,)), [Allotment(2, 1, MUG, "main", 2)]]
+    assert answers == [Shortage({MUG: 1}), [Allotment(2, 1, MUG, "main", 2)]]
 
 
 def test_orders_are_served_in_the_order_they_come() -> None:
@@ -60,14 +60,14 @@ def test_orders_are_served_in_the_order_they_come() -> None:
     assert answers == [
         [Allotment(7, 1, MUG, "main", 1)],
         [Allotment(3, 1, MUG, "main", 1)],
-        Shortage((MUG,)),
+        Shortage({MUG: 1}),
     ]
 
 
 def test_two_lines_with_one_sku_draw_on_the_same_units() -> None:
     twice = demand(1, (MUG, 2), (TEE, 1), (MUG, 2))
 
-    assert allocate([twice], {(MUG, "main"): 3, (TEE, "main"): 1}) == [Shortage((MUG,))]
+    assert allocate([twice], {(MUG, "main"): 3, (TEE, "main"): 1}) == [Shortage({MUG: 1})]
     assert allocate([twice], {(MUG, "main"): 4, (TEE, "main"): 1}) == [
         [
             Allotment(1, 1, MUG, "main", 2),
@@ -90,7 +90,7 @@ def test_a_line_that_no_location_has_whole_is_split() -> None:
 
 
 def test_an_unknown_sku_lacks() -> None:
-    assert allocate([demand(1, ("MUG-99", 1))], {}) == [Shortage(("MUG-99",))]
+    assert allocate([demand(1, ("MUG-99", 1))], {}) == [Shortage({"MUG-99": 1})]
 
 
 def test_no_demand_no_answer() -> None:
@@ -186,8 +186,31 @@ def test_an_order_is_served_from(
 def test_of_what_is_withheld_there_is_none() -> None:
     shelves = Shelves({(MUG, "main"): 9, (TEE, "main"): 9})
 
-    assert shelves.take(demand(1, (MUG, 1), (TEE, 1)), withheld={TEE}) == Shortage((TEE,))
+    assert shelves.take(demand(1, (MUG, 1), (TEE, 1)), withheld={TEE}) == Shortage({TEE: 1})
     assert (shelves.free(MUG), shelves.free(TEE)) == (9, 9)
+
+
+def test_of_a_part_the_first_lines_come_first() -> None:
+    shelves = Shelves({(MUG, "main"): 3, (TEE, "main"): 1})
+    wanted = demand(1, (MUG, 2), (TEE, 2), (MUG, 2))
+    short = shelves.take(wanted)
+    assert short == Shortage({MUG: 1, TEE: 1})
+
+    taken = shelves.take_part(wanted, short)
+
+    assert taken == [
+        Allotment(1, 1, MUG, "main", 2),
+        Allotment(1, 2, TEE, "main", 1),
+        Allotment(1, 3, MUG, "main", 1),
+    ]
+    assert (shelves.free(MUG), shelves.free(TEE)) == (0, 0)
+
+
+def test_what_comes_later_is_taken_from_where_the_order_has_units_already() -> None:
+    shelves = Shelves({(MUG, "berlin"): 5, (MUG, "lyon"): 5}, PLACES)
+    rest = Demand(1, ((2, MUG, 1),), "DE", "nearest", at=frozenset({"lyon"}))
+
+    assert shelves.take(rest) == [Allotment(1, 2, MUG, "lyon", 1)]
 
 
 # --- Whatever is wanted and there -----------------------------------------------------------------

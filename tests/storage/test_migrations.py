@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, inspect, select, text
 
-from pipeline.audit.rules import promises_in_ledger
+from pipeline.audit.rules import awaits_the_rest, nobody_overtaken, promises_in_ledger
 from pipeline.errors import ConfigurationError
 from pipeline.order import customer_key, email_key
 from pipeline.pricing import zones
@@ -33,6 +33,8 @@ from pipeline.storage import (
 from pipeline.storage.database import Database, _alembic
 from pipeline.storage.tables import (
     archived_orders,
+    backorders,
+    dispatches,
     metadata,
     order_documents,
     orders,
@@ -506,3 +508,52 @@ def test_rules_that_are_there_keep_their_time_zone(empty_database: Database) -> 
     assert none is None
     summer = datetime(2026, 7, 1, 12, tzinfo=zones.named("Nowhere/Gone", kept))
     assert summer.utcoffset() == timedelta(hours=2)
+
+
+# --- 0022: what orders wait for -------------------------------------------------------------------
+
+
+def test_who_waits_keeps_their_place_for_all_they_need_and_has_a_look_at_once(
+    empty_database: Database,
+) -> None:
+    upgrade(empty_database, "0021")
+    at, began = "2026-11-01 00:00:00+00:00", "2026-11-02 00:00:00+00:00"
+    insert(empty_database, "sources", id=1, name="web", policy="{}", created_at=at)
+    insert(
+        empty_database, "orders", id=1, source_id=1, external_id="web-1", chain="capture_first",
+        lane=0, status="backordered", stage="reserve", currency="EUR", approved=False, version=2,
+        accepted_at=at,
+    )  # fmt: skip
+    for line_no, (sku, quantity) in enumerate((("MUG", 2), ("BOWL", 1), ("BOWL", 3)), 1):
+        insert(
+            empty_database, "order_lines", order_id=1, line_no=line_no, sku=sku, quantity=quantity,
+            unit_price=1000, tax_rate="0", net=1000, tax=0, gross=1000,
+        )  # fmt: skip
+    insert(
+        empty_database, "events", order_id=1, seq=2, at=began, kind="retried",
+        from_status="paid", to_status="backordered", actor="engine",
+    )  # fmt: skip
+    insert(
+        empty_database, "stock_movements", id=7, sku="MUG", location="main", kind="receipt",
+        quantity=1, actor="ada", at=at,
+    )  # fmt: skip
+    insert(
+        empty_database, "dispatches", id=5, step="reserve", lane=0,
+        due_at="2999-01-01 00:00:00+00:00", order_ids="[1]", size=1, attempts=0, deaths=0,
+        created_at=at,
+    )  # fmt: skip
+    insert(empty_database, "backorders", sku="BOWL", order_id=1, dispatch_id=5)
+
+    empty_database.upgrade()
+
+    with empty_database.snapshot() as tx:
+        rows = tx.execute(select(backorders).order_by(backorders.c.sku)).all()
+        due = tx.execute(select(dispatches.c.due_at)).scalar_one()
+        broken = [
+            r.name for r in (awaits_the_rest.RULE, nobody_overtaken.RULE) if r.check(tx, {}).broken
+        ]
+    since = datetime(2026, 11, 2, tzinfo=UTC)
+    assert [(r.sku, r.dispatch_id, r.units, r.since, r.movement) for r in rows] == [
+        ("BOWL", 5, 4, since, 7), ("MUG", 5, 2, since, 7),
+    ]  # fmt: skip
+    assert (due, broken) == (datetime(2026, 11, 1, tzinfo=UTC), [])

@@ -220,11 +220,30 @@ def test_an_order_that_is_not_priced_yet_is_shown_without_amounts(
     assert [(x["sku"], x["quantity"], x["gross"]) for x in shown["lines"]] == [(MUG, 3, None)]
 
 
+def test_an_order_says_what_it_holds_and_what_it_waits_for_and_its_place(
+    as_: As, shop: Mill
+) -> None:
+    with shop.database.transaction() as tx:
+        tx.exec_driver_sql("UPDATE products SET backorder = true")
+        free = tx.exec_driver_sql(
+            f"SELECT on_hand - reserved FROM stock_levels WHERE sku = '{MUG}'"
+        ).scalar_one()
+    first, second = (shop.accept(lines=[(MUG, free + 2)]) for _ in range(2))
+    shop.turn()
+
+    held, lacking = (as_(None).get(f"/v1/orders/{i}/stock").json() for i in (first, second))
+
+    assert held["holds"] == [{"line_no": 1, "sku": MUG, "location": "main", "units": free}]
+    assert lacking["holds"] == []
+    waits = [(w["sku"], w["units"], w["before"]) for x in (held, lacking) for w in x["waits_for"]]
+    assert waits == [(MUG, 2, 0), (MUG, free + 2, 1)]
+
+
 def test_another_sources_order_is_not_there(as_: As, shop: Mill) -> None:
     order_id = shop.accept()
     rival = as_("rival")
 
-    for path in ("", "/events"):
+    for path in ("", "/events", "/stock"):
         there = rival.get(f"/v1/orders/{order_id}{path}")
         nowhere = rival.get(f"/v1/orders/{order_id + 1}{path}")
         problem(there, 404)

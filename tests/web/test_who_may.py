@@ -42,6 +42,7 @@ RULES = {
     "GET /v1/orders": _READ,
     "GET /v1/orders/{order_id}": _READ,
     "GET /v1/orders/{order_id}/events": _READ,
+    "GET /v1/orders/{order_id}/stock": _READ,
     "GET /v1/events": _READ,
     "POST /v1/orders/{order_id}/cancel": _OPERATE,
     "POST /v1/orders/{order_id}/requeue": _OPERATE,

@@ -21,7 +21,7 @@ from pipeline.intake.schema import MOST_BYTES, OrderIn
 from pipeline.money import to_minor
 from pipeline.operations import Announcements
 from pipeline.order import Status
-from pipeline.storage import idempotency, upstream
+from pipeline.storage import idempotency, levels, upstream, waiting
 from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection
 from web.api import models, shapes
@@ -126,6 +126,26 @@ def routes(application: Application) -> APIRouter:
         if if_none_match is not None and matches(if_none_match, told["version"]):
             return Response(status_code=304, headers=_tagged(told["version"]))
         return _shown(told)
+
+    @api.get(
+        "/orders/{order_id}/stock",
+        operation_id="getOrderStock",
+        response_model=shapes.OrderStock,
+        responses=problems(404),
+    )
+    def stock_of(caller: Reader, order_id: OrderId) -> shapes.OrderStock:
+        """Show what an order holds of its units, and what it waits for, and its place there. It may
+        change while the order's version doesn't."""
+        with database.snapshot() as tx:
+            visible(tx, caller, order_id)
+            held, waits = levels.held(tx, [order_id]), waiting.of_order(tx, order_id)
+        return shapes.OrderStock(
+            holds=[
+                shapes.Held(line_no=a.line_no, sku=a.sku, location=a.location, units=a.quantity)
+                for a in held
+            ],
+            waits_for=[shapes.Awaited(**each) for each in waits],
+        )
 
     @api.get(
         "/orders/{order_id}/events",

@@ -149,6 +149,32 @@ class Decided(Out):
     decided: int
 
 
+class Held(Out):
+    """Units of a line that are promised to the order."""
+
+    line_no: int
+    sku: str
+    location: str
+    units: int
+
+
+class Awaited(Out):
+    """Units that an order waits for, since when it waits, and how many orders accepted earlier wait for
+    the same SKU."""
+
+    sku: str
+    units: int
+    since: datetime
+    before: int
+
+
+class OrderStock(Out):
+    """What an order holds that is not shipped yet, and what it waits for."""
+
+    holds: list[Held]
+    waits_for: list[Awaited]
+
+
 class Event(Out):
     """An entry in an order's timeline; `seq` counts them from 1 without a gap."""
 

@@ -14,7 +14,7 @@ from pipeline.errors import InvalidInput
 from pipeline.inventory import movement
 from pipeline.payments.window import moment
 from pipeline.stocktaking import Count
-from pipeline.storage import catalogue, clock, stock_ledger
+from pipeline.storage import catalogue, clock, stock_ledger, waiting
 from pipeline.storage import stock as storage
 from pipeline.storage.database import Tx
 from web.console.guard import Caller, Changed, Operator, Viewer
@@ -46,10 +46,11 @@ def _page(caller: Caller, sku: str, kind: str = "", wrong: str = "") -> Response
             raise HTTPException(HTTPStatus.NOT_FOUND, "There is no product of that SKU.")
         levels = storage.levels(tx, sku)
         held = stock_ledger.holders(tx, sku, SHOWN)
+        waits = waiting.for_sku(tx, sku, SHOWN)
         moved = stock_ledger.ledger(tx, sku, SHOWN, [kind] if kind else [])[::-1]
     return caller.page(
         "sku.html", 422 if wrong else 200, sku=sku, levels=levels, held=held, moved=moved,
-        shown=SHOWN, wrong=wrong, kind=kind, kinds=movement.KINDS,
+        waiting=waits, shown=SHOWN, wrong=wrong, kind=kind, kinds=movement.KINDS,
     )  # fmt: skip
 
 

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import Column, Select, Table, and_, exists, func, literal, or_, select, union_all
+from sqlalchemy import Column, Select, Table, func, literal, select, union_all
 
 from pipeline.audit.parts import count, past
 from pipeline.audit.rule import Rule
-from pipeline.order import Status
 from pipeline.storage.tables import (
     cancelled_lines,
     order_lines,
@@ -39,14 +38,11 @@ _sides = union_all(
     _has(cancelled_lines, cancelled_lines.c.units),
 ).subquery("sides")
 
-_holds = exists().where(reservations.c.order_id == orders.c.id)
-_has_its_own = or_(past("reserve"), and_(orders.c.status == Status.BACKORDERED, _holds))
-
 RULE = Rule(
     name="stock_held",
     sentence="An order that is reserved or confirmed holds exactly what its lines say, but for what "
     "was shipped, or cancelled after part was.",
-    checked=count(orders, _has_its_own),
+    checked=count(orders, past("reserve")),
     broken=(
         select(
             _sides.c.order_id,
@@ -56,7 +52,7 @@ RULE = Rule(
             func.sum(_sides.c.held).label("held"),
         )
         .join(orders, orders.c.id == _sides.c.order_id)
-        .where(_has_its_own)
+        .where(past("reserve"))
         .group_by(_sides.c.order_id, _sides.c.line_no, _sides.c.sku)
         .having(func.sum(_sides.c.ordered) != func.sum(_sides.c.held))
     ),

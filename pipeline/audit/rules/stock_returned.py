@@ -7,9 +7,9 @@ from pipeline.audit.rule import Rule
 from pipeline.order import Status
 from pipeline.storage.tables import orders, reservations
 
-# One that waited may have been given its own a moment ago, all of it: backorders_queued.
-_aside = [Status.BACKORDERED, Status.ON_HOLD, Status.CANCELLING]
-_may_hold = or_(past("reserve"), orders.c.status.in_(_aside))
+# One that waits, or comes back from a hold, keeps what there is of its units: awaits_the_rest.
+_aside = [Status.ON_HOLD, Status.CANCELLING]
+_may_hold = or_(past("reserve"), orders.c.stage == "reserve", orders.c.status.in_(_aside))
 
 RULE = Rule(
     name="stock_returned",

@@ -89,6 +89,7 @@ ASKED: list[Asking] = [
     (lambda c: c.quote(ORDER), "POST", "/v1/quotes", {}, ORDER),
     (lambda c: c.order(7), "GET", "/v1/orders/7", {}, None),
     (lambda c: c.timeline(7), "GET", "/v1/orders/7/events", {}, None),
+    (lambda c: c.stock_of(7), "GET", "/v1/orders/7/stock", {}, None),
     (lambda c: c.wait_until_settled(7), "GET", "/v1/orders/7", {}, None),
     (
         lambda c: next(c.orders(status="on_hold", updated_since=NOON)),
