@@ -79,10 +79,10 @@ class _Codes:
             r"\d{5}" if r"(\d{4})" in known.get("zip", "") else "$^"
         ).fullmatch
         ahead = [country, compact(known.get("postprefix", "")), _VEHICLES.get(country, "")]
-        # Where codes begin with the country's letters and don't go on with digits only, they stay.
+        # Where codes are known by such letters (IM1 1AA), they stay.
         stay = country in ("GG", "IM", "JE")
         letters = "|".join(re.escape(each) for each in ahead if each)
-        self._ahead = re.compile("$^" if stay else f"(?:{letters})(?=\\d+$)")
+        self._ahead = re.compile("$^" if stay else f"(?:{letters})(?=\\d)")
         self._country = country
 
     def readings(self, code: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.places.addressing import facts
 from pipeline.places.codes import OWN_CODES, whole_country
 from pipeline.places.folding import fold
-from pipeline.places.postal import UNKNOWN, Postal, postal_code
+from pipeline.places.postal import UNKNOWN, Postal, postal_code, postal_prefix
 from pipeline.places.regions import region_code, regions_at, within
 from pipeline.places.territories import (
     MEMBER_STATES,
@@ -85,11 +85,15 @@ class Destination:
     country: str
     region: str | None = None
     postal_code: str | None = None
+    #: What its postal code begins with, where that is all that is known.
+    prefix: str | None = None
 
     # --- What is known of it ----------------------------------------------------------------------
 
     @property
     def postal(self) -> Postal:
+        if self.prefix is not None:
+            return Postal(postal_prefix(self.country, self.prefix), whole=False)
         found = postal_code(self.country, self.postal_code)
         named = territory_called(self.country)
         if named is None or not named.postal:
@@ -145,6 +149,14 @@ class Destination:
         if not territory.in_eu:
             return None
         return territory.taxed_as if territory.taxed_as in MEMBER_STATES else territory.code
+
+    @property
+    def taxed_as(self) -> str:
+        """The country, or territory, whose tax is charged there."""
+        territory = self.territory
+        if territory is None:
+            return self.country
+        return territory.taxed_as or territory.code or territory.name
 
     # --- Whether a place of the rules fits --------------------------------------------------------
 

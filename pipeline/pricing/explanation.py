@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from pipeline.money import to_text
+from pipeline.pricing import untaxed
 
 Row = dict[str, Any]
 
@@ -78,6 +79,11 @@ def _payable(step: Mapping[str, Any], currency: str) -> Iterator[Row]:
     yield _row("payable", "", f"multiples of {least}: its gateway takes no finer", None, currency)
 
 
+def _untaxed(step: Mapping[str, Any], currency: str) -> Iterator[Row]:
+    for place in step["places"]:
+        yield _row("untaxed", place, untaxed.in_words(step), None, currency)
+
+
 def _percent(rate: str) -> str:
     return f"{(Decimal(rate) * 100).normalize():f} %"
 
@@ -90,4 +96,5 @@ _KINDS = {
     "tax": _tax,
     "shown": _shown,
     "exempt": _exempt,
+    "untaxed": _untaxed,
 }

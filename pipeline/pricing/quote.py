@@ -51,8 +51,10 @@ class Quote:
                    the goods has one for each rate, of the class "proportional"
         shown      shown: the total that the order states, which isn't `total`, what it would cost;
                    shares: what was taken off so that it costs what was shown
-        exempt     why: customer_group or reverse_charge; taken_off: the tax that prices included,
-                   as `shares`
+        exempt     why: customer_group, reverse_charge or export; taken_off: the tax that prices
+                   included, as `shares`
+        untaxed    why, category, code, places: lines by number and "shipping" that bear no tax, and
+                   the reason by the codes of EN 16931 (pipeline.pricing.untaxed)
     Lines are numbered from 1 as in the cart.
     """
 

@@ -364,17 +364,40 @@ class TaxZone(_Model):
         return self.country, region, postal_prefix(self.country, self.postal_prefix or "")
 
 
+class Export(_Model):
+    price: Literal["as_shown", "net"] = Field(
+        default="as_shown", description="net: prices that include tax lose that of `home`"
+    )
+
+
+class ReverseCharge(_Model):
+    price: Literal["less_destination_tax", "net"] = Field(
+        default="less_destination_tax",
+        description="which tax comes off prices that include it; net: that of `home`",
+    )
+
+
 class Tax(_Model):
     zones: tuple[TaxZone, ...] = ()
     exempt_groups: Names = frozenset()
+    export: Export = Export()
+    reverse_charge: ReverseCharge = ReverseCharge()
     home: Country | None = Field(
         default=None, description="where we are registered: for reverse charge"
     )
 
     @model_validator(mode="after")
-    def _zones_differ(self, info: ValidationInfo) -> Tax:
+    def _fits_together(self, info: ValidationInfo) -> Tax:
         if _is_stored(info):
             return self
+        for name, price in (
+            ("export", self.export.price),
+            ("reverse_charge", self.reverse_charge.price),
+        ):
+            if price == "net" and self.home is None:
+                raise ValueError(
+                    f"{name}.price: got 'net', expected `home` to say whose tax is in it"
+                )
         twice = _repeated(zone.place for zone in self.zones)
         if twice:
             raise ValueError(f"zones: two zones for {twice[0]}")

@@ -6,12 +6,12 @@ What is taxed are the lines, then shipping, or its parts: each an amount, so man
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
 from pipeline.places.territories import MEMBER_STATES
-from pipeline.pricing import rules
+from pipeline.pricing import rules, untaxed
 from pipeline.pricing.address import Destination, Unclear
 from pipeline.pricing.basket import SHIPPING, Basket
 from pipeline.pricing.cart import Cart
@@ -19,6 +19,15 @@ from pipeline.pricing.quote import NotPriced
 from pipeline.pricing.rounding import Divide
 from pipeline.pricing.spread import largest_remainder
 from pipeline.pricing.tax_zones import TaxRate, Zone, Zones
+from pipeline.pricing.untaxed import (
+    CUSTOMER_GROUP,
+    EXPORT,
+    INTRA_COMMUNITY,
+    NO_TAX_RULES,
+    REVERSE_CHARGE,
+    ZERO_RATE,
+    Why,
+)
 
 #: In place of a tax class: shipping is taxed as the goods are.
 PROPORTIONAL = "proportional"
@@ -46,30 +55,37 @@ class Taxes:
         self._round = ROUND[given.rounding.level]
         self._zones = Zones(given.tax.zones, given.includes_tax)
         self._exempt_groups = given.tax.exempt_groups
-        home = given.tax.home
-        self._home = home and (Destination(home).vat_area or home)
+        self._home = None if given.tax.home is None else Destination(given.tax.home)
+        self._net = {
+            EXPORT: given.tax.export.price == "net",
+            INTRA_COMMUNITY: given.tax.reverse_charge.price == "net",
+            REVERSE_CHARGE: given.tax.reverse_charge.price == "net",
+        }
 
     def assess(self, basket: Basket, shipping_class: str | None) -> Assessment | NotPriced:
         """The tax on what the basket costs by now; `shipping_class` if shipping is in it."""
         if not self._zones:
-            return _untaxed(basket)
-        exempt = self._exemption(basket.cart)
-        if exempt and not self._includes_tax:
-            basket.steps.append(_exempt_step(exempt, {}))
-            return _untaxed(basket)
-        zone = self._zone(basket.cart)
-        if isinstance(zone, NotPriced):
-            return zone
-        items = _items(basket, zone, shipping_class)
+            return _untaxed(basket, NO_TAX_RULES)
+        why = self._exemption(basket.cart)
+        if why and not self._includes_tax:
+            basket.steps.append(_exempt_step(why, {}))
+            return _untaxed(basket, why)
+        items = self._items(basket, shipping_class, at_home=why is not None and self._is_net(why))
         if isinstance(items, NotPriced):
             return items
+        if why is None and self._is_net_export(basket.cart, items):
+            why = EXPORT
+            items = self._items(basket, shipping_class, at_home=True)
+            if isinstance(items, NotPriced):
+                return items
         taxes = self._round(items.rates, items.amounts, items.units, self._divide)
         by_position = _with_shipping_in_one(taxes, len(basket.lines))
-        if exempt:
+        if why:
             taken_off = basket.labelled(dict(enumerate(by_position)))
-            basket.steps.append(_exempt_step(exempt, taken_off))
-            return Assessment(["0"] * len(basket.lines), by_position, exempt=True)
-        basket.steps.extend(_tax_steps(basket, zone, items, taxes))
+            basket.steps.append(_exempt_step(why, taken_off))
+            return replace(_untaxed(basket, why), taxes=by_position, exempt=True)
+        basket.steps.extend(_tax_steps(basket, items, taxes))
+        self._say_why_untaxed(basket, items)
         return Assessment([rate.text for rate in items.rates], by_position)
 
     def reassess(
@@ -91,10 +107,7 @@ class Taxes:
     ) -> Assessment | NotPriced:
         """The tax that is in `grosses`, by position, where tax is put on top: it is taken out of
         them, and the basket has what is left. No amount gets dearer by that."""
-        zone = self._zone(basket.cart)
-        if isinstance(zone, NotPriced):
-            return zone
-        items = _items(basket, zone, shipping_class)
+        items = self._items(basket, shipping_class, at_home=False)
         if isinstance(items, NotPriced):
             return items
         lines, parts = len(basket.lines), len(items.amounts) - len(basket.lines)
@@ -111,8 +124,61 @@ class Taxes:
         taxes = [each - net for each, net in zip(gross, nets, strict=True)]
         basket.amounts[:] = _with_shipping_in_one(nets, lines)
         items.amounts = nets
-        basket.steps.extend(_tax_steps(basket, zone, items, taxes))
+        basket.steps.extend(_tax_steps(basket, items, taxes))
+        self._say_why_untaxed(basket, items)
         return Assessment([rate.text for rate in items.rates], _with_shipping_in_one(taxes, lines))
+
+    def _items(
+        self, basket: Basket, shipping_class: str | None, *, at_home: bool
+    ) -> _Items | NotPriced:
+        """What is taxed, at the rates of where it goes, or of `home`."""
+        zone = self._zone_at_home() if at_home else self._zone(basket.cart)
+        return zone if isinstance(zone, NotPriced) else _items(basket, zone, shipping_class)
+
+    def _is_net(self, why: Why) -> bool:
+        """Whether it is the tax of `home` that comes off, not that of where it goes."""
+        return self._net.get(why, False)
+
+    def _is_net_export(self, cart: Cart, items: _Items) -> bool:
+        """Whether nothing of an export is taxed where it goes, and its price is to be net."""
+        return (
+            self._net[EXPORT]
+            and self._includes_tax
+            and not any(rate.rate for rate in items.rates)
+            and self._is_export(cart)
+        )
+
+    def _is_export(self, cart: Cart) -> bool:
+        """Whether the goods leave the area whose tax `home` charges."""
+        home = self._home
+        if home is None:
+            return False
+        goods = self._destination(cart)
+        if goods.taxed_as == home.taxed_as:
+            return False
+        return home.vat_area is None or goods.vat_area is None
+
+    def _say_why_untaxed(self, basket: Basket, items: _Items) -> None:
+        """Of what has a rate of 0; shipping if no part of it has another."""
+        lines = len(basket.lines)
+        free = [place for place in basket.places if not items.rates[place].rate]
+        ships_free = len(items.rates) > lines and not any(r.rate for r in items.rates[lines:])
+        if free or ships_free:
+            places: list[int | str] = [basket.numbers[place] for place in free]
+            places += [SHIPPING] * ships_free
+            why = EXPORT if self._is_export(basket.cart) else ZERO_RATE
+            basket.steps.append(untaxed.step(why, places))
+
+    def _destination(self, cart: Cart) -> Destination:
+        """Where it goes; where a person has named the zone, where that is."""
+        zone = None if cart.tax_zone is None else self._zones.called(cart.tax_zone)
+        if zone is None or zone.given.country == "*":
+            return cart.destination
+        return Destination(zone.given.country, zone.given.region, prefix=zone.given.postal_prefix)
+
+    def _zone_at_home(self) -> Zone | NotPriced:
+        country = self._home.country if self._home else "*"
+        return self._zones.of_country(country) or _no_rate(country=country)
 
     def _zone(self, cart: Cart) -> Zone | NotPriced:
         if cart.tax_zone is not None:
@@ -126,19 +192,22 @@ class Taxes:
             )
         return found or _no_rate(country=cart.country, region=cart.region)
 
-    def _exemption(self, cart: Cart) -> str | None:
-        """Why the customer pays no tax, if he doesn't."""
+    def _exemption(self, cart: Cart) -> Why | None:
+        """Why the customer pays no tax, if they don't."""
         if cart.customer_group in self._exempt_groups:
-            return "customer_group"
+            return CUSTOMER_GROUP
         if cart.vat_id is not None and self._home is not None:
+            at_home = self._home.vat_area
             business = cart.vat_id[:2].upper().replace("EL", "GR")  # Greece's ids say EL
-            if business in _REGISTERED and business != self._home:
-                goods = cart.destination.vat_area
-                return "reverse_charge" if goods not in (None, self._home) else None
+            is_abroad = business in _REGISTERED and business != at_home
+            if is_abroad and self._destination(cart).vat_area not in (None, at_home):
+                return INTRA_COMMUNITY if at_home else REVERSE_CHARGE
         return None
 
 
-def _untaxed(basket: Basket) -> Assessment:
+def _untaxed(basket: Basket, why: Why) -> Assessment:
+    lines, more = sorted(basket.numbers), len(basket.amounts) - len(basket.lines)
+    basket.steps.append(untaxed.step(why, [*lines, *([SHIPPING] * more)]))
     return Assessment(["0"] * len(basket.lines), [0] * len(basket.amounts))
 
 
@@ -153,6 +222,7 @@ def _no_rate(**detail: str | None) -> NotPriced:
 class _Items:
     """The lines, then shipping or its parts."""
 
+    zone: str
     classes: list[str]
     rates: list[TaxRate]
     amounts: list[int]
@@ -173,7 +243,9 @@ def _items(basket: Basket, zone: Zone, shipping_class: str | None) -> _Items | N
         if tax_class not in zone.rates:
             return _no_rate(zone=zone.name, tax_class=tax_class)
     rates = [zone.rates[tax_class] for tax_class in classes]
-    items = _Items(classes, rates, basket.amounts[: len(lines)], [line.quantity for line in lines])
+    items = _Items(
+        zone.name, classes, rates, basket.amounts[: len(lines)], [line.quantity for line in lines]
+    )
     if shipping_class == PROPORTIONAL:
         for rate, amount in _in_proportion(basket.amounts[-1], rates, items.amounts):
             items.add(PROPORTIONAL, rate, amount)
@@ -201,13 +273,11 @@ def _with_shipping_in_one(taxes: list[int], lines: int) -> list[int]:
 # --- The explanation ------------------------------------------------------------------------------
 
 
-def _exempt_step(why: str, taken_off: Mapping[str, int]) -> dict[str, Any]:
-    return {"step": "exempt", "why": why, "taken_off": taken_off}
+def _exempt_step(why: Why, taken_off: Mapping[str, int]) -> dict[str, Any]:
+    return {"step": "exempt", "why": why.name, "taken_off": taken_off}
 
 
-def _tax_steps(
-    basket: Basket, zone: Zone, items: _Items, taxes: Sequence[int]
-) -> list[dict[str, Any]]:
+def _tax_steps(basket: Basket, items: _Items, taxes: Sequence[int]) -> list[dict[str, Any]]:
     """The lines in the cart's order, then shipping."""
     numbers = [*basket.numbers, *[SHIPPING] * (len(taxes) - len(basket.numbers))]
     return [
@@ -215,7 +285,7 @@ def _tax_steps(
             "step": "tax",
             "line": numbers[i],
             "class": items.classes[i],
-            "zone": zone.name,
+            "zone": items.zone,
             "rates": items.rates[i].parts,
             "base": items.amounts[i],
             "tax": taxes[i],

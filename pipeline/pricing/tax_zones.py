@@ -50,8 +50,11 @@ class TaxRate:
 
 @dataclass(frozen=True, slots=True)
 class Zone:
+    """Two are the same if their names and rates are: then it doesn't matter in which an address is."""
+
     name: str
     rates: Mapping[str, TaxRate]
+    given: rules.TaxZone = field(compare=False)
 
 
 class Zones:
@@ -61,7 +64,9 @@ class Zones:
         self._given: dict[str, list[tuple[rules.TaxZone, Zone]]] = {}
         for given in zones:
             rates = {name: TaxRate.of(r, includes_tax) for name, r in given.rates.items() if r}
-            self._given.setdefault(given.country, []).append((given, Zone(given.name, rates)))
+            self._given.setdefault(given.country, []).append(
+                (given, Zone(given.name, rates, given))
+            )
         self._compiled: dict[str, _Country] = {}
 
     def __bool__(self) -> bool:
@@ -70,6 +75,16 @@ class Zones:
     def called(self, name: str) -> Zone | None:
         """The zone of that name; the first, if there are more."""
         return next((z for its in self._given.values() for _, z in its if z.name == name), None)
+
+    def of_country(self, country: str) -> Zone | None:
+        """The zone of a country as such, or else of everywhere: not of a region or postal codes."""
+        bare = (
+            zone
+            for name in (country, "*")
+            for given, zone in self._given.get(name, ())
+            if given.region is None and given.postal_prefix is None
+        )
+        return next(bare, None)
 
     def find(self, sent: Destination) -> Zone | Unclear | None:
         """Longest postal prefix first, then one with the region, the smaller first, then one with

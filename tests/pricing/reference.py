@@ -265,6 +265,14 @@ def vat_area(cart: Cart) -> str | None:
     return territory.taxed_as if territory.taxed_as in EU else territory.code
 
 
+def taxed_as(cart: Cart) -> str:
+    """Whose tax is charged there."""
+    territory = territory_of(cart)
+    if territory is None:
+        return cart.country
+    return territory.taxed_as or territory.code or territory.name
+
+
 def zone_fits(zone: TaxZone, cart: Cart) -> str:
     parts = []
     if zone.region is None and zone.postal_prefix is None:
@@ -339,6 +347,7 @@ class _Calculation:
         self.lines = [cart.lines[i] for i in self.order]
         self.amounts = [line.unit_price * line.quantity for line in self.lines]
         self.shipping = 0
+        self.at_home = False  # whether it is the tax of `home` that prices include
         self.applied: set[str] = set()
         self.lost: set[str] = set()
 
@@ -635,6 +644,10 @@ class _Calculation:
     # --- Tax --------------------------------------------------------------------------------------
 
     def tax_zone(self) -> TaxZone | None:
+        if self.at_home:
+            bare = [z for z in self.rules.tax.zones if z.region is None and z.postal_prefix is None]
+            of_home = [z for z in bare if z.country == self.rules.tax.home]
+            return next(iter(of_home + [z for z in bare if z.country == "*"]), None)
         found = [self.tax_zone_of(reading) for reading in readings(self.cart)]
         if any(zone != found[0] for zone in found):
             raise _Refused("address_unclear", final=False)
@@ -679,6 +692,15 @@ class _Calculation:
         goods = vat_area(self.cart)
         return registered in EU | {"XI"} and registered != home and goods not in (None, home)
 
+    def is_export(self) -> bool:
+        home = self.rules.tax.home
+        if home is None:
+            return False
+        sent = replace(self.cart, country=home, region=None, postal_code=None)
+        if taxed_as(self.cart) == taxed_as(sent):
+            return False
+        return vat_area(sent) is None or vat_area(self.cart) is None
+
     def exact(self, amount: int, rate: Decimal) -> Fraction:
         r = Fraction(rate)
         return amount * r / (1 + r) if self.rules.includes_tax else amount * r
@@ -720,11 +742,24 @@ class _Calculation:
 
     def total(self, method: str | None, shipping_price: int, used: list[str]) -> Quote:
         exempt, included = self.is_exempt(), self.rules.includes_tax
+        reverse_charge = exempt and self.cart.customer_group not in self.rules.tax.exempt_groups
+        if reverse_charge and self.rules.tax.reverse_charge.price == "net":
+            self.at_home = True
         lines, parts = [_Taxed(a, Decimal(0)) for a in self.amounts], [_Taxed(0, Decimal(0))]
         if included or not exempt:
             lines = [
                 _Taxed(amount, self.rate(line.tax_class), line.quantity)
                 for line, amount in zip(self.lines, self.amounts, strict=True)
+            ]
+            if method is not None:
+                parts = self.shipping_parts(self.rules.shipping.methods[method], lines)
+        items = lines if method is None else lines + parts
+        net_export = included and self.rules.tax.export.price == "net" and self.is_export()
+        if net_export and not exempt and self.rules.tax.zones and not any(x.rate for x in items):
+            self.at_home = exempt = True
+            lines = [
+                replace(x, rate=self.rate(y.tax_class))
+                for x, y in zip(lines, self.lines, strict=True)
             ]
             if method is not None:
                 parts = self.shipping_parts(self.rules.shipping.methods[method], lines)

@@ -291,13 +291,22 @@ zones = st.tuples(
     rates_by_class,
     st.sampled_from(["everywhere"] * 8 + ["here and there", "nowhere"]),
 ).map(zones_at)
+
+
+def fitting(tax: Data) -> Data:
+    """Only who says where home is can take its tax off."""
+    return tax if tax["home"] else {**tax, "export": {}, "reverse_charge": {}}
+
+
 tax = st.fixed_dictionaries(
     {
         "zones": zones,
         "exempt_groups": st.sampled_from([[], [], ["trade"]]),
-        "home": st.sampled_from([None, None, "DE", "GR", "US"]),
+        "home": st.sampled_from([None, None, "DE", "GR", "US", "GB"]),
+        "export": st.sampled_from([{}, {"price": "net"}]),
+        "reverse_charge": st.sampled_from([{}, {}, {"price": "net"}]),
     }
-)
+).map(fitting)
 
 
 def rules_from(data: Data) -> Rules:

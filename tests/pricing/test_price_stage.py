@@ -215,6 +215,7 @@ def test_who_is_exempt_sees_the_tax_that_was_taken_off(mill: MakeMill) -> None:
     assert [(row["where"], row["what"], row["amount"]) for row in explain(steps, "EUR")[1:]] == [
         ("", "no tax: customer_group", None),
         ("line 1", "the tax that the price included", "-3.19"),
+        ("line 1", "no tax: the customer's group is exempt (E)", None),
     ]
 
 
