@@ -39,9 +39,9 @@ def foreign_kind(start: bytes) -> str | None:
 
 
 def unlike_json_lines(start: bytes) -> str | None:
-    """Why a file that begins so has no JSON object in each line; None if it may have."""
+    """Why a text that begins so has no JSON object in each line; None if it may have."""
     lines = _whole_lines(start)
-    if not lines:
+    if not lines or foreign_kind(start):
         return None
     if _ARRAY.match(lines[0]):
         return "a JSON array; write one object a line (jq -c '.[]')"

@@ -46,9 +46,6 @@ class TextFile:
         self.total = self._opened[0]
         self._stream = self._unpacked()
         self.start = self._peeked()
-        if kind := foreign_kind(self.start):
-            self._raw.close()
-            raise InvalidInput(f"{path} is {kind}; what can be read is CSV, and JSON lines")
 
     def _unpacked(self) -> IO[bytes]:
         is_gzip = self._raw.read(2) == _GZIP
@@ -88,6 +85,8 @@ class TextFile:
         return found.st_size, found.st_mtime_ns
 
     def __iter__(self) -> Iterator[Line]:
+        if kind := foreign_kind(self.start):
+            raise InvalidInput(f"{self._path} is {kind}; what can be read is CSV, and JSON lines")
         number = 0
         try:
             while data := self._stream.readline(MOST_BYTES):
