@@ -18,7 +18,7 @@ from pipeline.operations import requeue
 from pipeline.pricing.explanation import explain
 from pipeline.pricing.prices import ListPrice
 from pipeline.source import Policy
-from pipeline.storage import catalogue, views
+from pipeline.storage import archive, catalogue, views
 from pipeline.storage.catalogue import ProductIn
 from tests.pricing.test_price_stage import (
     BY_POST,
@@ -278,6 +278,33 @@ def test_a_coupon_that_was_good_when_the_order_was_placed_is_good(mill: MakeMill
 
     assert quote_of(shop, in_time).total == 1800
     assert (shop.status(late), shop.row(late).reason) == ("rejected", "coupon_expired")
+
+
+def test_an_earlier_order_counts_in_the_archive_by_when_it_was_placed_too(mill: MakeMill) -> None:
+    shop = mill(rules=first_order_only()).stocked()
+    kept = sent(shop, placed_at=ago(2))
+    sent(shop, customer={"email": "bob@example.com"})  # the newest of all stays
+    with shop.database.transaction() as tx:
+        assert archive.move(tx, [kept]) == 1
+
+    earlier, later = sent(shop, placed_at=ago(3)), sent(shop, placed_at=ago(1))
+
+    assert [quote_of(shop, o).total for o in (earlier, later)] == [1800, 2000]
+
+
+def test_what_is_archived_comes_back_with_its_moment_and_total(mill: MakeMill) -> None:
+    shop = mill().stocked()
+    order = sent(shop, placed_at=ago(2), total="20.00")
+    sent(shop)
+    query = "SELECT placed_at, total_shown FROM order_documents WHERE order_id = :id"
+    [before] = shop.query(query, id=order)
+
+    with shop.database.transaction() as tx:
+        archive.move(tx, [order])
+        archive.restore(tx, [order], "ada")
+
+    assert before.total_shown == 2000
+    assert shop.query(query, id=order) == [before]
 
 
 def test_a_first_order_is_the_first_that_was_placed(mill: MakeMill) -> None:

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -237,6 +238,44 @@ def test_an_order_says_what_it_holds_and_what_it_waits_for_and_its_place(
     assert lacking["holds"] == []
     waits = [(w["sku"], w["units"], w["before"]) for x in (held, lacking) for w in x["waits_for"]]
     assert waits == [(MUG, 2, 0), (MUG, free + 2, 1)]
+
+
+def test_an_order_is_shown_with_the_total_and_the_moment_that_it_states(
+    client: TestClient, shop: Mill
+) -> None:
+    moment = (datetime.now(UTC) - timedelta(days=2)).isoformat()
+    placed = client.post("/v1/orders", json=an_order(total="20", placed_at=moment)).json()
+    shop.turn()
+
+    told = client.get(f"/v1/orders/{placed['id']}").json()
+
+    assert (told["total"], told["total_shown"]) == ("20.00", "20.00")
+    assert datetime.fromisoformat(told["placed_at"]) == datetime.fromisoformat(moment)
+
+
+def test_what_would_cost_more_than_was_shown_is_charged_once_somebody_says_so(
+    client: TestClient, shop: Mill
+) -> None:
+    placed = client.post("/v1/orders", json=an_order(total="19.99")).json()
+    shop.turn()
+    path = f"/v1/orders/{placed['id']}"
+    held = client.get(path).json()
+    assert (held["status"], held["reason"], held["decisions"]) == (
+        "on_hold", "total_differs", ["charge"],
+    )  # fmt: skip
+
+    answer = client.post(f"{path}/decisions", json={"charge": "shown"})
+    shop.turn()
+
+    assert answer.status_code == 202
+    told = client.get(path).json()
+    assert (told["status"], told["total"]) == ("confirmed", "19.99")
+
+
+def test_a_quote_says_that_it_would_cost_more_than_was_shown(client: TestClient) -> None:
+    told = client.post("/v1/quotes", json=an_order(total="19.99")).json()
+
+    assert (told["total"], told["holds"]) == ("20.00", "total_differs")
 
 
 def test_another_sources_order_is_not_there(as_: As, shop: Mill) -> None:
