@@ -186,6 +186,23 @@ def test_a_requeue_without_a_decision_asks_again_and_holds_again(
     assert told(shop, order)["vat_check"]["valid"] is True
 
 
+def test_what_vies_confirmed_is_not_asked_again_when_the_order_comes_back(
+    mill: MakeMill, service: Service
+) -> None:
+    policy = Policy(vat_check="vies", hold_over={"EUR": 1})
+    shop = mill(policy=policy, rules=RULES, vat_ids=Vies(service.url, limit=20.0)).stocked()
+    order = ordered(shop)
+    assert shop.row(order).reason == "amount_over_limit"
+    service.answer = error("MS_UNAVAILABLE")
+
+    another = mill(policy=policy, rules=None, vat_ids=Vies(service.url, limit=20.0))
+    requeue(another, order)
+
+    assert another.status(order) == "confirmed"
+    assert told(another, order)["quote"]["tax"] == 0
+    assert len(service.asked) == 1
+
+
 # --- Only where it matters ------------------------------------------------------------------------
 
 
