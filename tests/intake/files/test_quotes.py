@@ -5,9 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from pipeline.errors import InvalidInput
+from pipeline.intake.files.levels import StockRow
+from pipeline.intake.files.lines import TextFile
 from pipeline.intake.files.mapping import Mapping
+from pipeline.intake.files.products import ProductRow
+from pipeline.intake.files.records import read_records
+from pipeline.intake.files.shipments import ShipmentRow
+from pipeline.stock_reconciliation.counts import CountRow
 from tests.intake.files.helpers import csv_file, faults, is_sound, mapping, read
 
 HEADER = "Order,Title,Sku,Qty,Price,Country"
@@ -115,3 +122,24 @@ def test_such_a_cell_far_below_rejects_its_order(tmp_path: Path) -> None:
 
     assert all(map(is_sound, good))
     assert "[csv]" in faults(last)[0].reason
+
+
+@pytest.mark.parametrize(
+    ("model", "header", "first", "last"),
+    [
+        (StockRow, "sku,reason,location,quantity", 'A,"Big,main,1', 'B,12",main,3'),
+        (ProductRow, "sku,name,currency,price", 'A,"Big,EUR,1.00', 'B,Ruler 12",EUR,3.00'),
+        (ShipmentRow, "external_id,carrier,source,tracking", 'A,"DHL,web,T1', 'B,UPS",web,T2'),
+        (CountRow, "sku,location,units,counted_at", 'A,"x,1,2026-11-01', 'B,y",3,2026-11-02'),
+    ],
+    ids=["stock", "products", "shipments", "counts"],
+)
+def test_no_file_s_rows_are_glued(
+    tmp_path: Path, model: type[BaseModel], header: str, first: str, last: str
+) -> None:
+    path = csv_file(tmp_path, first, last, header=header)
+
+    records = list(read_records(TextFile(path), path, model))
+
+    assert [(record.line, record.value) for record in records] == [(2, None), (3, None)]
+    assert all("a quote makes one row" in record.faults[0].reason for record in records)
