@@ -179,6 +179,11 @@ class Order:
         return customer_key(self.source.name, self.document["customer"])
 
     @property
+    def lookup_keys(self) -> tuple[str | None, str | None]:
+        """Who orders, by both keys that they may be known by: as `lookup_keys`."""
+        return lookup_keys(self.source.name, self.document["customer"])
+
+    @property
     def coupons(self) -> list[str]:
         """The codes that were given, as they were written."""
         return list(self.document.get("coupons", ()))

@@ -7,30 +7,38 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from pipeline.pricing.basket import Basket
+from pipeline.pricing.codes import meant
 from pipeline.pricing.period import Period
 from pipeline.pricing.quote import NotPriced
 from pipeline.pricing.rules import Coupon
 
 
 class Coupons:
-    """The coupons of a rule set, by code; codes are compared without regard to case."""
+    """The coupons of a rule set, by code; codes are compared as those mean them who give them."""
 
     def __init__(self, coupons: Iterable[Coupon], zone: ZoneInfo) -> None:
         self._by_code = {
             coupon.code: (coupon, Period.of(coupon.valid_from, coupon.valid_until, zone))
             for coupon in coupons
         }
+        # Where two codes mean the same, the first is meant by what is neither of them to the letter.
+        self._by_meaning = {meant(c): found for c, found in reversed(self._by_code.items())}
 
     def find(self, code: str) -> Coupon | None:
-        """The coupon of this code, in whatever case it is given."""
-        found = self._by_code.get(code.upper())
+        """The coupon that `code` means, however it was typed."""
+        found = self._found(code)
         return None if found is None else found[0]
+
+    def _found(self, code: str) -> tuple[Coupon, Period] | None:
+        return self._by_code.get(code.upper()) or self._by_meaning.get(meant(code))
 
     def admit(self, given: Sequence[str], at: datetime) -> list[Coupon] | NotPriced:
         """The coupons of the codes given, each once, if all exist and are valid at `at` (UTC)."""
         admitted = {}
         for code in given:
-            found = self._by_code.get(code.upper())
+            if not meant(code):
+                continue
+            found = self._found(code)
             if found is None:
                 return NotPriced("coupon_unknown", {"coupon": code})
             coupon, period = found

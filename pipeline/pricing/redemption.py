@@ -15,7 +15,8 @@ EVERYONE = ""
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """An order's use of a coupon. It counts for all and, where `customer` isn't "", for them; a
+    """An order's use of a coupon. It counts for all and, where `customer` isn't "", for them; where
+    they are known by an id, for their e-mail's key as well, so that neither gets round the limit. A
     limit of None is none."""
 
     order_id: int
@@ -24,23 +25,24 @@ class Use:
     customer: str
     limit: int | None = None
     limit_per_customer: int | None = None
+    email_key: str = EVERYONE
 
     @property
     def counts(self) -> list[tuple[Key, int | None]]:
         """What it counts against, each with its limit."""
         overall = ((self.rules, self.code, EVERYONE), self.limit)
-        if self.customer == EVERYONE:
-            return [overall]
-        return [overall, ((self.rules, self.code, self.customer), self.limit_per_customer)]
+        keys = [key for key in (self.customer, self.email_key) if key != EVERYONE]
+        return [overall, *(((self.rules, self.code, k), self.limit_per_customer) for k in keys)]
 
 
 def uses_of(order: Order, name: str, rules: RuleSet, codes: Iterable[str]) -> list[Use]:
     """What it is for `order` to use those of `codes` that `rules` know; `name` is the rules'."""
     found = {coupon.code: coupon for code in codes if (coupon := rules.coupons.find(code))}
+    customer, email = order.lookup_keys
     return [
         Use(
-            order.id, name, coupon.code, order.customer or EVERYONE,
-            coupon.limit, coupon.limit_per_customer,
+            order.id, name, coupon.code, customer or EVERYONE,
+            coupon.limit, coupon.limit_per_customer, email or EVERYONE,
         )
         for coupon in found.values()
     ]  # fmt: skip

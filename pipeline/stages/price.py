@@ -93,10 +93,12 @@ def look_up(
             order_store.of_regulars(
                 tx,
                 [
-                    (order.id, customer, order.moment)
+                    (order.id, key, order.moment)
                     for order, version in known
                     # Asked first: a customer's key is a hash.
-                    if version.rules.asks_first_order and (customer := order.customer)
+                    if version.rules.asks_first_order
+                    for key in order.lookup_keys
+                    if key is not None
                 ],
             )
         ),

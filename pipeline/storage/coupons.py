@@ -69,7 +69,7 @@ _TAKE = (
     .returning(coupon_uses.c.rules, coupon_uses.c.code, coupon_uses.c.customer)
 )
 _GIVE = update(coupon_uses).where(_this_count).values(used=coupon_uses.c.used - _count.c.times)
-_FIELDS = ["order_id", "code", "rules", "customer"]
+_FIELDS = ["order_id", "code", "rules", "customer", "email_key"]
 _redemption = rows(*(coupon_redemptions.c[name] for name in _FIELDS))
 _REDEEM = insert(coupon_redemptions).from_select(_FIELDS, select(*_redemption.c))
 
@@ -84,18 +84,14 @@ def redeem(tx: Tx, uses: Sequence[Use]) -> None:
     if len(won) < len(counts):
         refused = sorted({key for key, _, _ in counts} - {tuple(r) for r in won})
         raise InvariantBroken(f"coupons would be used beyond their limits: {refused}")
-    tx.execute(_REDEEM, {"rows": pack((u.order_id, u.code, u.rules, u.customer) for u in uses)})
+    redeemed = ((u.order_id, u.code, u.rules, u.customer, u.email_key) for u in uses)
+    tx.execute(_REDEEM, {"rows": pack(redeemed)})
 
 
-_HELD = (
-    select(coupon_redemptions.c.rules, coupon_redemptions.c.code, coupon_redemptions.c.customer)
-    .where(coupon_redemptions.c.order_id.in_(ids()))
-    .distinct()
-)
+_COUNTED = [coupon_redemptions.c[name] for name in ("rules", "code", "customer", "email_key")]
+_HELD = select(*_COUNTED).where(coupon_redemptions.c.order_id.in_(ids())).distinct()
 _RELEASE = (
-    delete(coupon_redemptions)
-    .where(coupon_redemptions.c.order_id.in_(ids()))
-    .returning(coupon_redemptions.c.rules, coupon_redemptions.c.code, coupon_redemptions.c.customer)
+    delete(coupon_redemptions).where(coupon_redemptions.c.order_id.in_(ids())).returning(*_COUNTED)
 )
 
 
@@ -117,13 +113,13 @@ def give_back(tx: Tx, order_ids: Sequence[int]) -> int:
     return len(released)
 
 
-_OF_CUSTOMERS = select(coupon_redemptions).where(
+_OF_CUSTOMERS = select(*_COUNTED).where(
     coupon_redemptions.c.order_id.in_(ids()), coupon_redemptions.c.customer != EVERYONE
 )
 _DISOWN = (
     update(coupon_redemptions)
     .where(coupon_redemptions.c.order_id.in_(ids()))
-    .values(customer=EVERYONE)
+    .values(customer=EVERYONE, email_key=EVERYONE)
 )
 _FORGET = delete(coupon_uses).where(
     exists(select(1).where(_this_key)), coupon_uses.c.customer != EVERYONE, coupon_uses.c.used == 0
@@ -133,9 +129,8 @@ _FORGET = delete(coupon_uses).where(
 def forget_customers(tx: Tx, order_ids: Collection[int]) -> None:
     """Let the uses of these orders count for all, and for nobody in particular any more. The caller
     holds the orders' locks, or that of the archive's rows."""
-    used = Counter(
-        (r.rules, r.code, r.customer) for r in tx.execute(_OF_CUSTOMERS, {"ids": pack(order_ids)})
-    )
+    found = tx.execute(_OF_CUSTOMERS, {"ids": pack(order_ids)})
+    used = Counter(key for r in found for key in _keys(*r) if key[2] != EVERYONE)
     if not used:
         return
     keys = sorted(used)
@@ -145,6 +140,6 @@ def forget_customers(tx: Tx, order_ids: Collection[int]) -> None:
     tx.execute(_FORGET, {"rows": pack(keys)})
 
 
-def _keys(rules: str, code: str, customer: str) -> set[Key]:
+def _keys(rules: str, code: str, customer: str, email_key: str) -> set[Key]:
     """What one redemption counts under."""
-    return {(rules, code, EVERYONE), (rules, code, customer)}
+    return {(rules, code, each) for each in (EVERYONE, customer, email_key)}

@@ -377,33 +377,40 @@ def _came_before(order_id: ColumnElement[int], placed: Column[Any], accepted: Co
     )
 
 
+def _has_ordered(known_by: Column[Any]) -> ColumnElement[bool]:
+    """Whether an order that stands came before, and has the key in that column."""
+    if known_by.table is archived_orders:
+        orders_id, placed, of = archived_orders.c.id, archived_orders.c.placed_at, archived_orders
+    else:
+        orders_id, placed, of = orders.c.id, order_documents.c.placed_at, orders
+    here = [] if of is archived_orders else [orders.c.id == order_documents.c.order_id]
+    return (
+        exists()
+        .where(
+            known_by == _ordering.c.customer,
+            orders_id != _ordering.c.order_id,
+            *here,
+            _came_before(orders_id, placed, of.c.accepted_at),
+            of.c.status.not_in([Status.REJECTED, Status.CANCELLED]),
+        )
+        .correlate(_ordering)
+    )
+
+
 _REGULARS = select(_ordering.c.order_id).where(
     or_(
-        exists()
-        .where(
-            order_documents.c.customer == _ordering.c.customer,
-            order_documents.c.order_id != _ordering.c.order_id,
-            orders.c.id == order_documents.c.order_id,
-            _came_before(orders.c.id, order_documents.c.placed_at, orders.c.accepted_at),
-            orders.c.status.not_in([Status.REJECTED, Status.CANCELLED]),
+        *(
+            _has_ordered(table.c[name])
+            for table in (order_documents, archived_orders)
+            for name in ("customer", "email_key")
         )
-        .correlate(_ordering),
-        exists()
-        .where(
-            archived_orders.c.customer == _ordering.c.customer,
-            _came_before(
-                archived_orders.c.id, archived_orders.c.placed_at, archived_orders.c.accepted_at
-            ),
-            archived_orders.c.status.not_in([Status.REJECTED, Status.CANCELLED]),
-        )
-        .correlate(_ordering),
     )
 )
 
 
 def of_regulars(tx: Tx, ordering: Sequence[tuple[int, str, datetime]]) -> set[int]:
-    """Of orders (id, customer, moment) those whose customer has one that stands, neither rejected
-    nor cancelled, from before that moment."""
+    """Of orders (id, key of the customer, moment), one row for each key, those whose customer has one
+    that stands, neither rejected nor cancelled, from before that moment, under whichever key."""
     if not ordering:
         return set()
     return set(tx.execute(_REGULARS, {"rows": pack(ordering)}).scalars())

@@ -316,7 +316,8 @@ coupon_uses = Table(
     postgresql_with={"fillfactor": 50},
 )
 
-# Who uses them: each is counted in coupon_uses, for all and, where the order names one, the customer.
+# Who uses them: each is counted in coupon_uses, for all and, where the order names one, the customer,
+# and the e-mail of one who is known by an id.
 coupon_redemptions = Table(
     "coupon_redemptions",
     metadata,
@@ -324,6 +325,7 @@ coupon_redemptions = Table(
     Column("code", String(64), primary_key=True),
     Column("rules", String(64), nullable=False),
     Column("customer", String(32), nullable=False),  # "" where the order names none
+    Column("email_key", String(32), nullable=False, server_default=""),  # "" if `customer` is it
 )
 
 stock_levels = Table(

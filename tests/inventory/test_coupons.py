@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from pipeline.audit.audit import audit
 from pipeline.errors import InvariantBroken
 from pipeline.operations import cancel
 from pipeline.order import customer_key
@@ -64,6 +65,10 @@ def counts(shop: Mill) -> dict[tuple[str, str], int]:
 def redemptions(shop: Mill) -> list[tuple[int, str]]:
     found = shop.query("SELECT order_id, code FROM coupon_redemptions ORDER BY 1, 2")
     return [tuple(row) for row in found]
+
+
+def findings(shop: Mill) -> list[str]:
+    return [finding.what for finding in audit(shop.database, shop.gateways).findings]
 
 
 def key(customer: dict[str, str]) -> str:
@@ -186,6 +191,63 @@ def test_money_already_taken_goes_back_to_who_loses_the_last_use(mill: MakeMill)
         "SELECT order_id FROM payment_operations WHERE kind = 'refund' AND state = 'succeeded'"
     )
     assert shop.query(refunded) == [(orders[1],)]
+
+
+# --- Known by an id and by an e-mail --------------------------------------------------------------
+
+BY_ID, BY_BOTH = {"id": "c-1"}, {"id": "c-1", **ADA}
+BY_ANOTHER = {"id": "c-2", **ADA}
+
+
+def test_a_use_counts_under_the_id_and_under_the_e_mail_and_is_given_back_under_both(
+    mill: MakeMill,
+) -> None:
+    shop = a_shop(mill, limit_per_customer=1)
+    order = shop.accept(customer=BY_BOTH, coupons=["TEN"])
+    prepare(shop)
+    shop.turn()
+    assert counts(shop) == {("TEN", who): 1 for who in ("", key(BY_ID), key(ADA))}
+
+    with shop.database.transaction() as tx:
+        cancel(tx, order, "ada")
+    shop.turn()
+
+    assert (shop.status(order), counts(shop), redemptions(shop)) == ("cancelled", {}, [])
+    assert findings(shop) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(ADA, BY_BOTH), (BY_ID, BY_BOTH), (BY_BOTH, ADA), (BY_BOTH, BY_ID), (BY_BOTH, BY_ANOTHER)],
+)
+def test_who_is_known_by_both_has_used_it_if_either_has(
+    mill: MakeMill, before: dict[str, str], after: dict[str, str]
+) -> None:
+    shop = a_shop(mill, limit_per_customer=1)
+    first = shop.accept(customer=before, coupons=["TEN"])
+    prepare(shop)
+    shop.engine.work("reserve")
+
+    second = shop.accept(customer=after, coupons=["TEN"])
+    prepare(shop)
+
+    assert ends(shop, first, second) == ["reserved", "coupon_exhausted"]
+    assert findings(shop) == []
+
+
+def test_of_a_batch_one_e_mail_has_one_use_whatever_id_it_comes_with(mill: MakeMill) -> None:
+    """A code that each may use once was used three times: by the e-mail, and with two ids."""
+    shop = a_shop(mill, limit_per_customer=1)
+    upper = {"email": "ADA@example.com"}
+    orders = [shop.accept(customer=c, coupons=["TEN"]) for c in (ADA, upper, BY_BOTH, BY_ANOTHER)]
+    other = shop.accept(customer={"id": "c-3", **BOB}, coupons=["TEN"])
+    prepare(shop)
+
+    shop.engine.work("reserve")
+
+    assert ends(shop, *orders) == ["reserved", *["coupon_exhausted"] * 3]
+    assert shop.status(other) == "reserved"
+    assert findings(shop) == []
 
 
 # --- Limits that change ---------------------------------------------------------------------------

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.pricing.cart import Cart
+from pipeline.pricing.codes import meant
 from tests.pricing.carts import (
     applied,
     cart,
@@ -54,6 +57,74 @@ def test_other_promotions_need_none() -> None:
     )
 
     assert applied(found) == ["all"]
+
+
+TYPED = {
+    "a space after it": "SAVE-20 ",
+    "a space before it": " SAVE-20",
+    "a no-break space": "SAVE-20\u00a0",
+    "an ideographic space": "\u3000SAVE-20",
+    "a line break": "SAVE-20\n",
+    "a zero-width space": "SAVE\u200b-20",
+    "a byte order mark": "\ufeffSAVE-20",
+    "a soft hyphen": "SA\u00adVE-20",
+    "full width": "\uff33\uff21\uff36\uff25\uff0d\uff12\uff10",
+    "a hyphen": "SAVE\u201020",
+    "a hyphen that never breaks": "SAVE\u201120",
+    "an en dash": "save\u201320",
+    "a minus": "SAVE\u221220",
+    "mixed case": "sAvE-20",
+}
+
+
+@pytest.mark.parametrize("given", TYPED.values(), ids=TYPED)
+def test_a_code_is_what_they_mean_who_type_or_paste_it(given: str) -> None:
+    found = quoted(buying(given), promotions=[TEN], coupons=[coupon("SAVE-20")])
+
+    assert (applied(found), found.coupons) == (["ten"], ("SAVE-20",))
+
+
+@pytest.mark.parametrize(
+    ("written", "given"),
+    [
+        ("İNDİRİM20", "indirim20"),
+        ("İNDİRİM20", "İndirim20"),
+        ("INDIRIM20", "ındırım20"),
+        ("CAFÉ20", "cafe\u030120"),
+        ("STRASSE", "straße"),
+        ("ÉTÉ D'OR", "été\u00a0d\u2019or"),
+    ],
+)
+def test_letters_mean_the_same_in_whatever_case_and_form(written: str, given: str) -> None:
+    rules = {"promotions": [TEN], "coupons": [coupon(written)]}
+
+    assert applied(quoted(buying(given), **rules)) == ["ten"]
+
+
+@pytest.mark.parametrize("given", ["SAVE20", "SA VE-20", "SAVE-2O", "CAFE20"])
+def test_another_code_is_another(given: str) -> None:
+    coupons = [coupon("SAVE-20"), coupon("CAFÉ20")]
+
+    assert why(buying(given), *coupons) == ("coupon_unknown", given)
+
+
+def test_of_two_codes_that_mean_the_same_each_is_found_to_the_letter() -> None:
+    coupons = [coupon("SAVE-20", "ten"), coupon("SAVE\u201320", "big")]
+
+    for code in ("SAVE-20", "SAVE\u201320"):
+        bought = cart(line("MUG", 100_000), coupons=[code])
+        found = quoted(bought, promotions=[TEN, BIG], coupons=coupons)
+        assert found.coupons == (code,)
+
+
+def test_a_field_for_a_code_that_was_left_blank_gives_none() -> None:
+    assert quoted(buying(" ", "\u200b"), promotions=[TEN], coupons=[coupon("SAVE")]).coupons == ()
+
+
+@given(st.text(max_size=20))
+def test_what_is_meant_means_itself(code: str) -> None:
+    assert meant(meant(code)) == meant(code)
+    assert meant(f" {code} ") == meant(code)
 
 
 @pytest.mark.parametrize("given", ["save", "Save", "SAVE"])

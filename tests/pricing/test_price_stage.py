@@ -15,7 +15,7 @@ from pipeline.operations import cancel, requeue
 from pipeline.pricing.explanation import explain
 from pipeline.pricing.prices import ListPrice
 from pipeline.source import Policy
-from pipeline.storage import catalogue, quotes, sources, views
+from pipeline.storage import archive, catalogue, quotes, sources, views
 from pipeline.storage.catalogue import ProductIn
 from pipeline.storage.database import Database
 from tests.support import MUG, POSTER, TEE, Mill, an_order
@@ -470,6 +470,29 @@ def test_an_id_names_a_customer_within_its_source_only(mill: MakeMill) -> None:
     shop.turn()
 
     assert [quote_of(shop, o).total for o in (again, theirs)] == [2000, 1800]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"email": "ada@example.com"}, {"id": "17", "email": "ada@example.com"}),
+        ({"id": "17", "email": "ada@example.com"}, {"email": "ada@example.com"}),
+        ({"id": "17", "email": "ada@example.com"}, {"id": "18", "email": "ADA@example.com"}),
+        ({"id": "17"}, {"id": "17", "email": "ada@example.com"}),
+    ],
+)
+@pytest.mark.parametrize("archived", [False, True], ids=["live", "archived"])
+def test_who_is_known_by_an_id_and_an_e_mail_has_ordered_if_either_has(
+    mill: MakeMill, before: dict[str, str], after: dict[str, str], archived: bool
+) -> None:
+    shop = mill(rules=first_order_only()).stocked()
+    first = turned(shop, customer=before)
+    turned(shop, customer={"email": "bob@example.com"})
+    if archived:
+        with shop.database.transaction() as tx:
+            archive.move(tx, [first])
+
+    assert priced(shop, customer=after).total == 2000
 
 
 # --- In sets --------------------------------------------------------------------------------------

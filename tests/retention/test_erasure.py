@@ -298,10 +298,10 @@ def test_a_coupon_counts_on_for_all_and_for_the_customer_by_what_is_not_erased(
     shop = a_shop(mill)
     order, another = sold(shop), sold(shop)
     query = "SELECT customer, used FROM coupon_uses ORDER BY customer"
-    assert shop.query(query) == [("", 2), (KEY, 2)]
+    assert set(shop.query(query)) == {("", 2), (KEY, 2), (email_key(ADA), 2)}
 
     erase(shop, order)
-    assert shop.query(query) == [("", 2), (KEY, 1)]
+    assert set(shop.query(query)) == {("", 2), (KEY, 1), (email_key(ADA), 1)}
     assert findings(shop) == []
 
     erase(shop, another)

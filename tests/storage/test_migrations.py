@@ -557,3 +557,39 @@ def test_who_waits_keeps_their_place_for_all_they_need_and_has_a_look_at_once(
         ("BOWL", 5, 4, since, 7), ("MUG", 5, 2, since, 7),
     ]  # fmt: skip
     assert (due, broken) == (datetime(2026, 11, 1, tzinfo=UTC), [])
+
+
+# --- 0023: coupons by e-mail ----------------------------------------------------------------------
+
+
+def test_uses_of_who_is_known_by_an_id_count_under_the_e_mail_too(empty_database: Database) -> None:
+    """Whatever they come to: here more than the limit that the last one kept to."""
+    upgrade(empty_database, "0022")
+    ada, by_id = email_key("ada@example.com"), customer_key("web", {"id": "c-1"})
+    at = "2026-11-01 00:00:00+00:00"
+    row = {"digest": "", "body": "{}"}
+    insert(empty_database, "sources", id=1, name="web", policy="{}", created_at=at)
+    insert(empty_database, "order_documents", order_id=1, customer=ada, **row)
+    insert(empty_database, "order_documents", order_id=2, customer=by_id, email_key=ada, **row)
+    insert(
+        empty_database, "archived_orders", id=3, source_id=1, external_id="web-3", status="confirmed",
+        currency="EUR", accepted_at=at, settled_at=at, archived_at=at, customer=by_id, email_key=ada,
+        **row,
+    )  # fmt: skip
+    insert(empty_database, "order_documents", order_id=4, **row)
+    for n, who in ((1, ada), (2, by_id), (3, by_id), (4, "")):
+        insert(
+            empty_database, "coupon_redemptions", order_id=n, code="TEN", rules="r", customer=who
+        )
+    for who, used, most in (("", 4, 9), (ada, 1, 1), (by_id, 2, 2)):
+        insert(
+            empty_database, "coupon_uses", rules="r", code="TEN", customer=who, used=used, most=most
+        )
+
+    empty_database.upgrade()
+
+    with empty_database.snapshot() as tx:
+        redeemed = tx.execute(text("SELECT email_key FROM coupon_redemptions ORDER BY order_id"))
+        used = tx.execute(text("SELECT customer, used, most FROM coupon_uses")).all()
+        assert list(redeemed.scalars()) == ["", ada, ada, ""]
+    assert set(used) == {("", 4, 9), (ada, 3, 3), (by_id, 2, 2)}

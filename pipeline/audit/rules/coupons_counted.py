@@ -11,7 +11,7 @@ _nothing = literal(0)
 _redeemed = [coupon_redemptions.c.rules, coupon_redemptions.c.code]
 _one = [_nothing.label("used"), literal(1).label("redeemed")]
 # Both sides as rows of one table, so that a count without redemptions shows, and redemptions that
-# aren't counted: for all, and for the customer where one is known.
+# aren't counted: for all, and under each key that the customer is known by.
 _sides = union_all(
     select(
         coupon_uses.c.rules,
@@ -21,8 +21,9 @@ _sides = union_all(
         _nothing.label("redeemed"),
     ),
     select(*_redeemed, literal(EVERYONE).label("customer"), *_one),
-    select(*_redeemed, coupon_redemptions.c.customer, *_one).where(
-        coupon_redemptions.c.customer != EVERYONE
+    *(
+        select(*_redeemed, key, *_one).where(key != EVERYONE)
+        for key in (coupon_redemptions.c.customer, coupon_redemptions.c.email_key)
     ),
 ).subquery("sides")
 _key = [_sides.c.rules, _sides.c.code, _sides.c.customer]
