@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from pipeline import operations
 from pipeline.assembly import Application
 from pipeline.errors import InvalidInput
 from pipeline.money import to_minor, to_text
+from pipeline.payments import tasks
 from pipeline.payments.account import Operation
 from pipeline.storage import orders
 from pipeline.storage.database import Tx
@@ -50,8 +52,16 @@ def refund(
                 reason=reason,
             )
             act.detail |= operation.worth
+            made_of = tasks.told(operation, tasks.splits(act.tx, [operation]))
         done = do_now(app, operation)
-    tell(done, "refund", "refunded")
+    tell(done, "refund", f"refunded{_parts(made_of)}")
+
+
+def _parts(told: Mapping[str, str]) -> str:
+    """What a refund is made of, where there is tax in it."""
+    if "tax" not in told or not Decimal(told["tax"]):
+        return ""
+    return f" (net {told['net']}, tax {told['tax']})"
 
 
 def capture(

@@ -120,7 +120,7 @@ def show_one(
         ("Lines", [_line(x, currency) for x in order["lines"]]),
         ("Shipping", [_shipping(quote, currency)] if quote and quote["shipping_method"] else []),
         (f"Pricing by {_rules(quote)}", explain(quote["steps"], currency) if pricing and quote else []),
-        ("Payments", [_money(x, currency, "amount") for x in order["payments"]]),
+        ("Payments", [_money(x, currency, "amount", "net", "tax") for x in order["payments"]]),
         ("Reservations", order["reservations"]),
         ("Waits for", order["waits_for"]),
         ("Shipments", told_lines(order["shipments"])),
@@ -211,4 +211,5 @@ def _rules(quote: dict[str, Any] | None) -> str:
 
 
 def _money(row: dict[str, Any], currency: str, *names: str) -> dict[str, Any]:
-    return {k: to_text(v, currency) if k in names else v for k, v in row.items()}
+    known = [name for name in names if row[name] is not None]
+    return {k: to_text(v, currency) if k in known else v for k, v in row.items()}

@@ -15,7 +15,7 @@ from pipeline import quoting
 from pipeline.errors import InvalidInput
 from pipeline.intake.files.rules import read_rules, write_rules
 from pipeline.intake.schema import InvalidOrder
-from pipeline.money import to_text
+from pipeline.money import exponent, to_text
 from pipeline.outcome import Advance, Reject
 from pipeline.pricing.explanation import explain, named
 from pipeline.pricing.quote import NotPriced
@@ -190,7 +190,8 @@ def _as_json(quoted: Quoted) -> None:
     if isinstance(found, NotPriced):
         told |= {"reason": found.reason, "detail": found.detail}
     else:
-        told |= {"currency": quoted.order.currency, **asdict(found)}
+        currency = quoted.order.currency
+        told |= {"currency": currency, "exponent": exponent(currency), **asdict(found)}
     show_json(told)
 
 

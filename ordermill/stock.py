@@ -13,16 +13,13 @@ from ordermill.products import conclude
 from ordermill.session import acting, actor, application
 from ordermill.stock_reconciliation import hold, reconcile, release
 from ordermill.stocktaking import adjust, count, low, reorder_point, show_levels, transfer
-from pipeline.errors import InvalidInput
 from pipeline.intake.files.levels import StockMapping, import_stock
 from pipeline.intake.files.mapping import load
 from pipeline.intake.schema import Country
 from pipeline.inventory.allocation import ANYWHERE, Place
-from pipeline.stocktaking import MOST_UNITS
-from pipeline.storage import catalogue
+from pipeline.stocktaking import MOST_UNITS, require_product
 from pipeline.storage import locations as places
 from pipeline.storage import stock as storage
-from pipeline.storage.database import Tx
 
 stock = typer.Typer(help="Units: what is there, what is promised.", no_args_is_help=True)
 stock.command("show")(show_levels)
@@ -96,7 +93,7 @@ def safety(
     """
     detail = {"location": location, "units": units}
     with application() as app, acting(app, "stock.safety", sku, **detail) as act:
-        _require_product(act.tx, sku)
+        require_product(act.tx, sku)
         storage.set_safety(act.tx, sku, location, units, actor())
         found = storage.levels(act.tx, sku)
     show(found, False, empty="")
@@ -149,8 +146,3 @@ def _told(name: str, place: Place) -> dict[str, object]:
         "priority": place.priority,
         "serves": "all" if place.serves is None else " ".join(sorted(place.serves)),
     }
-
-
-def _require_product(tx: Tx, sku: str) -> None:
-    if sku not in catalogue.products_by_sku(tx, [sku]):
-        raise InvalidInput(f"there is no product {sku!r}; `ordermill products import` makes it")

@@ -21,6 +21,10 @@ Location = Annotated[str, typer.Option(help="Where the units are.")]
 Why = Annotated[str | None, typer.Option("--reason", help="Why; it stays in the ledger.")]
 
 
+_BRING = "Bring some in: ordermill stock import FILE"
+_NO_STOCK = f"No stock. {_BRING}"
+
+
 def show_levels(
     sku: Annotated[str | None, typer.Argument(help="One SKU; all without it.")] = None,
     ledger: Annotated[
@@ -46,6 +50,8 @@ def show_levels(
         expected = ", ".join(movement.KINDS)
         raise InvalidInput(f"--kind: got {min(unknown)!r}, expected one of {expected}")
     with application() as app, app.database.snapshot() as tx:
+        if sku is not None:
+            stocktaking.require_product(tx, sku)
         found = storage.levels(tx, sku)
         held = stock_ledger.holders(tx, sku, limit) if sku else []
         waits = waiting.for_sku(tx, sku, limit) if sku else []
@@ -56,7 +62,7 @@ def show_levels(
         )
         show_json(found if sku is None else one)
         return
-    show(found, False, empty="No stock. Bring some in: ordermill stock import FILE")
+    show(found, False, empty=_NO_STOCK if sku is None else f"No stock of {sku}. {_BRING}")
     for title, rows in (("Reserved by", held), ("Waited for by", waits), ("Ledger", moved)):
         if rows:
             console.print(f"\n[bold]{title}[/bold]")

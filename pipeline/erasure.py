@@ -19,7 +19,7 @@ _POSTAL_SIGNS = 2
 _DOCUMENT = ("external_id", "currency", "lines", "coupons", "shipping_method", "total", "placed_at")
 _DETAILS = frozenset(
     {
-        "amount", "total", "shown", "limit", "currency", "key", "operation", "state", "code", "country",
+        "amount", "net", "tax", "total", "shown", "limit", "currency", "key", "operation", "state", "code", "country",
         "sku", "skus", "lines", "coupon", "shipping_method", "deaths", "delay", "attempt",
         "gave_up_after", "reference", "location", "charge", "tax_zone", "vat", "ship_to_fields", "vies",
     }

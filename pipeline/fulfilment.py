@@ -140,7 +140,10 @@ class _Desk:
             or captures.is_asked_for(fold(written))
         ):
             return None
-        return captures.wanted(order_id, written, self.unpaid.get(order_id, 0))
+        unpaid = self.unpaid.get(order_id, 0)
+        if captures.due(fold(written), unpaid) == 0:
+            return None
+        return captures.wanted(order_id, written, unpaid)
 
 
 def _unfit(shipment: Shipment) -> Refused | None:

@@ -287,8 +287,8 @@ def refund(
         captures.require_payable(order_id, amount, authorization)
     operation = follow_up(authorization, "refund", amount, uuid.uuid4().hex)
     detail = {"lines": {part.line_no: part.units for part in parts}} if parts else {}
-    tasks.request(tx, [operation], actor, text("reason", reason, 64), **detail)
     payment_tasks.add_lines(tx, refunds.rows_of(operation, parts))
+    tasks.request(tx, [operation], actor, text("reason", reason, 64), **detail)
     return operation
 
 
@@ -382,7 +382,8 @@ def record_refund(
         state="succeeded", reference=reference, code=OBSERVED,
     )  # fmt: skip
     payments.add(tx, [done])
-    orders.note(tx, [Note(order_id, "refunded", reference, tasks.told(done))], actor)
+    detail = tasks.told(done, tasks.splits(tx, [done]))
+    orders.note(tx, [Note(order_id, "refunded", reference, detail)], actor)
     is_held = row.status == Status.ON_HOLD and row.stage == f"{UNDO}pay"
     return requeue(tx, [order_id], actor) if is_held and amount == account.owed else []
 

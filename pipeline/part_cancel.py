@@ -103,8 +103,8 @@ def _give_back(
         orders.note(tx, [Note(back.order_id, "refund_requested", None, told)], actor)
         outbox.page(tx, [back.order_id], outbox.REFUND_BY_HAND)
         return
-    tasks.request(tx, [back], actor, lines={p.line_no: p.units for p in parts})
     payment_tasks.add_lines(tx, refunds.rows_of(back, parts))
+    tasks.request(tx, [back], actor, lines={p.line_no: p.units for p in parts})
 
 
 def settle(tx: Tx, accounts: Mapping[int, Account], actor: str) -> dict[int, str]:
@@ -128,8 +128,8 @@ def settle(tx: Tx, accounts: Mapping[int, Account], actor: str) -> dict[int, str
             asked.append(back)
             parts += refunds.rows_of(back, late)
     fulfilment.set_unpaid(tx, paid)
-    tasks.request(tx, asked, actor, late_money.LATE)
     payment_tasks.add_lines(tx, parts)
+    tasks.request(tx, asked, actor, late_money.LATE)
     return {back.order_id: "refund_requested" for back in asked}
 
 

@@ -87,10 +87,14 @@ def _difference(counted: Count, then: Standing) -> Movement | str:
     return Movement(*counted.level, COUNT, units, counted.reason, counted.at)
 
 
-def _known(tx: Tx, *levels: Level) -> None:
-    sku = levels[0][0]
+def require_product(tx: Tx, sku: str) -> None:
+    """InvalidInput if there is no product of that SKU."""
     if sku not in catalogue.products_by_sku(tx, [sku]):
         raise InvalidInput(f"there is no product {sku!r}; `ordermill products import` makes it")
+
+
+def _known(tx: Tx, *levels: Level) -> None:
+    require_product(tx, levels[0][0])
     for _, location in levels:
         text("location", location, 32)
 

@@ -371,7 +371,9 @@ def _problem(error: Any, path: Sequence[Any]) -> Problem:
     if error["type"] == "string_unicode":
         return Problem(field, _shown(value), "text without halves of characters (lone surrogates)")
     if error["type"] == "string_pattern_mismatch":
-        return Problem(field, _shown(value), "a decimal string such as 12.50")
+        is_negative = isinstance(value, str) and value.strip().startswith(("-", "\u2212"))
+        least = ", 0 or more" if is_negative else ""
+        return Problem(field, _shown(value), f"a decimal string such as 12.50{least}")
     if not field and ": " in message:  # a rule over several fields, which names its field itself
         field, message = message.split(": ", 1)
         value = value.get(field) if isinstance(value, Mapping) else getattr(value, field, None)

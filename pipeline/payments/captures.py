@@ -33,6 +33,12 @@ def wanted(
     return follow_up(authorization, "capture", amount, capture_key(authorization.key))
 
 
+def due(account: Account, unpaid: int) -> int:
+    """What is to be captured of a confirmed order: nothing of one that was free, or of whose goods
+    all that was authorized was cancelled (`unpaid`)."""
+    return account.authorization.amount - unpaid if account.authorization else 0
+
+
 def authorization_of(order_id: int, account: Account) -> Operation:
     if account.authorization is None:
         raise InvalidInput(f"order {order_id} has no payment")

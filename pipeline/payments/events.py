@@ -231,14 +231,16 @@ def _compare(gateway: str, payment: Payment, known: Mapping[int, _Seen]) -> int 
 def _write(tx: Tx, news: Sequence[Operation], actor: str) -> None:
     payments.add(tx, news)
     told = tasks.conclude(tx, news, actor)
-    orders.note(tx, [_note(op) for op in news if (op.order_id, op.key) not in told], actor)
+    others = [op for op in news if (op.order_id, op.key) not in told]
+    made_of = tasks.splits(tx, others)
+    orders.note(tx, [_note(op, made_of) for op in others], actor)
     # The customer was told that he gets his money, and nobody waits for this to fail.
     bounced = sorted({op.order_id for op in news if has_bounced(op)})
     outbox.page(tx, bounced, outbox.REFUND_FAILED)
 
 
-def _note(op: Operation) -> Note:
-    detail = tasks.told(op)
+def _note(op: Operation, made_of: tasks.Splits) -> Note:
+    detail = tasks.told(op, made_of)
     if not is_foreign(op):
         detail |= {"operation": op.kind, "state": op.state}
     return Note(op.order_id, _KINDS.get((op.kind, op.state), "payment_observed"), None, detail)

@@ -5,8 +5,9 @@ takes it, under one key for ever, until how it ended is known.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.chain import PAYMENT_UNDONE
@@ -24,7 +25,8 @@ from pipeline.payments.gateway import (
     Unavailable,
     Unknown,
 )
-from pipeline.storage import fulfilment, orders, payment_tasks, payments
+from pipeline.payments.refund_tax import Split
+from pipeline.storage import fulfilment, orders, payment_tasks, payments, refund_tax
 from pipeline.storage.database import Database, Tx
 from pipeline.storage.orders import Note
 from pipeline.storage.payment_tasks import DueTask, Key
@@ -39,17 +41,22 @@ TAKEN_FOR = 120.0
 #: failed it can't be asked for again. A minute or two; an event may tell more in that time.
 VOID_ATTEMPTS = 8
 
+#: Of refunds, by order id and key.
+Splits = Mapping[tuple[int, str], Split]
+
 _DONE = {"capture": "captured", "refund": "refunded", "void": "voided"}
 
 
 def request(
     tx: Tx, operations: Sequence[Operation], actor: str, reason: str | None = None, **detail: Any
 ) -> None:
-    """Persist operations, each with its task and an event. The caller holds the orders' locks."""
+    """Persist operations, each with its task and an event. The caller holds the orders' locks, and
+    has written what refunds by lines are for."""
     payments.add(tx, operations)
     payment_tasks.add(tx, [(op.order_id, op.key) for op in operations])
+    made_of = splits(tx, operations)
     notes = [
-        Note(op.order_id, f"{op.kind}_requested", reason, {**told(op), **detail})
+        Note(op.order_id, f"{op.kind}_requested", reason, {**told(op, made_of), **detail})
         for op in operations
     ]
     orders.note(tx, notes, actor)
@@ -62,19 +69,30 @@ def conclude(tx: Tx, rows: Sequence[Operation], actor: str = ENGINE) -> set[Key]
     if not over:
         return set()
     gone = payment_tasks.end(tx, [(op.order_id, op.key) for op in over])
-    orders.note(tx, [_note(op) for op in over if (op.order_id, op.key) in gone], actor)
+    ended = [op for op in over if (op.order_id, op.key) in gone]
+    made_of = splits(tx, ended)
+    orders.note(tx, [_note(op, made_of) for op in ended], actor)
     return gone
 
 
-def _note(op: Operation) -> Note:
+def _note(op: Operation, made_of: Splits) -> Note:
     kind = _DONE[op.kind] if op.state == "succeeded" else f"{op.kind}_failed"
     code = {"code": op.code} if op.state == "failed" else {}
-    return Note(op.order_id, kind, None, {**told(op), **code})
+    return Note(op.order_id, kind, None, {**told(op, made_of), **code})
 
 
-def told(op: Operation) -> dict[str, str]:
-    """What an event tells of an operation."""
-    return {"amount": to_text(op.amount, op.currency), "key": op.key}
+def splits(tx: Tx, operations: Iterable[Operation]) -> Splits:
+    """What those of the operations that are refunds, and are written, are made of."""
+    return refund_tax.splits_of(tx, {op.order_id for op in operations if op.kind == "refund"})
+
+
+def told(op: Operation, made_of: Splits = MappingProxyType({})) -> dict[str, str]:
+    """What an event tells of an operation; of a refund its net and tax, too."""
+    found = {"amount": to_text(op.amount, op.currency), "key": op.key}
+    if op.kind == "refund" and (split := made_of.get((op.order_id, op.key))):
+        found["net"] = to_text(split.net, op.currency)
+        found["tax"] = to_text(split.tax, op.currency)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

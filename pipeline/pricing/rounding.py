@@ -17,6 +17,11 @@ def half_up(numerator: int, denominator: int) -> int:
     return (2 * numerator + denominator) // (2 * denominator)
 
 
+def half_down(numerator: int, denominator: int) -> int:
+    """5 ÷ 2 → 2, 7 ÷ 2 → 3: a half is left out, more than half is not."""
+    return (2 * numerator + denominator - 1) // (2 * denominator)
+
+
 def half_even(numerator: int, denominator: int) -> int:
     """5 ÷ 2 → 2, 7 ÷ 2 → 4."""
     whole, rest = divmod(numerator, denominator)
@@ -24,4 +29,4 @@ def half_even(numerator: int, denominator: int) -> int:
 
 
 #: By the rounding mode of the rules.
-DIVIDE: dict[str, Divide] = {"half_up": half_up, "half_even": half_even}
+DIVIDE: dict[str, Divide] = {"half_up": half_up, "half_down": half_down, "half_even": half_even}

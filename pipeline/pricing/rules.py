@@ -405,7 +405,7 @@ class Tax(_Model):
 
 
 class Rounding(_Model):
-    mode: Literal["half_up", "half_even"] = "half_up"
+    mode: Literal["half_up", "half_even", "half_down"] = "half_up"
     level: Literal["unit", "line", "document"] = "line"
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from pydantic_core import to_json
@@ -102,17 +103,24 @@ def read(tx: Tx, order_ids: Sequence[int]) -> dict[int, Quote]:
     packed = {"ids": pack(order_ids)}
     lines: dict[int, list[QuotedLine]] = defaultdict(list)
     for r in tx.execute(_READ_LINES, packed):
-        lines[r.order_id].append(_line_of(r))
-    return {
-        r.order_id: Quote(
-            tuple(lines[r.order_id]), _shipping_of(r), r.net, r.tax, r.total,
-            r.includes_tax, r.rounding_mode, r.rounding_level, tuple(json.loads(r.coupons)),
-        )
-        for r in tx.execute(_READ_QUOTES, packed)
-    }  # fmt: skip
+        lines[r.order_id].append(line_of(r))
+    return {r.order_id: quote_of(r, lines[r.order_id]) for r in tx.execute(_READ_QUOTES, packed)}
 
 
-def _line_of(r: Any) -> QuotedLine:
+def quote_of(r: Any, lines: Iterable[QuotedLine]) -> Quote:
+    """A row of the quotes with its lines, without its steps."""
+    return Quote(
+        tuple(lines), _shipping_of(r), r.net, r.tax, r.total,
+        r.includes_tax, r.rounding_mode, r.rounding_level, tuple(json.loads(r.coupons)),
+    )  # fmt: skip
+
+
+def archived(quote: Mapping[str, Any], lines: Iterable[Mapping[str, Any]]) -> Quote:
+    """The same of the rows that an archive holds."""
+    return quote_of(SimpleNamespace(**quote), [line_of(SimpleNamespace(**line)) for line in lines])
+
+
+def line_of(r: Any) -> QuotedLine:
     return QuotedLine(
         r.sku, r.quantity, r.unit_price, r.discount, r.tax_rate, r.net, r.tax, r.gross
     )

@@ -10,8 +10,10 @@ from sqlalchemy import Table, func, null, select, union_all
 
 from pipeline.errors import UnknownOrder
 from pipeline.payments.account import fold
-from pipeline.storage import archive, fulfilment, payments, waiting
+from pipeline.payments.refund_tax import Split
+from pipeline.storage import archive, fulfilment, payments, refund_tax, waiting
 from pipeline.storage.database import Tx
+from pipeline.storage.quotes import archived as archived_quote
 from pipeline.storage.selection import Selection, where
 from pipeline.storage.tables import (
     archived_orders,
@@ -98,6 +100,12 @@ def one(tx: Tx, order_id: int) -> dict[str, Any]:
         return _of(tx, table, order_id, *by)
 
     quote = [_read(row) for row in rows(quotes)]
+    its_quote = (
+        {order_id: archived_quote(archived[quotes.name][0], archived[order_lines.name])}
+        if archived.get(quotes.name)
+        else {}
+    )
+    made_of = refund_tax.splits_of(tx, [order_id], its_quote)
     [document] = rows(order_documents)
     return {
         "archived_at": None,
@@ -109,7 +117,10 @@ def one(tx: Tx, order_id: int) -> dict[str, Any]:
         "quote": quote[0] if quote else None,
         "lines": rows(order_lines),
         "payment_status": fold(payments.read(tx, [order_id])[order_id]).status,
-        "payments": rows(payment_operations, "at", "kind", "state"),
+        "payments": [
+            _with_split(row, made_of.get((order_id, row["key"])))
+            for row in rows(payment_operations, "at", "kind", "state")
+        ],
         "reservations": rows(reservations),
         "waits_for": waiting.of_order(tx, order_id),
         "shipments": shipments_of(tx, order_id),
@@ -118,6 +129,11 @@ def one(tx: Tx, order_id: int) -> dict[str, Any]:
         "notifications": rows(notifications),
         "events": rows(events),
     }
+
+
+def _with_split(row: dict[str, Any], split: Split | None) -> dict[str, Any]:
+    """An operation's row with the net and the tax of a refund, which others have not."""
+    return {**row, "net": split and split.net, "tax": split and split.tax}
 
 
 def ids_of(tx: Tx, external_id: str) -> dict[str, int]:

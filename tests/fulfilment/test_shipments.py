@@ -341,6 +341,19 @@ def test_the_capture_is_asked_for_with_the_first_shipment_and_once(mill: MakeMil
     assert (booked(shop)["capture"], findings(shop)) == (3000, [])
 
 
+def test_what_was_free_has_nothing_to_capture_and_is_shipped(mill: MakeMill) -> None:
+    shop = shelved(mill, (MUG, "main", 3), capture="later")
+    gift = {"id": "gift", "name": "Gift", "effect": {"type": "percent", "percent": 100}}
+    shop.price_by({"promotions": [gift]})
+    order = sold(shop, [(MUG, 3)])
+
+    shipped = ship(shop, order, capture=True)
+
+    assert isinstance(shipped, Shipped)
+    assert shipped.capture is None
+    assert (progress(shop, order), stand(shop, order), findings(shop)) == ("fulfilled", [], [])
+
+
 def test_what_can_not_be_captured_is_not_shipped_when_that_is_asked_for(mill: MakeMill) -> None:
     shop = shelved(mill, (MUG, "main", 3), gateway="manual", capture="later")
     order = sold(shop, [(MUG, 3)], method="invoice")

@@ -234,7 +234,7 @@ MISTAKES = {
     "a: 1\na: 2": "not YAML: line 2, column 1: found duplicate key",
     "promotions: [": "not YAML: line 1, column",
     "": "rules: got null, expected a valid dictionary",
-    "rounding: {mode: up}": "rounding.mode: got \"up\", expected 'half_up' or 'half_even'",
+    "rounding: {mode: up}": "rounding.mode: got \"up\", expected 'half_up', 'half_even' or 'half_down'",
 }
 
 
@@ -344,6 +344,7 @@ def test_an_order_is_priced_by_a_file_before_anyone_imports_it(shop: Run, tmp_pa
     found = json.loads(said)
     assert code == 0
     assert (found["net"], found["tax"], found["total"], found["version"]) == (2400, 456, 2856, None)
+    assert (found["currency"], found["exponent"]) == ("EUR", 2)
     assert [step["step"] for step in found["steps"]] == ["price", "tax"]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -17,7 +19,7 @@ from pipeline.payments.gateway import Call, Declined, Unavailable, Unknown, capt
 from pipeline.payments.refunds import SHIPPING, parts
 from pipeline.pricing.quote import Quote, QuotedLine, QuotedShipping
 from pipeline.source import Policy
-from pipeline.storage import payment_tasks, payments
+from pipeline.storage import payment_tasks, payments, views
 from tests.payments.shop import (
     Gateway,
     MakeMill,
@@ -168,6 +170,42 @@ def test_units_of_lines_and_shipping_are_refunded_at_what_was_paid_for_them(
     shop.payment_tasks.run()
 
     assert refunds(shop, order) == [("succeeded", 3000), ("succeeded", 490)]
+    assert findings(shop) == []
+
+
+def test_a_refund_says_its_net_and_its_tax_and_all_of_them_come_to_the_order_s(
+    mill: MakeMill,
+) -> None:
+    zone = {"name": "GB", "country": "DE", "rates": {"standard": [{"name": "VAT", "rate": "0.2"}]}}
+    off = {"id": "off", "name": "Off", "effect": {"type": "percent", "percent": 25}}
+    taxed = {**SHIPPED, "includes_tax": True, "tax": {"zones": [zone]}, "promotions": [off]}
+    shop = mill(gateway=Gateway(), rules=taxed).stocked()
+    order = shop.accept(lines=[(MUG, 7), (TEE, 1)])
+    shop.turn()
+
+    act(shop, operations.refund, order, lines={1: 3})
+    act(shop, operations.refund, order, amount=1234)
+    act(shop, operations.refund, order, shipping=True)
+    act(shop, operations.refund, order)
+    shop.payment_tasks.run()
+
+    with shop.database.snapshot() as tx:
+        found = views.one(tx, order)
+    told = [
+        json.loads(e["detail"])
+        for e in found["events"]
+        if e["kind"] in ("refund_requested", "refunded")
+    ]
+    asked = told[:4]
+    assert all(Decimal(e["net"]) + Decimal(e["tax"]) == Decimal(e["amount"]) for e in told)
+    assert sorted(map(str, (e | {"lines": 0} for e in asked))) == sorted(
+        map(str, (e | {"lines": 0} for e in told[4:]))
+    )
+    for name in ("net", "tax"):
+        assert sum(Decimal(e[name]) for e in asked) == Decimal(found["quote"][name]).scaleb(-2)
+    rows = {(p["key"], p["net"], p["tax"]) for p in found["payments"] if p["kind"] == "refund"}
+    assert sum(tax for _, _, tax in rows) == found["quote"]["tax"]
+    assert all(p["net"] is None for p in found["payments"] if p["kind"] != "refund")
     assert findings(shop) == []
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
-from math import floor
+from math import ceil, floor
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -114,6 +114,8 @@ def rounded(exact: Fraction, mode: str) -> int:
     """To a minor unit; `exact` is not negative."""
     if mode == "half_even":
         return round(exact)
+    if mode == "half_down":
+        return ceil(exact - Fraction(1, 2))
     return floor(exact + Fraction(1, 2))
 
 

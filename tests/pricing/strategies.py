@@ -336,7 +336,7 @@ rule_sets = st.fixed_dictionaries(
         "includes_tax": st.booleans(),
         "rounding": st.fixed_dictionaries(
             {
-                "mode": st.sampled_from(["half_up", "half_even"]),
+                "mode": st.sampled_from(["half_up", "half_even", "half_down"]),
                 "level": st.sampled_from(["line", "unit", "document"]),
             }
         ),

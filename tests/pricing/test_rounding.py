@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import floor
+from math import ceil, floor
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.pricing.rounding import DIVIDE, half_even, half_up
+from pipeline.pricing.rounding import DIVIDE
 from tests.pricing.carts import cart, discounts, line, promotion, quoted, shipped, taxed, taxes
 
-MODES = ["half_up", "half_even"]
+MODES = ["half_up", "half_even", "half_down"]
 LEVELS = ["unit", "line", "document"]
 CURRENCIES = ["JPY", "EUR", "KWD"]  # no, two and three decimal places
 
 
 @pytest.mark.parametrize(
-    ("numerator", "denominator", "up", "even"),
-    [(4, 10, 0, 0), (5, 10, 1, 0), (6, 10, 1, 1), (15, 10, 2, 2), (25, 10, 3, 2), (251, 100, 3, 3),
-     (3, 6, 1, 0), (0, 7, 0, 0), (7, 1, 7, 7)],
+    ("numerator", "denominator", "up", "even", "down"),
+    [(4, 10, 0, 0, 0), (5, 10, 1, 0, 0), (6, 10, 1, 1, 1), (15, 10, 2, 2, 1), (25, 10, 3, 2, 2),
+     (251, 100, 3, 3, 3), (3, 6, 1, 0, 0), (0, 7, 0, 0, 0), (7, 1, 7, 7, 7)],
 )  # fmt: skip
-def test_a_half_goes_up_or_to_the_even_neighbour(
-    numerator: int, denominator: int, up: int, even: int
+def test_a_half_goes_up_down_or_to_the_even_neighbour(
+    numerator: int, denominator: int, up: int, even: int, down: int
 ) -> None:
-    assert (half_up(numerator, denominator), half_even(numerator, denominator)) == (up, even)
+    assert [DIVIDE[mode](numerator, denominator) for mode in MODES] == [up, even, down]
 
 
 @given(numerator=st.integers(0, 10**30), denominator=st.integers(1, 10**15))
@@ -34,6 +34,7 @@ def test_rounding_is_that_of_exact_fractions(numerator: int, denominator: int) -
 
     assert DIVIDE["half_up"](numerator, denominator) == floor(exact + Fraction(1, 2))
     assert DIVIDE["half_even"](numerator, denominator) == round(exact)
+    assert DIVIDE["half_down"](numerator, denominator) == ceil(exact - Fraction(1, 2))
 
 
 # Five units at 5 and one at 15. At 10 % a unit's tax is 0.5 and 1.5, a line's 2.5 and 1.5, the
@@ -43,6 +44,9 @@ GRID = {
     ("unit", "half_even"): [0, 2],
     ("line", "half_up"): [3, 2],
     ("line", "half_even"): [2, 2],
+    ("unit", "half_down"): [0, 1],
+    ("line", "half_down"): [2, 1],
+    ("document", "half_down"): [3, 1],
     ("document", "half_up"): [3, 1],
     ("document", "half_even"): [3, 1],
 }
@@ -70,7 +74,7 @@ def test_tax_is_rounded_at_the_level_and_in_the_mode_of_the_rules(
     assert (found.rounding_level, found.rounding_mode) == (level, mode)
 
 
-@pytest.mark.parametrize(("mode", "tax"), [("half_up", 3), ("half_even", 2)])
+@pytest.mark.parametrize(("mode", "tax"), [("half_up", 3), ("half_even", 2), ("half_down", 2)])
 def test_the_half_of_a_document_goes_as_that_of_a_line(mode: str, tax: int) -> None:
     bought = cart(line("A", 10), line("B", 15))
 
@@ -79,10 +83,12 @@ def test_the_half_of_a_document_goes_as_that_of_a_line(mode: str, tax: int) -> N
     assert found.tax == tax
 
 
-@pytest.mark.parametrize(("amount", "up", "even"), [(3, 1, 0), (9, 2, 2), (15, 3, 2), (14, 2, 2)])
-def test_a_half_inside_a_price_is_a_half(amount: int, up: int, even: int) -> None:
+@pytest.mark.parametrize(
+    ("amount", "up", "even", "down"), [(3, 1, 0, 0), (9, 2, 2, 1), (15, 3, 2, 2), (14, 2, 2, 2)]
+)
+def test_a_half_inside_a_price_is_a_half(amount: int, up: int, even: int, down: int) -> None:
     """3 at 20 % holds 0.5, though a sixth has no end in decimals."""
-    for mode, tax in (("half_up", up), ("half_even", even)):
+    for mode, tax in (("half_up", up), ("half_even", even), ("half_down", down)):
         found = quoted(
             cart(line("A", amount)), tax=taxed("0.2"), includes_tax=True, rounding={"mode": mode}
         )
@@ -90,7 +96,7 @@ def test_a_half_inside_a_price_is_a_half(amount: int, up: int, even: int) -> Non
         assert taxes(found) == [tax]
 
 
-@pytest.mark.parametrize(("mode", "discount"), [("half_up", 3), ("half_even", 2)])
+@pytest.mark.parametrize(("mode", "discount"), [("half_up", 3), ("half_even", 2), ("half_down", 2)])
 def test_discounts_are_rounded_in_the_same_mode(mode: str, discount: int) -> None:
     found = quoted(
         cart(line("A", 25)), promotions=[promotion("percent", percent=10)], rounding={"mode": mode}

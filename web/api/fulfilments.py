@@ -21,7 +21,7 @@ from web.api import models, shapes
 from web.api.examples import FULFILMENT, RETURN
 from web.api.models import IfMatch, OrderId
 from web.api.order_access import lock, require_version, visible
-from web.api.orders_told import operation_of, units_of
+from web.api.orders_told import operation_of, refund_of, units_of
 from web.bodies import reads
 from web.callers import Reader, Steerer
 from web.problems import Refusal, invalid
@@ -114,8 +114,9 @@ def routes(database: Database) -> APIRouter:
                 require_version(row, if_match)
             done = fulfilment.take_back(tx, back, caller.actor, refund=asked.refund)
             [made] = _named(views.returns_of(tx, order_id), asked.reference)
+            asked_for = None if isinstance(done, Duplicate) else done.refund
+            refund = shapes.Refund(**refund_of(tx, asked_for)) if asked_for else None
         response.status_code = _status(done)
-        refund = None if isinstance(done, Duplicate) else _asked(done.refund)
         return shapes.Returned(**_return(made).model_dump(), refund=refund)
 
     return api

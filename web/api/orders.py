@@ -38,7 +38,7 @@ from web.api.models import (
     Word,
 )
 from web.api.order_access import lock, lock_all, visible
-from web.api.orders_told import etag_of, matches, operation_of, order_of, row_of, units_of
+from web.api.orders_told import etag_of, matches, order_of, refund_of, row_of, units_of
 from web.bodies import is_long, read_json, reads
 from web.callers import Caller, Reader, Seller, Steerer
 from web.cursors import cursor, position
@@ -303,7 +303,7 @@ def _refund(
         tx, order_id, caller.actor,
         amount=amount, lines=units_of(asked.lines), shipping=asked.shipping, reason=asked.reason,
     )  # fmt: skip
-    return operation_of(operation)
+    return refund_of(tx, operation)
 
 
 def _shown(told: dict[str, Any], status: int = 200) -> Response:

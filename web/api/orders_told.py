@@ -9,7 +9,9 @@ from typing import Any
 from pipeline.decisions import answers_to
 from pipeline.money import to_text
 from pipeline.order import Status, corrected
+from pipeline.payments import tasks
 from pipeline.payments.account import Operation
+from pipeline.storage.database import Tx
 
 _AMOUNTS = ("unit_price", "discount", "net", "tax", "gross")
 _DOCUMENT = (
@@ -66,6 +68,12 @@ def operation_of(asked: Operation) -> dict[str, Any]:
         "id": asked.key, "order_id": asked.order_id, "currency": asked.currency,
         "amount": to_text(asked.amount, asked.currency), "state": asked.state,
     }  # fmt: skip
+
+
+def refund_of(tx: Tx, asked: Operation) -> dict[str, Any]:
+    """The same of a refund, with its net and its tax."""
+    told = tasks.told(asked, tasks.splits(tx, [asked]))
+    return operation_of(asked) | {name: told.get(name) for name in ("net", "tax")}
 
 
 def units_of(lines: Mapping[str, int]) -> dict[int, int]:

@@ -126,8 +126,8 @@ class Order(OrderRow):
     `decisions` the kinds that answer why it is on hold now."""
 
     payment_status: str
-    net: str | None
-    tax: str | None
+    net: str | None = None
+    tax: str | None = None
     shipping: str | None
     lines: list[Line]
     customer: dict[str, Any]
@@ -203,7 +203,7 @@ class Feed(Out):
     more: bool
 
 
-class Refund(Out):
+class Capture(Out):
     """It is asked for; the order's timeline tells how it ends."""
 
     id: str
@@ -213,8 +213,12 @@ class Refund(Out):
     state: str
 
 
-class Capture(Refund):
-    """As a refund."""
+class Refund(Capture):
+    """As a capture. Its net and its tax come to its amount; those of refunds that come to all of an
+    order, to the order's."""
+
+    net: str | None
+    tax: str | None
 
 
 class ShippedLine(Out):

@@ -197,7 +197,7 @@ def test_importing_again_replaces(mill: MakeMill, tmp_path: Path) -> None:
     [
         (",A mug,true,false,EUR,10.00", "sku", "a value"),
         ("MUG,A mug,perhaps,false,EUR,10.00", "active", "a valid boolean"),
-        ("MUG,A mug,true,false,EUR,-1", "price", "a decimal string such as 12.50"),
+        ("MUG,A mug,true,false,EUR,-1", "price", "a decimal string such as 12.50, 0 or more"),
         ("MUG,A mug,true,false,EUR,1.999", "price", "has more decimal places than EUR (2)"),
         ("MUG,A mug,true,false,,10.00", "price", "a currency and a price, or neither"),
         ("MUG,A mug,true,false,XXX,10.00", "currency", "an ISO 4217 currency code"),
