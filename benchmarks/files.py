@@ -107,11 +107,13 @@ def main() -> None:
     if given.measure:
         print(json.dumps(asdict(measure(given.measure, given.rows[0]))))
         return
-    found = [_in_its_own_process(rows) for rows in given.rows]
-    for each in found:
+    found = []
+    for rows in given.rows:
+        found.append(each := _in_its_own_process(rows))
         print(
             f"{each.rows:>12,} rows {each.orders:>11,} orders {each.peak_mb:>7} MB "
-            f"{each.seconds:>7} s {each.rows / each.seconds:>9,.0f} rows/s"
+            f"{each.seconds:>7} s {each.rows / each.seconds:>9,.0f} rows/s",
+            flush=True,
         )
     ratio = found[-1].peak_mb / found[0].peak_mb
     print(f"memory: {ratio:.3f} times (at most {MOST_RATIO}), at most {MOST_MB} MB")
