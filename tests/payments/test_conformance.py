@@ -20,6 +20,7 @@ from pipeline.payments.gateway import (
     InvalidEvent,
     Kind,
     Payment,
+    Refused,
     RequiresAction,
     Reversal,
     Succeeded,
@@ -170,7 +171,7 @@ def test_a_declined_card_is_declined_each_time_and_leaves_nothing(house: House) 
 
 
 def test_nothing_can_not_be_authorized(gateway: Gateway) -> None:
-    assert isinstance(gateway.perform(authorize(0)), Declined)
+    assert isinstance(gateway.perform(authorize(0)), Declined | Refused)
     assert kinds(gateway) == []
 
 
@@ -180,7 +181,7 @@ def test_an_authorization_waits_for_its_customer(gateway: Gateway, waiting: Call
 
     assert gateway.perform(waiting) == RequiresAction(its)
     assert gateway.find(waiting) == RequiresAction(its)
-    assert isinstance(gateway.perform(capture(its)), Declined)
+    assert isinstance(gateway.perform(capture(its)), Declined | Refused)
     assert read(gateway, its).status == "requires_action"
     assert kinds(gateway) == []
 
@@ -228,8 +229,8 @@ def test_an_authorization_that_waits_can_be_voided_and_then_never_stands(
 def test_no_more_is_captured_than_was_authorized(gateway: Gateway, authorized: str) -> None:
     too_much = capture(authorized, 5951)
 
-    assert isinstance(gateway.perform(too_much), Declined)
-    assert isinstance(gateway.perform(too_much), Declined)
+    assert isinstance(gateway.perform(too_much), Declined | Refused)
+    assert isinstance(gateway.perform(too_much), Declined | Refused)
     assert gateway.find(too_much) is None
     assert kinds(gateway) == ["authorize"]
 
