@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Table, bindparam, select, union_all
 
 from pipeline.errors import UnknownOrder
+from pipeline.order import Status
 from pipeline.payments.account import fold
 from pipeline.storage import archive, fulfilment, payments
 from pipeline.storage.database import Tx
@@ -60,10 +61,24 @@ def one(tx: Tx, order_id: int) -> Row:
         "document": json.loads(document["body"]),
         "decided": json.loads(document.get("decided") or "{}"),
         "vat_check": json.loads(document.get("vat_check") or "null"),
+        "held": _held(tx, order_id) if found and found.status == Status.ON_HOLD else [],
         "quote": quote[0] if quote else None,
         "lines": [_without_id(line) for line in rows[order_lines.name]],
         "payment_status": fold(payments.read(tx, [order_id])[order_id]).status,
     }
+
+
+_HELD = (
+    select(events.c.kind, events.c.detail)
+    .where(events.c.order_id == bindparam("wanted"), events.c.kind == "held")
+    .order_by(events.c.seq.desc())
+    .limit(1)
+)
+
+
+def _held(tx: Tx, order_id: int) -> list[Row]:
+    """The event that held an order last, as `pipeline.hold_reasons.hold_of` reads it."""
+    return [dict(r._mapping) for r in tx.execute(_HELD, {"wanted": order_id})]
 
 
 def _live(tx: Tx, order_id: int) -> dict[str, list[Row]]:

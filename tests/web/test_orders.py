@@ -16,6 +16,8 @@ from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
 from pipeline.assembly import Application
+from pipeline.source import Policy
+from pipeline.storage import sources
 from tests.support import MUG, TEE, Mill, an_order
 
 As = Callable[..., TestClient]
@@ -270,6 +272,21 @@ def test_what_would_cost_more_than_was_shown_is_charged_once_somebody_says_so(
     assert answer.status_code == 202
     told = client.get(path).json()
     assert (told["status"], told["total"]) == ("confirmed", "19.99")
+
+
+def test_what_is_sold_already_for_more_than_is_known_can_only_be_cancelled(
+    client: TestClient, shop: Mill
+) -> None:
+    with shop.database.transaction() as tx:
+        sources.put(tx, "shop", Policy(price_policy="as_sold"))
+    lines = [{"sku": MUG, "quantity": 2, "unit_price": "10.00"}]
+    order = {**an_order(), "lines": lines, "total": "24.90"}
+    placed = client.post("/v1/orders", json=order).json()
+    shop.turn()
+
+    held = client.get(f"/v1/orders/{placed['id']}").json()
+
+    assert (held["reason"], held["decisions"]) == ("total_differs", [])
 
 
 def test_a_quote_says_that_it_would_cost_more_than_was_shown(client: TestClient) -> None:

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipeline.decisions import answers_to
+from pipeline.hold_reasons import hold_of
 from pipeline.money import to_text
-from pipeline.order import Status, corrected
+from pipeline.order import corrected
 from pipeline.payments import tasks
 from pipeline.payments.account import Operation
 from pipeline.storage.database import Tx
@@ -33,7 +33,7 @@ def row_of(row: dict[str, Any]) -> dict[str, Any]:
 def order_of(told: dict[str, Any]) -> dict[str, Any]:
     """All of an order, from `upstream.one`."""
     document, quote, currency = told["document"], told["quote"], told["currency"]
-    is_held = told["status"] == Status.ON_HOLD
+    hold = hold_of(told["id"], told["reason"], told["held"]) if told["held"] else None
     shipping = None if quote is None else quote["shipping_net"] + quote["shipping_tax"]
     return {
         **row_of(told),
@@ -46,7 +46,7 @@ def order_of(told: dict[str, Any]) -> dict[str, Any]:
         "ship_to": corrected(document["ship_to"], told["decided"]),
         "decided": told["decided"],
         "vat_check": told["vat_check"],
-        "decisions": [kind.name for kind in answers_to(told["reason"])] if is_held else [],
+        "decisions": hold["decisions"] if hold else [],
     }
 
 
