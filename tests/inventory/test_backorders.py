@@ -188,6 +188,24 @@ def test_one_that_lacks_one_thing_keeps_the_others_and_is_in_nobodys_way_for_mor
     assert broken_rules(shop) == []
 
 
+def test_a_paid_order_that_waits_for_a_bowl_keeps_its_mug_and_is_confirmed_once_the_bowl_comes(
+    shop: Mill,
+) -> None:
+    never_again(shop, MUG)
+    shop.receive(MUG, 1)
+    first = waits(shop, (MUG, 1), (TEE, 1))
+    assert (has(shop, first), shop.row(first).reason) == ({MUG: 1}, "awaiting_stock")
+
+    later = shop.accept(lines=[(MUG, 1)])
+    shop.turn()
+    assert shop.row(later).reason == "out_of_stock"
+    shop.receive(TEE, 1)
+    shop.turn(impatient=False)
+
+    assert (shop.status(first), has(shop, first)) == ("confirmed", {MUG: 1, TEE: 1})
+    assert broken_rules(shop) == []
+
+
 def test_what_is_there_goes_to_the_first_who_waits_for_something_else(shop: Mill) -> None:
     """Two want a mug and a tee, and there is one of each: they don't take one each."""
     shop.receive(MUG, 1)
