@@ -57,6 +57,10 @@ class Zone:
     given: rules.TaxZone = field(compare=False)
 
 
+#: Addresses whose zone is kept: people order again, and neighbours do.
+_MOST_FOUND = 16_384
+
+
 class Zones:
     """The tax zones of a rule set. What they say of one country is compiled when it is first asked."""
 
@@ -68,6 +72,7 @@ class Zones:
                 (given, Zone(given.name, rates, given))
             )
         self._compiled: dict[str, _Country] = {}
+        self._found: dict[Destination, Zone | Unclear | None] = {}
 
     def __bool__(self) -> bool:
         return bool(self._given)
@@ -92,6 +97,15 @@ class Zones:
         here = self._compiled.get(sent.country)
         if here is None:
             here = self._compiled[sent.country] = _Country(sent.country, self._given)
+        if not here.tells_apart and not territories_of(sent.country):
+            sent = Destination(sent.country)  # all its addresses are in one zone
+        if sent not in self._found:
+            if len(self._found) >= _MOST_FOUND:
+                self._found.clear()
+            self._found[sent] = self._look_for(sent, here)
+        return self._found[sent]
+
+    def _look_for(self, sent: Destination, here: _Country) -> Zone | Unclear | None:
         if not here.tells_apart:
             return here.zone(sent)
         found = [here.zone(each) for each in sent.readings()]
