@@ -135,20 +135,20 @@ def _tear(
 ) -> None:
     """Take away the row's beginning or end (a delimiter with it), or a cell, or put one in."""
     row.is_lost = True  # nobody can know which cells are missing
+    found = [cells[name] for name in names]
     if damage == "cut" and draw(st.booleans()):
-        row.text = row.text[: draw(st.integers(0, row.text.rindex(",")))]
+        found = found[: draw(st.integers(0, len(found) - 1))]
+        found[-1:] = [cell[: draw(st.integers(0, 3))] for cell in found[-1:]]
+    elif damage == "cut":
+        found = found[draw(st.integers(1, len(found))) :]
+        found[:1] = [cell[draw(st.integers(0, 3)) :] for cell in found[:1]]
+    elif draw(st.booleans()):
+        found[1:1] = ["more"]
     else:
-        found = [cells[name] for name in names]
-        if damage == "cut":
-            found = found[draw(st.integers(1, len(found))) :]
-            found[:1] = [cell[draw(st.integers(0, 3)) :] for cell in found[:1]]
-        elif draw(st.booleans()):
-            found[1:1] = ["more"]
-        else:
-            del found[draw(st.integers(0, len(found) - 1))]
-        out = io.StringIO()
-        csv.writer(out, lineterminator="").writerow(found)
-        row.text = out.getvalue()
+        del found[draw(st.integers(0, len(found) - 1))]
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow(found)
+    row.text = out.getvalue()
     if not row.text.strip(', "\n'):
         row.text = "torn"  # a row of which nothing is left leaves nothing to find
 
