@@ -121,3 +121,10 @@ def test_what_can_not_be_is_refused_in_words(shop: Run, arguments: list[str], sa
     assert code == 2
     assert said in printed
     assert "4242" not in printed
+
+
+def test_a_sku_that_there_is_not_is_said_to_be_none(shop: Run) -> None:
+    code, said = shop("stock", "show", "MUG-99")
+
+    assert code != 0
+    assert "there is no product 'MUG-99'" in said
