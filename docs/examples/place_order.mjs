@@ -50,7 +50,7 @@ async function* placeAll(orders) {
 
 const order = {
     external_id: "web-2001", currency: "EUR", customer: { email: "ada@example.com" },
-    ship_to: { country: "DE" }, lines: [{ sku: "MUG-01", quantity: 1 }],
+    ship_to: { country: "DE", postal_code: "10115" }, lines: [{ sku: "MUG-01", quantity: 1 }],
     payment: { method: "pm_card_visa" },
 };
 const placed = await ask("/v1/orders", { method: "POST", headers: json, body: JSON.stringify(order) });

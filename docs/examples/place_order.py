@@ -14,7 +14,7 @@ order: NewOrder = {
     "external_id": "web-2001",
     "currency": "EUR",
     "customer": {"email": "ada@example.com"},
-    "ship_to": {"country": "DE"},
+    "ship_to": {"country": "DE", "postal_code": "10115"},
     "lines": [{"sku": "MUG-01", "quantity": 1}],
     "payment": {"method": "pm_card_visa"},
 }

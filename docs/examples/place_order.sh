@@ -10,7 +10,7 @@ ask() {
     curl -sS --fail-with-body --retry 5 --retry-connrefused --max-time 10 -H "Authorization: Bearer $KEY" "$@"
 }
 
-ask "$url/v1/orders" -H "Content-Type: application/json" -d '{"external_id": "web-2001", "currency": "EUR", "customer": {"email": "ada@example.com"}, "ship_to": {"country": "DE"}, "lines": [{"sku": "MUG-01", "quantity": 1}], "payment": {"method": "pm_card_visa"}}'
+ask "$url/v1/orders" -H "Content-Type: application/json" -d '{"external_id": "web-2001", "currency": "EUR", "customer": {"email": "ada@example.com"}, "ship_to": {"country": "DE", "postal_code": "10115"}, "lines": [{"sku": "MUG-01", "quantity": 1}], "payment": {"method": "pm_card_visa"}}'
 echo
 
 # The list finds it by our own name for it.
