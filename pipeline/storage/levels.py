@@ -160,12 +160,11 @@ def reserve(
     ]  # fmt: skip
     if refused := move(tx, promises, actor):
         raise InvariantBroken(f"not enough units free at {refused}")
-    there = {(a.order_id, a.line_no, a.location) for a in held}
-    new: list[tuple[int, int, str, str, int]] = []
+    new = [(a.order_id, a.line_no, a.location, a.sku, a.quantity) for a in allotments]
     more: list[tuple[int, int, str, str, int]] = []
-    for a in allotments:
-        known = (a.order_id, a.line_no, a.location) in there
-        (more if known else new).append((a.order_id, a.line_no, a.location, a.sku, a.quantity))
+    if there := {(a.order_id, a.line_no, a.location) for a in held}:
+        more = [row for row in new if row[:3] in there]
+        new = [row for row in new if row[:3] not in there]
     for statement, its in ((_RESERVE, new), (_RESERVE_MORE, more)):
         if its:
             tx.execute(statement, {"rows": pack(its)})
