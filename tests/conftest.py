@@ -122,9 +122,14 @@ END $$
 """
 
 
+#: What the migrations themselves have written.
+_OF_THE_SCHEMA = {"currencies", "schema_serves"}
+
+
 def empty(database: Database) -> None:
-    """A Postgres as its migrations left it: no rows, and ids from 1."""
-    names = ", ".join(f"'{table.name}'" for table in reversed(metadata.sorted_tables))
+    """A Postgres as its migrations left it: no rows of a shop, and ids from 1."""
+    tables = [t.name for t in reversed(metadata.sorted_tables) if t.name not in _OF_THE_SCHEMA]
+    names = ", ".join(f"'{name}'" for name in tables)
     with database.transaction() as tx:
         tx.exec_driver_sql(_EMPTY.replace(":names", f"ARRAY[{names}]"))
 

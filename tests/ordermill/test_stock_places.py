@@ -46,7 +46,7 @@ def test_safety_stock_is_not_available(cli: CliRunner) -> None:
     "arguments",
     [
         ["locations", "set", "berlin", "--country", "XX"],
-        ["locations", "set", "berlin", "--serves", "Germany"],
+        ["locations", "set", "berlin", "--serves", "Atlantis"],
         ["locations", "set", "x" * 33],
         ["safety", MUG, "main", "-1"],
     ],

@@ -5,6 +5,7 @@ import json
 import sqlalchemy as sa
 from alembic import op
 
+from pipeline import money
 from pipeline.pricing import zones
 
 revision = "0019"
@@ -14,8 +15,8 @@ depends_on = None
 
 serves = ("0019",)
 
-#: What the lists of before had and today's has not: amounts in it may be here. What today's list has
-#: each process records when it starts.
+#: What the lists of before had and today's may not have: amounts in it may be here. What a later list
+#: adds each process records when it starts.
 _WITHDRAWN = {"BGN": 2}
 
 
@@ -27,7 +28,9 @@ def upgrade() -> None:
         sa.CheckConstraint("exponent >= 0", name=op.f("ck_currencies_not_negative")),
         sa.PrimaryKeyConstraint("code", name=op.f("pk_currencies")),
     )
-    op.bulk_insert(table, [{"code": c, "exponent": n} for c, n in _WITHDRAWN.items()])
+    op.bulk_insert(
+        table, [{"code": c, "exponent": n} for c, n in (_WITHDRAWN | money.listed()).items()]
+    )
     with op.batch_alter_table("pricing_rules") as rules:
         rules.add_column(sa.Column("zone", sa.Text(), nullable=True))
     _keep_zones(op.get_bind())
