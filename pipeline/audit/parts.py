@@ -56,6 +56,11 @@ def past(stage: str) -> ColumnElement[bool]:
     )
 
 
+def at(stage: str) -> ColumnElement[bool]:
+    """Orders that are at `stage`; false, not null, for those that are at none any more."""
+    return func.coalesce(orders.c.stage, "") == stage
+
+
 def _statuses_past(chain: Chain, stage: str) -> list[Status]:
     stages = [link.stage for link in chain.links]
     behind = stages.index(stage)

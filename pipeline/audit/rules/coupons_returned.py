@@ -2,7 +2,7 @@
 
 from sqlalchemy import and_, exists, or_, select
 
-from pipeline.audit.parts import count, past
+from pipeline.audit.parts import at, count, past
 from pipeline.audit.rule import Rule
 from pipeline.order import Status
 from pipeline.storage.tables import coupon_redemptions, orders, reservations
@@ -12,7 +12,7 @@ _holds = exists().where(reservations.c.order_id == orders.c.id)
 _may_hold = or_(
     past("reserve"),
     orders.c.status.in_(_aside),
-    and_(orders.c.stage == "reserve", _holds),  # coupons are taken with the first unit
+    and_(at("reserve"), _holds),  # coupons are taken with the first unit
 )
 
 RULE = Rule(

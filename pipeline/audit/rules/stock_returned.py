@@ -2,14 +2,14 @@
 
 from sqlalchemy import func, or_, select
 
-from pipeline.audit.parts import count, past
+from pipeline.audit.parts import at, count, past
 from pipeline.audit.rule import Rule
 from pipeline.order import Status
 from pipeline.storage.tables import orders, reservations
 
 # One that waits, or comes back from a hold, keeps what there is of its units: awaits_the_rest.
 _aside = [Status.ON_HOLD, Status.CANCELLING]
-_may_hold = or_(past("reserve"), orders.c.stage == "reserve", orders.c.status.in_(_aside))
+_may_hold = or_(past("reserve"), at("reserve"), orders.c.status.in_(_aside))
 
 RULE = Rule(
     name="stock_returned",
