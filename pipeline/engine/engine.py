@@ -188,7 +188,7 @@ class Engine:
             if isinstance(batch.plan, Broken):
                 raise batch.plan.error
             with STAGE_SECONDS.labels(batch.step, "call").time():
-                findings = None if batch.plan is None else step.call(batch.plan)
+                findings = step.call(batch.plan)
             with STAGE_SECONDS.labels(batch.step, "record").time():
                 return self._record_patiently(batch, step, findings)
         except LeaseLost:

@@ -183,7 +183,7 @@ def decide(order: Order, found: Quote | NotPriced) -> Outcome:
 Checks = Mapping[int, VatCheck]
 
 
-class Price(Step[Mapping[int, str], Checks]):
+class Price(Step[Mapping[int, str] | None, Checks]):
     """`vat_ids` are asked about ids that would spare an order its tax, where its source says so:
     `tries` times before the source's policy says what becomes of one that has no answer."""
 
@@ -201,20 +201,21 @@ class Price(Step[Mapping[int, str], Checks]):
         facts = look_up(tx, asking)
         return {o.id: by_order[o.id] for o in asking if _is_reverse_charged(quote(o, facts)[1])}
 
-    def call(self, plan: Mapping[int, str]) -> Checks:
-        said = self._vat_ids.ask(set(plan.values())) if plan else {}
+    def call(self, plan: Mapping[int, str] | None) -> Checks:
+        if not plan:
+            return {}
+        said = self._vat_ids.ask(set(plan.values()))
         return {order_id: said[vat_id] for order_id, vat_id in plan.items()}
 
-    def settle(self, tx: Tx, orders: Sequence[Order], findings: Checks | None) -> list[Outcome]:
+    def settle(self, tx: Tx, orders: Sequence[Order], findings: Checks) -> list[Outcome]:
         facts = look_up(tx, orders)
         found = [quote(order, facts) for order in orders]
-        checks = findings or {}
         outcomes = [
-            self._vat_outcome(order, each, checks) or decide(order, each)
+            self._vat_outcome(order, each, findings) or decide(order, each)
             for order, (_, each) in zip(orders, found, strict=True)
         ]
-        if checks:
-            order_store.write_vat_checks(tx, {i: as_kept(check) for i, check in checks.items()})
+        if findings:
+            order_store.write_vat_checks(tx, {i: as_kept(check) for i, check in findings.items()})
         quotes.add(
             tx,
             [

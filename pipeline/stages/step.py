@@ -28,8 +28,8 @@ class Step(ABC, Generic[Plan, Findings]):
     time_limit: float = 60.0
 
     def calls_out(self, orders: Sequence[Order]) -> bool:
-        """Pure: whether it may have something to ask for these. If not, `intend` and `call` are
-        left out, and `settle` has None for findings."""
+        """Pure: whether it may have something to ask for these. If not, `intend` is left out, and
+        `call` has None for a plan."""
         return True
 
     @abstractmethod
