@@ -103,7 +103,7 @@ def is_released(shop: Mill) -> None:
     ("units", "before", "brings"),
     [
         (0, None, receives),
-        (2, lambda tx: stock.set_safety(tx, MUG, "main", 1, "x"), keeps_less),
+        (2, lambda tx: stock.set_safety(tx, MUG, "main", 2, "x"), keeps_less),
         (2, lambda tx: stock.set_held(tx, [(MUG, "main")], True, "x"), is_released),
     ],
 )
