@@ -60,7 +60,8 @@ class Schema:
 
     @property
     def serves_this_code(self) -> bool:
-        return wanted_schema() in {self.revision, *self.serves}
+        wanted = wanted_schema()
+        return self.revision == wanted or (self.is_newer and wanted in self.serves)
 
 
 @contextmanager
