@@ -347,9 +347,10 @@ class StockMachine(RuleBasedStateMachine):
         if not hasattr(self, "mill"):
             return
         self.world.meanwhile, self.fatal = None, 0
+        for level in LEVELS:
+            self._keep(level, 0)  # safety stock would take what arrives for those who wait
         self._nobody_starves()
         for level in LEVELS:
-            self._keep(level, 0)
             self._receive(level, 1_000)
         for _ in range(20):
             self._look()

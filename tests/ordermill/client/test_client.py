@@ -210,7 +210,10 @@ def test_a_version_that_was_seen_is_sent_as_an_etag(make_client: MakeClient) -> 
 def test_one_call_has_one_idempotency_key_however_often_it_is_tried(
     make_client: MakeClient,
 ) -> None:
-    done = {"id": "r1", "order_id": 7, "amount": "1.00", "currency": "EUR", "state": "requested"}
+    done = {
+        "id": "r1", "order_id": 7, "amount": "1.00", "net": "0.84", "tax": "0.16",
+        "currency": "EUR", "state": "requested",
+    }  # fmt: skip
     api = Recording(
         problem(503), httpx.ReadError("reset"), httpx.Response(202, json=done), problem(429),
         httpx.Response(202, json=done),
