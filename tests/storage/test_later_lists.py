@@ -128,7 +128,7 @@ def test_orders_in_a_currency_and_to_a_country_that_are_gone_are_listed_refunded
     assert [code for code, _ in told] == [0] * 9 + [200] * 3, told
     assert "93.42" in told[0][1]
     assert told[2][1].startswith(f"Order {refunded}: 10.00 PLN refunded")
-    assert told[3][1].startswith(f"Order {refunded}: 42.21 PLN refunded.")
+    assert told[3][1].startswith(f"Order {refunded}: 42.21 PLN refunded")
     assert shop.status(cancelled) == "cancelled"
     assert [e.amount for e in shop.gateway.book() if e.kind == "refund"] == [1000, 4221, 9342]
 
