@@ -67,7 +67,13 @@ def on_postgres(postgres_database: Database, tmp_path: Path) -> Iterator[Run]:
 
 
 @pytest.mark.timeout(1200)
-def test_10_000_steps_leave_no_stock_wrong(on_sqlite: Run) -> None:
+def test_2_000_steps_leave_no_stock_wrong(on_sqlite: Run) -> None:
+    assert on_sqlite(max_examples=80, derandomize=True) >= 2_000
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_nor_do_10_000(on_sqlite: Run) -> None:
     assert on_sqlite(max_examples=360, derandomize=True) >= 10_000
 
 

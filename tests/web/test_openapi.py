@@ -42,6 +42,7 @@ def operations(app: FastAPI) -> list[Any]:
     return [op for op in found if op.path != "/v1/orders/batch"]
 
 
+@pytest.mark.timeout(600)  # every call, hundreds of times: over a minute where the machine is busy
 @pytest.mark.parametrize("whose", ["shop", None], ids=["source", "operator"])
 def test_whatever_is_sent_is_answered_as_described(
     app: FastAPI, shop: Mill, make_key: MakeKey, whose: str | None
