@@ -7,8 +7,10 @@ import typer
 from ordermill.held import progressing
 from ordermill.output import console, show, show_json
 from ordermill.session import bare_database
+from pipeline.assembly import gateway_choice
 from pipeline.errors import InvalidInput
 from pipeline.forecast import End, Finding, Forecast, forecast
+from pipeline.settings import load_settings
 from pipeline.storage import recent_orders
 from pipeline.typed import seconds
 
@@ -30,7 +32,7 @@ def show_forecast(since: str, json: bool) -> None:
         with database.snapshot() as tx:
             number = recent_orders.count(tx, length)
         with progressing("look at", number) as on_progress:
-            found = forecast(database, length, on_progress)
+            found = forecast(database, length, on_progress, gateway_choice(load_settings()))
     if json:
         show_json(_as_json(found))
     else:

@@ -15,6 +15,7 @@ from pipeline.intake.accept import missing_prices, read_for
 from pipeline.intake.schema import Document, as_sent
 from pipeline.order import Order, Status
 from pipeline.outcome import Hold, Reject
+from pipeline.payments.choice import AT_HOME, GatewayChoice
 from pipeline.stages import price
 from pipeline.storage import recent_orders
 from pipeline.storage.database import Database
@@ -57,13 +58,16 @@ class Forecast:
 
 
 def forecast(
-    database: Database, seconds: float, progress: Callable[[int], None] = lambda looked_at: None
+    database: Database,
+    seconds: float,
+    progress: Callable[[int], None] = lambda looked_at: None,
+    choice: GatewayChoice = AT_HOME,
 ) -> Forecast:
     """Look at the orders accepted in the last `seconds` of the database's clock, the newest first;
     `progress` is called with how many were looked at so far. Archived orders are not among them."""
     found: dict[Fate, Finding] = {}
     looked_at = unknown = 0
-    for page in _pages(database, seconds):
+    for page in _pages(database, seconds, choice):
         looked_at += len(page.orders)
         unknown += page.erased
         for order, fate in page.fates:
@@ -86,7 +90,7 @@ class _Page:
     fates: Sequence[tuple[Order, Fate]]
 
 
-def _pages(database: Database, seconds: float) -> Iterator[_Page]:
+def _pages(database: Database, seconds: float, choice: GatewayChoice) -> Iterator[_Page]:
     below: int | None = None
     while True:
         with database.snapshot() as tx:
@@ -94,17 +98,19 @@ def _pages(database: Database, seconds: float) -> Iterator[_Page]:
             if not recent.orders:
                 return
             known = [order for order in recent.orders if order.id not in recent.erased]
-            fates = list(_fates(known, price.look_up(tx, known, by_newest=True)))
+            fates = list(_fates(known, price.look_up(tx, known, by_newest=True), choice))
         below = recent.orders[-1].id
         yield _Page(recent.orders, len(recent.erased), fates)
 
 
-def _fates(known: Sequence[Order], facts: price.Facts) -> Iterator[tuple[Order, Fate]]:
+def _fates(
+    known: Sequence[Order], facts: price.Facts, choice: GatewayChoice
+) -> Iterator[tuple[Order, Fate]]:
     """Pure: the orders that would not go their way, each with what would become of it."""
     # Their own uses are among those that are counted, and would stand in their way.
     facts = replace(facts, used={})
     for order in known:
-        fate = _refusal(order) or _verdict(order, facts)
+        fate = _refusal(order) or _unpaid(order, choice) or _verdict(order, facts)
         # One that was rejected or is held for the same already is no news.
         if fate and not (order.status in _STOPPED and order.reason == fate.reason):
             yield order, fate
@@ -116,14 +122,17 @@ _STOPPED = frozenset({Status.REJECTED, Status.ON_HOLD})
 def _refusal(order: Order) -> Fate | None:
     read = read_for(order.source, as_sent(order.document))
     if isinstance(read, Document):
-        missing = missing_prices(order.source, read)
-        return (
-            Fate("refused", f"lines.unit_price: expected {missing[0].expected}")
-            if missing
-            else None
-        )
+        if missing := missing_prices(order.source, read):
+            return Fate("refused", f"lines.unit_price: expected {missing[0].expected}")
+        if not read.unlisted:
+            return None
+        return Fate("refused", f"{read.unlisted[0].field}: expected {read.unlisted[0].expected}")
     problem = read.problems[0]
     return Fate("refused", f"{problem.field}: expected {problem.expected}")
+
+
+def _unpaid(order: Order, choice: GatewayChoice) -> Fate | None:
+    return None if choice.of(order.source.policy) else Fate("on_hold", "no_gateway")
 
 
 def _verdict(order: Order, facts: price.Facts) -> Fate | None:

@@ -39,6 +39,11 @@ def is_listed(currency: str) -> bool:
     return currency in _LISTED
 
 
+def is_known(currency: str) -> bool:
+    """Whether it is listed, or on record from when it was: an order in it may be here already."""
+    return currency in _LISTED or currency in _recorded
+
+
 def go_by(recorded: Mapping[str, int], read_again: Callable[[], Mapping[str, int]]) -> None:
     """From now on the exponents are those `recorded`. `read_again` reads the record once more: a
     process with a newer list may have added to it."""
@@ -62,6 +67,8 @@ def exponent(currency: str) -> int:
 def to_minor(amount: str | Decimal, currency: str) -> int:
     """'2.55' GBP → 255. InvalidInput for more decimal places than the currency has, and for more
     than MOST_AMOUNT."""
+    if isinstance(amount, str) and (not amount.isascii() or "_" in amount):
+        raise InvalidInput(f"{amount!r} is not a decimal number in digits 0 to 9")
     try:
         minor = Decimal(amount).scaleb(exponent(currency), _EXACT)
     except InvalidOperation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,7 +26,11 @@ class Policy(BaseModel):
 
     lane: Literal["interactive", "bulk"] = "interactive"
     chain: Literal["capture_first", "reserve_first"] = "capture_first"
-    gateway: Literal["sandbox", "stripe", "manual"] = "sandbox"
+    gateway: Literal["sandbox", "stripe", "manual"] | None = Field(
+        default=None,
+        description="where its orders are paid. Named by none: the sandbox in the embedded home, "
+        "anywhere else they wait",
+    )
     capture: Literal["at_once", "later"] = Field(
         default="at_once", description="later: an operator or fulfilment takes what was authorized"
     )
@@ -116,13 +121,15 @@ class Policy(BaseModel):
 
 
 class Source(BaseModel):
-    """A source as the engine knows it."""
+    """A source as the engine knows it. `created_at` tells it from one of the same name in another
+    database."""
 
     model_config = ConfigDict(frozen=True)
 
     id: int
     name: str
     policy: Policy
+    created_at: datetime | None = None
 
     def in_lane(self, lane: Literal["interactive", "bulk"]) -> Self:
         """The same source, whose orders go in another lane."""

@@ -143,6 +143,79 @@ def test_a_corrected_address_is_where_it_goes_and_hold_rules_are_asked_again(sho
     assert seen.document["ship_to"] == BERLIN
 
 
+@pytest.fixture
+def careful(mill: MakeMill) -> Mill:
+    """It holds orders to three countries, and asks where in France they go."""
+    rates = {"standard": [{"name": "VAT", "rate": "0.2"}]}
+    zones = [
+        {"name": "Paris", "country": "FR", "postal_prefix": "75", "rates": rates},
+        {"name": "everywhere", "country": "*", "rates": rates},
+    ]
+    policy = Policy(hold_countries=frozenset({"FR", "AT", "RE"}), hold_over={"EUR": 1})
+    return mill(policy=policy, rules={"tax": {"zones": zones}}).stocked()
+
+
+def let_pass(shop: Mill, order: int) -> None:
+    with shop.database.transaction() as tx:
+        announcements = operations.requeue(tx, [order], "ada")
+    shop.engine.announce(announcements)
+    shop.turn()
+
+
+def test_who_let_one_country_pass_has_not_let_another_pass(careful: Mill) -> None:
+    order = careful.accept(ship_to={"country": "FR"})
+    careful.turn()
+    assert careful.row(order).reason == "country_held"
+    let_pass(careful, order)
+    assert careful.row(order).reason == "address_unclear"
+
+    decide(careful, order, ship_to={"country": "AT"})
+    careful.turn()
+
+    assert (careful.status(order), careful.row(order).reason) == ("on_hold", "country_held")
+    [*_, held] = careful.query("SELECT detail FROM events WHERE kind = 'held' ORDER BY seq")
+    assert json.loads(held.detail) == {"country": "AT"}
+    let_pass(careful, order)
+    assert careful.status(order) == "confirmed"
+
+
+@pytest.mark.parametrize(
+    ("correction", "reason"),
+    [
+        ({"postal_code": "75001"}, None),  # the country that was let pass
+        ({"country": "DE"}, None),  # one that nobody holds
+        ({"postal_code": "97400"}, "country_held"),  # Réunion, which is held as itself, too
+    ],
+)
+def test_a_correction_is_held_again_only_for_what_nobody_has_let_pass(
+    careful: Mill, correction: dict[str, str], reason: str | None
+) -> None:
+    order = careful.accept(ship_to={"country": "FR", "postal_code": "7"})
+    careful.turn()
+    let_pass(careful, order)
+
+    decide(careful, order, ship_to=correction)
+    careful.turn()
+
+    assert careful.row(order).reason == reason
+
+
+def test_of_a_crowd_only_those_that_would_go_to_another_held_country_are_held_again(
+    careful: Mill,
+) -> None:
+    let_pass_before, new = (careful.accept(ship_to={"country": "FR"}) for _ in range(2))
+    careful.turn()
+    let_pass(careful, let_pass_before)
+    with careful.database.transaction() as tx:
+        tx.exec_driver_sql(f"UPDATE orders SET reason = 'address_unclear' WHERE id = {new}")
+
+    decide(careful, let_pass_before, new, ship_to={"postal_code": "75001"})
+    careful.turn()
+
+    assert careful.status(let_pass_before) == "confirmed"
+    assert careful.row(new).reason == "country_held"
+
+
 def test_a_timeline_says_which_fields_of_an_address_were_corrected_and_not_to_what(
     shop: Mill,
 ) -> None:

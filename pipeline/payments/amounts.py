@@ -24,7 +24,7 @@ _STRIPE_COUNTS_THOUSANDTHS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR"
 _STRIPE_STEPS = dict.fromkeys(_STRIPE_COUNTS_THOUSANDTHS, 10) | {"ISK": 100, "UGX": 100}
 
 
-def step(gateway: str, currency: str) -> int:
+def step(gateway: str | None, currency: str) -> int:
     """The minor units of which amounts in `currency` must be multiples for `gateway` to take them."""
     return stripe_step(currency) if gateway == "stripe" else 1
 

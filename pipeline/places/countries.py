@@ -6,6 +6,7 @@ A country is its ISO 3166-1 alpha-2 code, or one of OWN_CODES.
 from __future__ import annotations
 
 import gettext
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 
@@ -18,48 +19,65 @@ from pipeline.places.folding import fold
 _PEOPLE_WRITE = {
     "AE": "UAE, Emirates",
     "BA": "Bosnia",
+    "BL": "St Barthelemy, Saint Barts, St Barts",
     "BN": "Brunei",
+    "BQ": "Bonaire, Caribbean Netherlands, Bonaire Saint Eustatius and Saba",
     "CD": "DR Congo, DRC, Democratic Republic of the Congo, Congo Kinshasa",
     "AT": "Oesterreich",
     "CG": "Republic of the Congo, Congo Brazzaville",
     "CI": "Ivory Coast",
+    "CN": "PR China, PRC, Mainland China",
     "CV": "Cape Verde",
-    "CZ": "Czech Republic, Czechia",
+    "CZ": "Czech Republic, Czechia, Czech Rep",
+    "DE": "BRD",
     "EA": "Ceuta, Melilla, Ceuta and Melilla",
     "FK": "Falkland Islands, Falklands",
     "FM": "Micronesia",
     "GB": "UK, Great Britain, Britain, England, Scotland, Wales, U.K., G.B.",
     "GR": "EL, Hellas",
+    "HK": "Hong Kong SAR, Hong Kong SAR China",
+    "HM": "Heard and McDonald Islands",
     "IC": "Canary Islands, Canaries, Islas Canarias",
-    "IE": "Eire, Republic of Ireland, Irish Republic",
+    "IE": "Eire, Republic of Ireland, Irish Republic, ROI",
     "KN": "St Kitts and Nevis",
-    "KR": "South Korea, Republic of Korea",
+    "KP": "Korea North",
+    "KR": "South Korea, Republic of Korea, Korea South",
     "LC": "St Lucia",
+    "LY": "Libyan Arab Jamahiriya",
     "MF": "Saint Martin, St Martin",
-    "MK": "Macedonia",
+    "MK": "Macedonia, FYROM, FYR Macedonia, Macedonia the former Yugoslav Republic of",
     "MM": "Burma",
-    "MO": "Macau, Macao",
-    "NL": "The Netherlands, Holland",
-    "PS": "Palestine",
+    "MO": "Macau, Macao, Macau SAR, Macao SAR, Macao SAR China",
+    "NL": "Holland, Kingdom of the Netherlands",
+    "PM": "St Pierre and Miquelon",
+    "PN": "Pitcairn Islands",
+    "PS": "Palestine, Palestinian Territory, Palestinian Territories",
     "RE": "Reunion, Reunion Island, La Reunion",
     "RU": "Russia, Россия",
-    "SX": "Sint Maarten",
+    "SH": "Saint Helena, St Helena",
+    "SJ": "Svalbard",
+    "SX": "Sint Maarten, Saint Martin Dutch part, St Martin Dutch part",
     "SZ": "Swaziland",
     "TL": "East Timor",
     "TR": "Turkey, Turkiye",
+    "TW": "Taiwan ROC",
+    "UM": "US Minor Outlying Islands, US Outlying Islands",
     "US": "U.S., USA, U.S.A., United States of America, America",
-    "VA": "Vatican, Vatican City",
-    "VC": "St Vincent and the Grenadines",
+    "VA": "Vatican, Vatican City, Holy See",
+    "VC": "St Vincent and the Grenadines, St Vincent and Grenadines",
     "VG": "British Virgin Islands",
-    "VI": "US Virgin Islands, Virgin Islands US",
-    "XI": "Northern Ireland",
-    "XK": "Kosovo, Republic of Kosovo, Kosova",
+    "VI": "US Virgin Islands, Virgin Islands US, USVI",
+    "XI": "Northern Ireland, N Ireland, UK Northern Ireland, GB Northern Ireland, GB NIR, "
+    "United Kingdom Northern Ireland, Northern Ireland UK, Northern Ireland United Kingdom",
+    "XK": "Kosovo, Republic of Kosovo, Kosova, XKX, KOS",
+    "ZA": "RSA",
 }
 
 #: Whose names for countries are known, too: pycountry's translations.
 _LANGUAGES = (
     "de", "fr", "it", "es", "nl", "pl", "pt", "sv", "da", "nb_NO", "fi", "cs", "hu", "ro", "el",
-    "tr", "ru", "uk", "ja", "zh_CN", "ko", "ar", "he",
+    "tr", "ru", "uk", "ja", "zh_CN", "ko", "ar", "he", "bg", "et", "ga", "hr", "is", "lt", "lv", "mt",
+    "sk", "sl", "sr",
 )  # fmt: skip
 
 
@@ -75,15 +93,47 @@ def _codes() -> frozenset[str]:
     return frozenset(country.alpha_2 for country in pycountry.countries) | frozenset(OWN_CODES)
 
 
+def was_country(code: str) -> bool:
+    """Whether `code` is one of ISO 3166-3: a country's, until it left the list."""
+    return code in _former_codes()
+
+
+@cache
+def _former_codes() -> frozenset[str]:
+    return frozenset(country.alpha_2 for country in pycountry.historic_countries) - _codes()
+
+
+#: No country's name is longer.
+_MOST_SIGNS = 200
+
+
 @lru_cache(maxsize=4096)
 def _meant(written: str) -> str | None:
-    folded = fold(written)
+    folded = fold(written) if len(written) <= _MOST_SIGNS else ""
     if not folded:
         return None
     code = folded.upper()
     if code in _codes():
         return code
-    return _by_name().get(folded) or _by_translated_name().get(folded)
+    found = _by_name().get(folded) or _by_translated_name().get(folded)
+    return found or _meant_twice(written) or _without_article(written)
+
+
+#: "United States (US)", as shops' exports have them; "The Gambia", "Bahamas, The".
+_TWICE = re.compile(r"([^()]+)\(([^()]+)\)\s*")
+_ARTICLE = re.compile(r"\s*the\s+(.+)|(.+),\s*the\s*", re.IGNORECASE)
+
+
+def _meant_twice(written: str) -> str | None:
+    """The country that is named before parentheses and in them alike."""
+    found = _TWICE.fullmatch(written)
+    codes = {country_code(each) for each in found.groups()} if found else {None}
+    return codes.pop() if len(codes) == 1 else None
+
+
+def _without_article(written: str) -> str | None:
+    found = _ARTICLE.fullmatch(written)
+    return country_code(found[1] or found[2]) if found else None
 
 
 @cache

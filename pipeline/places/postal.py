@@ -10,6 +10,7 @@ from functools import cache, lru_cache
 
 from pipeline.places.addressing import facts
 from pipeline.places.codes import whole_country
+from pipeline.places.territories import territories_of
 
 #: What people write before a code that goes abroad, beside the country's own two letters.
 _VEHICLES = {
@@ -23,6 +24,10 @@ _SHORT = {
     "BR": r"\d{5}", "CA": r"[A-Z]\d[A-Z]", "GB": _BRITISH, "GG": _BRITISH, "IE": r"[A-Z]\d[\dW]",
     "IM": _BRITISH, "JE": _BRITISH, "NL": r"[1-9]\d{3}", "PT": r"\d{4}",
 }  # fmt: skip
+
+
+#: What a spreadsheet makes of a code that it takes for a number: 1067.0, 1067,0.
+_AS_NUMBER = re.compile(r"\s*(\d+)[.,]0{1,2}\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,8 @@ def postal_code(country: str, written: str | None) -> Postal:
     """The code that was meant in `country`. UNKNOWN if it is missing, or none of that country's;
     where a country has no postal codes, what was written counts as it is."""
     its = _codes_of(whole_country(country))
-    code = compact(written) if written else ""
+    number = _AS_NUMBER.fullmatch(written) if written else None
+    code = compact(number[1] if number else written) if written else ""
     if its.pattern is None:
         return Postal(code) if code or not its.exist else UNKNOWN
     if not code:
@@ -79,6 +85,9 @@ class _Codes:
             r"\d{5}" if r"(\d{4})" in known.get("zip", "") else "$^"
         ).fullmatch
         ahead = [country, compact(known.get("postprefix", "")), _VEHICLES.get(country, "")]
+        # F-98000 is MC-98000; but IM1 1AA is a code of Britain's as it stands.
+        within = [t for t in territories_of(country) if t.code and t.postal[0].isdigit()]
+        ahead += [str(each.code) for each in within]
         # Where codes are known by such letters (IM1 1AA), they stay.
         stay = country in ("GG", "IM", "JE")
         letters = "|".join(re.escape(each) for each in ahead if each)

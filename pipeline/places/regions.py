@@ -18,7 +18,7 @@ import pycountry
 
 from pipeline.places.addressing import facts_in_its_languages, subdivisions
 from pipeline.places.codes import whole_country
-from pipeline.places.countries import unambiguous
+from pipeline.places.countries import country_code, unambiguous
 from pipeline.places.folding import folds
 from pipeline.places.postal import Postal
 
@@ -27,37 +27,59 @@ _OTHER_LANGUAGES = ("de", "fr", "it", "es", "nl", "pl", "pt", "ru", "sv", "uk", 
 
 #: What people write and the two libraries don't have.
 _PEOPLE_WRITE = {
-    "AT": {"2": "Carinthia", "3": "Lower Austria", "4": "Upper Austria", "6": "Styria",
-           "7": "Tyrol", "9": "Vienna"},
+    "AE": {"RK": "RAK", "UQ": "UAQ"},
+    "AR": {"C": "CABA, Capital Federal"},
+    "AT": {"1": "Bgld", "2": "Carinthia", "3": "Lower Austria, NÖ", "4": "Upper Austria, OÖ",
+           "6": "Styria", "7": "Tyrol", "9": "Vienna"},
     "BE": {"VLG": "Flanders", "WAL": "Wallonia", "BRU": "Brussels"},
-    "CA": {"ON": "Ont", "QC": "Que", "BC": "B C", "AB": "Alta", "NL": "Newfoundland"},
-    "CH": {"GE": "Geneva", "GR": "Grisons", "LU": "Lucerne", "BE": "Bern"},
+    "CA": {"ON": "Ont", "QC": "Que, PQ", "BC": "B C", "AB": "Alta", "NL": "Newfoundland, Nfld",
+           "PE": "PEI", "NT": "NWT", "SK": "Sask", "MB": "Man"},
+    "CH": {"GE": "Geneva", "GR": "Grisons", "LU": "Lucerne", "BE": "Bern", "SG": "St Gallen"},
     "DE": {"BY": "Bavaria", "HE": "Hesse", "MV": "Mecklenburg-Western Pomerania",
-           "NI": "Lower Saxony", "NW": "North Rhine-Westphalia, NRW", "RP": "Rhineland-Palatinate",
-           "SN": "Saxony", "ST": "Saxony-Anhalt", "TH": "Thuringia"},
+           "NI": "Lower Saxony, Nds", "NW": "North Rhine-Westphalia, NRW",
+           "RP": "Rhineland-Palatinate, RLP", "SN": "Saxony", "ST": "Saxony-Anhalt",
+           "TH": "Thuringia"},
     "ES": {"AN": "Andalusia", "AR": "Aragon", "CL": "Castile and Leon", "CM": "Castilla-La Mancha",
-           "CN": "Canary Islands, Canaries", "CT": "Catalonia", "PM": "Balearic Islands, Balearics",
-           "EX": "Extremadura", "GA": "Galicia", "GC": "Gran Canaria, Lanzarote, Fuerteventura",
-           "NA": "Navarre", "PV": "Basque Country", "TF": "Tenerife, La Gomera, El Hierro, La Palma",
-           "VC": "Valencia Region"},
+           "CN": "Canary Islands, Canaries, Islas Canarias", "CT": "Catalonia",
+           "PM": "Balearic Islands, Balearics, Baleares, Mallorca, Menorca, Ibiza",
+           "EX": "Extremadura", "GA": "Galicia",
+           "GC": "Gran Canaria, Las Palmas de Gran Canaria, Lanzarote, Fuerteventura",
+           "NA": "Navarre", "PV": "Basque Country, Euskadi",
+           "TF": "Tenerife, La Gomera, El Hierro, La Palma", "VC": "Valencia Region"},
     "FI": {"01": "Åland, Aland Islands, Ahvenanmaa"},
     "FR": {"20R": "Corsica", "75C": "75", "BRE": "Brittany", "NOR": "Normandy", "974": "Reunion",
-           "971": "Guadeloupe", "972": "Martinique", "973": "French Guiana", "976": "Mayotte"},
+           "971": "Guadeloupe", "972": "Martinique", "973": "French Guiana", "976": "Mayotte",
+           "PAC": "PACA"},
     "GB": {"NIR": "NI, N Ireland, Ulster, Co Antrim, Co Armagh, Co Down, Co Fermanagh, "
                   "Co Londonderry, Co Derry, Co Tyrone"},
-    "GR": {"69": "Mount Athos, Agio Oros, Agion Oros", "I": "Attica", "M": "Crete"},
-    "IT": {"21": "Piedmont", "25": "Lombardy", "52": "Tuscany", "75": "Apulia", "82": "Sicily",
-           "88": "Sardinia", "RM": "Rome", "MI": "Milan", "NA": "Naples", "TO": "Turin",
-           "VE": "Venice", "FI": "Florence"},
+    "GR": {"69": "Mount Athos, Agio Oros, Agion Oros, Άγιο Όρος", "I": "Attica, Αττική",
+           "M": "Crete"},
+    "IN": {"OD": "Orissa", "PY": "Pondicherry", "UK": "Uttaranchal", "CG": "Chattisgarh",
+           "DL": "New Delhi, NCT of Delhi", "JK": "J&K"},
+    "IT": {"21": "Piedmont", "23": "Val d'Aosta", "25": "Lombardy", "52": "Tuscany",
+           "75": "Apulia", "82": "Sicily", "88": "Sardinia", "RM": "Rome", "MI": "Milan",
+           "NA": "Naples", "TO": "Turin", "VE": "Venice", "FI": "Florence",
+           "BZ": "Südtirol, Alto Adige, South Tyrol", "RE": "Reggio nell'Emilia"},
+    "MX": {"CMX": "CDMX, DF, Distrito Federal", "MEX": "Edo de Mexico, Edomex",
+           "BCN": "Baja California Norte", "ROO": "Q Roo"},
+    "MY": {"01": "Johore", "04": "Malacca", "14": "KL, WP Kuala Lumpur"},
     "NL": {"NH": "North Holland", "ZH": "South Holland", "NB": "North Brabant"},
     "PT": {"11": "Lisbon", "13": "Oporto", "20": "Azores, Açores", "30": "Madeira"},
     "RU": {"MOW": "Moscow", "SPE": "Saint Petersburg, St Petersburg"},
-    "US": {"DC": "Washington DC", "CA": "Calif, Cal", "FL": "Fla", "MA": "Mass", "PA": "Penna, Penn",
-           "WA": "Washington State"},
+    "US": {"AL": "Ala", "AZ": "Ariz", "AR": "Ark", "CA": "Calif, Cal", "CO": "Colo", "CT": "Conn",
+           "DC": "Washington DC", "DE": "Del", "FL": "Fla", "ID": "Ida", "IL": "Ill", "IN": "Ind",
+           "KS": "Kan, Kans", "MA": "Mass", "MI": "Mich", "MN": "Minn", "MS": "Miss",
+           "MT": "Mont", "NE": "Neb, Nebr", "NV": "Nev", "NM": "N Mex",
+           "NC": "N Carolina, N Car", "ND": "N Dakota, N Dak", "OK": "Okla", "OR": "Ore, Oreg",
+           "PA": "Penna, Penn", "SC": "S Carolina, S Car", "SD": "S Dakota, S Dak",
+           "TN": "Tenn", "TX": "Tex", "WA": "Washington State, Wash", "WI": "Wis, Wisc",
+           "WV": "W Virginia, W Va, West Va", "WY": "Wyo", "AA": "Armed Forces Americas",
+           "AE": "Armed Forces Europe", "AP": "Armed Forces Pacific"},
 }  # fmt: skip
 
 #: What people write before or after a region's name, beside its kind in pycountry.
 _KINDS = ("State", "Province", "Region", "Prefecture", "Oblast")
+_PARTS = re.compile(r"[,()/]|\s[-\u2013]\s")
 _COUNTIES = re.compile(r"^(?:Co\.?|County)\s+", re.IGNORECASE)
 
 
@@ -127,7 +149,16 @@ class _Regions:
             if key in self._names:
                 return self._names[key]
         others = self._in_other_languages() if keys else {}
-        return next((others[key] for key in keys if key in others), None)
+        found = next((others[key] for key in keys if key in others), None)
+        return found or self._meant_twice(written)
+
+    def _meant_twice(self, written: str) -> str | None:
+        """Of "Texas (TX)", "NY - New York" or "CA, USA": the one region that all parts name."""
+        parts = [part for part in _PARTS.split(written) if part.strip()]
+        if len(parts) < 2:
+            return None
+        regions = {self.meant(p) for p in parts if country_code(p.strip()) != self._country}
+        return regions.pop() if len(regions) == 1 else None
 
     def within(self, region: str) -> tuple[str, ...]:
         found = [region]

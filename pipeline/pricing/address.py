@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from pipeline.places.addressing import facts
@@ -71,6 +72,8 @@ _MOST_CHOICES = 10
 def unclear(sent: Destination, by_region: bool, choices: Iterable[str] = ()) -> Unclear:
     """What is wrong with `sent`. `by_region`: it is the region that was asked for."""
     told = list(dict.fromkeys(choices))[:_MOST_CHOICES]
+    if sent.is_beside_its_territory:
+        return Unclear("postal_code", "contradicts the country", told)
     if len(sent.readings()) > 1:
         return Unclear("region", "contradicts the postal code", told)
     name = "region" if by_region else "postal_code"
@@ -131,13 +134,42 @@ class Destination:
         return None if self.region else regions_at(self.country, self.postal) or None
 
     def readings(self) -> Sequence[Destination]:
-        """The address; or, if its region and its postal code can't both be right, each alone."""
-        if self.region is None or not facts(self.country).get("sub_zips"):
-            return (self,)
-        code, at = self._region_code, regions_at(self.country, self.postal)
-        if not code or not at or any(_overlap(self.country, code, each) for each in at):
-            return (self,)
-        return replace(self, postal_code=None), replace(self, region=None)
+        """The address; or, if its region and its postal code can't both be right, or its country and
+        its postal code, each alone."""
+        return _readings(self)
+
+    @property
+    def is_beside_its_territory(self) -> bool:
+        """Whether it is sent with a territory's own code, and a postal code of elsewhere in the
+        country that this is written with: Northern Ireland's, and London's."""
+        named = territory_called(self.country)
+        if named is None or self.postal_code is None:
+            return False
+        found = postal_code(named.of, self.postal_code)
+        its = [p for t in territories_of(named.of) if t.code == self.country for p in t.postal]
+        return bool(found.code and its) and not any(found.begins(p) is not False for p in its)
+
+    def _contradicts_itself(self) -> bool:
+        """Whether its region lies where its postal code does not, as far as anybody knows."""
+        code = self._region_code
+        if code is None:
+            return False
+        if facts(self.country).get("sub_zips"):
+            at = regions_at(self.country, self.postal)
+            if at and not any(_overlap(self.country, code, each) for each in at):
+                return True
+        possible, postal = territories_of(self.country), self.postal
+        if not possible or not postal.code:
+            return False
+        by_postal = next((t for t in possible if any(map(postal.begins, t.postal))), None)
+        if by_postal is not None:
+            its = by_postal.regions
+            return bool(its) and not any(_overlap(self.country, code, each) for each in its)
+        lies_in = within(self.country, code)
+        by_region = next((t for t in possible if not set(t.regions).isdisjoint(lies_in)), None)
+        return by_region is not None and not any(
+            postal.begins(p) is not False for p in by_region.postal
+        )
 
     @property
     def vat_area(self) -> str | None:
@@ -218,6 +250,16 @@ class Destination:
     @property
     def _region_code(self) -> str | None:
         return region_code(_regions_are_of(self.country), self.region)
+
+
+@lru_cache(maxsize=16_384)
+def _readings(sent: Destination) -> Sequence[Destination]:
+    if sent.is_beside_its_territory:
+        whole = getattr(territory_called(sent.country), "of", sent.country)
+        return replace(sent, postal_code=None), replace(sent, country=whole)
+    if sent.region is None or not sent._contradicts_itself():
+        return (sent,)
+    return replace(sent, postal_code=None), replace(sent, region=None)
 
 
 def _regions_are_of(country: str) -> str:

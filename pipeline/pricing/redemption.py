@@ -34,6 +34,26 @@ class Use:
         keys = [key for key in (self.customer, self.email_key) if key != EVERYONE]
         return [overall, *(((self.rules, self.code, k), self.limit_per_customer) for k in keys)]
 
+    @property
+    def both(self) -> Key | None:
+        """Stands for the uses under the id and the e-mail together, which count under each; None of
+        who is known by one alone."""
+        if EVERYONE in (self.customer, self.email_key):
+            return None
+        return self.rules, self.code, f"{self.customer}+{self.email_key}"
+
+    def is_spent(self, used: Mapping[Key, int]) -> bool:
+        """Whether a limit leaves no use. A customer has used a coupon as often as under the id or the
+        e-mail; what was under both is one use, not two."""
+        (everyone, limit), *of_customer = self.counts
+        if limit is not None and used.get(everyone, 0) >= limit:
+            return True
+        if not of_customer or self.limit_per_customer is None:
+            return False
+        times = sum(used.get(key, 0) for key, _ in of_customer)
+        twice = used.get(self.both, 0) if self.both else 0
+        return times - twice >= self.limit_per_customer
+
 
 def uses_of(order: Order, name: str, rules: RuleSet, codes: Iterable[str]) -> list[Use]:
     """What it is for `order` to use those of `codes` that `rules` know; `name` is the rules'."""
@@ -50,11 +70,7 @@ def uses_of(order: Order, name: str, rules: RuleSet, codes: Iterable[str]) -> li
 
 def spent(uses: Iterable[Use], used: Mapping[Key, int]) -> str | None:
     """The first code among `uses` that a limit leaves no use of; None if all may be taken."""
-    for use in uses:
-        for key, limit in use.counts:
-            if limit is not None and used.get(key, 0) >= limit:
-                return use.code
-    return None
+    return next((use.code for use in uses if use.is_spent(used)), None)
 
 
 class Purse:
@@ -70,7 +86,7 @@ class Purse:
     def take(self, uses: Iterable[Use]) -> None:
         """Count them: for those that come after, they are used."""
         for use in uses:
-            for key, _ in use.counts:
+            for key in filter(None, (*(key for key, _ in use.counts), use.both)):
                 self._used[key] = self._used.get(key, 0) + 1
 
 

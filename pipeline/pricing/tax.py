@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.places.territories import MEMBER_STATES
 from pipeline.pricing import rules, untaxed
-from pipeline.pricing.address import Destination, Unclear
+from pipeline.pricing.address import Destination, Unclear, unclear
 from pipeline.pricing.basket import SHIPPING, Basket
 from pipeline.pricing.cart import Cart
 from pipeline.pricing.quote import NotPriced
@@ -67,6 +67,8 @@ class Taxes:
         if not self._zones:
             return _untaxed(basket, NO_TAX_RULES)
         why = self._exemption(basket.cart)
+        if why is not CUSTOMER_GROUP and self._may_leave(basket.cart):
+            return _unclear(basket.cart, unclear(basket.cart.destination, by_region=True))
         if why and not self._includes_tax:
             basket.steps.append(_exempt_step(why, {}))
             return _untaxed(basket, why)
@@ -148,12 +150,30 @@ class Taxes:
             and self._is_export(cart)
         )
 
+    def _may_leave(self, cart: Cart) -> bool:
+        """Whether an address that contradicts itself leaves open what area for VAT goods go to, where
+        that makes a difference."""
+        if self._home is None or cart.tax_zone is not None:
+            return False
+        readings = cart.destination.readings()
+        return len(readings) > 1 and len({self._border(cart, each) for each in readings}) > 1
+
+    def _border(self, cart: Cart, goods: Destination) -> tuple[bool, bool]:
+        """Whether `goods` are exported, and whether a VAT id would spare them the tax."""
+        return self._leaves(goods), cart.vat_id is not None and self._arrives_abroad(goods)
+
+    def _arrives_abroad(self, goods: Destination) -> bool:
+        """Whether they arrive in the EU's VAT area, and not in that of `home`."""
+        return self._home is not None and goods.vat_area not in (None, self._home.vat_area)
+
     def _is_export(self, cart: Cart) -> bool:
         """Whether the goods leave the area whose tax `home` charges."""
+        return self._leaves(self._destination(cart))
+
+    def _leaves(self, goods: Destination) -> bool:
         home = self._home
         if home is None:
             return False
-        goods = self._destination(cart)
         if goods.taxed_as == home.taxed_as:
             return False
         return home.vat_area is None or goods.vat_area is None
@@ -187,9 +207,7 @@ class Taxes:
             )
         found = self._zones.find(cart.destination)
         if isinstance(found, Unclear):
-            return NotPriced(
-                "address_unclear", {"country": cart.country, **found.detail}, final=False
-            )
+            return _unclear(cart, found)
         return found or _no_rate(country=cart.country, region=cart.region)
 
     def _exemption(self, cart: Cart) -> Why | None:
@@ -200,7 +218,7 @@ class Taxes:
             at_home = self._home.vat_area
             business = cart.vat_id[:2].upper().replace("EL", "GR")  # Greece's ids say EL
             is_abroad = business in _REGISTERED and business != at_home
-            if is_abroad and self._destination(cart).vat_area not in (None, at_home):
+            if is_abroad and self._arrives_abroad(self._destination(cart)):
                 return INTRA_COMMUNITY if at_home else REVERSE_CHARGE
         return None
 
@@ -209,6 +227,10 @@ def _untaxed(basket: Basket, why: Why) -> Assessment:
     lines, more = sorted(basket.numbers), len(basket.amounts) - len(basket.lines)
     basket.steps.append(untaxed.step(why, [*lines, *([SHIPPING] * more)]))
     return Assessment(["0"] * len(basket.lines), [0] * len(basket.amounts))
+
+
+def _unclear(cart: Cart, found: Unclear) -> NotPriced:
+    return NotPriced("address_unclear", {"country": cart.country, **found.detail}, final=False)
 
 
 def _no_rate(**detail: str | None) -> NotPriced:

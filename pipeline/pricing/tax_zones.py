@@ -94,21 +94,23 @@ class Zones:
     def find(self, sent: Destination) -> Zone | Unclear | None:
         """Longest postal prefix first, then one with the region, the smaller first, then one with
         the territory or country. Unclear if that depends on what nobody can tell."""
-        here = self._compiled.get(sent.country)
-        if here is None:
-            here = self._compiled[sent.country] = _Country(sent.country, self._given)
-        if not here.tells_apart and not territories_of(sent.country):
+        here = self._in(sent.country)
+        if not here.may_differ:
             sent = Destination(sent.country)  # all its addresses are in one zone
         if sent not in self._found:
             if len(self._found) >= _MOST_FOUND:
                 self._found.clear()
-            self._found[sent] = self._look_for(sent, here)
+            self._found[sent] = self._look_for(sent)
         return self._found[sent]
 
-    def _look_for(self, sent: Destination, here: _Country) -> Zone | Unclear | None:
-        if not here.tells_apart:
-            return here.zone(sent)
-        found = [here.zone(each) for each in sent.readings()]
+    def _in(self, country: str) -> _Country:
+        here = self._compiled.get(country)
+        if here is None:
+            here = self._compiled[country] = _Country(country, self._given)
+        return here
+
+    def _look_for(self, sent: Destination) -> Zone | Unclear | None:
+        found = [self._in(each.country).zone(each) for each in sent.readings()]
         if all(each == found[0] for each in found):
             return found[0]
         names = [name for each in found for name in _names(each)]
@@ -143,6 +145,12 @@ class _Country:
             self._prefixes not in ([], [""])
             or any(each.tells_apart for each in self._by_prefix.values())
             or any(name in given and OWN_CODES.get(name) == country for name in names)
+        )
+        #: Whether its addresses may be in several zones, be it by territory.
+        self.may_differ = (
+            self.tells_apart
+            or bool(territories_of(country))
+            or territory_called(country) is not None
         )
 
     def zone(self, sent: Destination) -> Zone | Unclear | None:

@@ -2,7 +2,8 @@
 
 In:  an order as accepted: well-formed by the schema.
 Out: Advance; Reject (unknown, inactive or unavailable SKU); Hold (units that may be there are held
-     back; a hold rule of its source).
+     back; a hold rule of its source; its source names no gateway, and nothing is done for an order
+     that can't be paid).
 """
 
 from __future__ import annotations
@@ -10,17 +11,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from pipeline.hold_rules import countries_held
 from pipeline.order import Order
 from pipeline.outcome import Advance, Hold, Outcome, Reject
-from pipeline.places.countries import country_code
-from pipeline.pricing.address import Destination
+from pipeline.payments.choice import AT_HOME, GatewayChoice
 from pipeline.stages.step import InnerStep
 from pipeline.storage import catalogue
 from pipeline.storage.catalogue import Product
 from pipeline.storage.database import Tx
 
 
-def decide(order: Order, products: Mapping[str, Product]) -> Outcome:
+def decide(
+    order: Order, products: Mapping[str, Product], choice: GatewayChoice = AT_HOME
+) -> Outcome:
     """Pure: what the catalogue, an early look at the stock and the hold rules say of `order`."""
     wanted = Counter[str]()
     for line in order.lines:
@@ -33,19 +36,16 @@ def decide(order: Order, products: Mapping[str, Product]) -> Outcome:
         detail = {"skus": short[:10]}
         is_held = all(products[sku].held for sku in short)
         return Hold("sku_held", detail) if is_held else Reject("out_of_stock", detail)
+    if choice.of(order.source.policy) is None:
+        return Hold("no_gateway")
     if not order.approved and _is_held(order):
         return Hold("country_held", {"country": order.country})
     return Advance()
 
 
 def _is_held(order: Order) -> bool:
-    """Whether it goes, or may go, to one of the countries, or territories, that its source holds."""
     held = order.source.policy.hold_countries
-    if not held or order.country in held:
-        return bool(held)
-    address = order.ship_to
-    sent = Destination(order.country, address.get("region"), address.get("postal_code"))
-    return any(sent.is_in(country_code(each) or each) is not False for each in held)
+    return bool(held) and (order.country in held or bool(countries_held(held, order.ship_to)))
 
 
 def _is_short(product: Product, quantity: int) -> bool:
@@ -54,7 +54,10 @@ def _is_short(product: Product, quantity: int) -> bool:
 
 
 class Validate(InnerStep):
+    def __init__(self, choice: GatewayChoice) -> None:
+        self._choice = choice
+
     def settle(self, tx: Tx, orders: Sequence[Order], findings: None) -> list[Outcome]:
         skus = {line["sku"] for order in orders for line in order.document["lines"]}
         products = catalogue.products_by_sku(tx, skus)
-        return [decide(order, products) for order in orders]
+        return [decide(order, products, self._choice) for order in orders]

@@ -207,7 +207,7 @@ def serve(tx: Tx, turn: Turn, actor: str) -> dict[int, Answer]:
         if its.lines
     ]
     shelves = Shelves(turn.free, locations.all_places(tx))
-    purse = Purse(coupons.used(tx, keys_of(_flat(turn.uses))))
+    purse = Purse(coupons.used_by(tx, _flat(turn.uses)))
     unread = _unread(queues, claimants, most)
     may_wait = _may_wait(tx, claims, shelves, queues)
     kept_back = {sku for sku, _ in turn.held}

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Column, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import (
+    Column,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    union_all,
+    update,
+)
 
 from pipeline.errors import InvariantBroken
-from pipeline.pricing.redemption import EVERYONE, Key, Use, added_up
+from pipeline.pricing.redemption import EVERYONE, Key, Use, added_up, keys_of
 from pipeline.storage.database import Tx
 from pipeline.storage.sql import ids, pack, rows
-from pipeline.storage.tables import coupon_redemptions, coupon_uses
+from pipeline.storage.tables import (
+    archived_orders,
+    coupon_redemptions,
+    coupon_uses,
+    order_documents,
+)
 from pipeline.storage.upsert import InsertNew
 
 _key = rows(coupon_uses.c.rules, coupon_uses.c.code, coupon_uses.c.customer)
@@ -38,6 +57,51 @@ def used(tx: Tx, keys: Collection[Key]) -> dict[Key, int]:
         return {}
     found = tx.execute(_LOOK, {"rows": pack(keys)})
     return {(r.rules, r.code, r.customer): r.used for r in found}
+
+
+_both = rows(
+    coupon_redemptions.c.rules, coupon_redemptions.c.code,
+    coupon_redemptions.c.customer, coupon_redemptions.c.email_key,
+)  # fmt: skip
+
+
+def _under_both(known: Table, order_id: Column[Any]) -> Select[Any]:
+    """How often `_both` redeemed, looked for among the orders of that customer."""
+    return (
+        select(*_both.c, func.count().label("times"))
+        .select_from(_both.join(known, known.c.customer == _both.c.customer))
+        .join(coupon_redemptions, coupon_redemptions.c.order_id == order_id)
+        .where(*(coupon_redemptions.c[name] == column for name, column in _both.c.items()))
+        .group_by(*_both.c)
+    )
+
+
+_UNDER_BOTH = union_all(
+    _under_both(order_documents, order_documents.c.order_id),
+    _under_both(archived_orders, archived_orders.c.id),
+)
+
+
+def used_by(tx: Tx, uses: Iterable[Use]) -> dict[Key, int]:
+    """What `spent` asks of these uses: how often the coupons are in use under each key and, where it
+    matters, under an id and an e-mail together. A look, unless the keys are locked."""
+    every = list(uses)
+    found = used(tx, keys_of(every))
+    asked = {
+        (use.rules, use.code, use.customer, use.email_key): use.both
+        for use in every
+        # Of a single use it is all the same under which key it was.
+        if use.both and (use.limit_per_customer or 0) > 1 and _is_known_by_both(use, found)
+    }
+    if asked:
+        for *pair, times in tx.execute(_UNDER_BOTH, {"rows": pack(asked)}):
+            key = asked[tuple(pair)]
+            found[key] = found.get(key, 0) + times
+    return found
+
+
+def _is_known_by_both(use: Use, found: Mapping[Key, int]) -> bool:
+    return all(found.get(key) for key, _ in use.counts)
 
 
 def lock_used(tx: Tx, keys: Sequence[Key]) -> dict[Key, int]:
@@ -122,7 +186,9 @@ _DISOWN = (
     .values(customer=EVERYONE, email_key=EVERYONE)
 )
 _FORGET = delete(coupon_uses).where(
-    exists(select(1).where(_this_key)), coupon_uses.c.customer != EVERYONE, coupon_uses.c.used == 0
+    tuple_(coupon_uses.c.rules, coupon_uses.c.code, coupon_uses.c.customer).in_(select(*_key.c)),
+    coupon_uses.c.customer != EVERYONE,
+    coupon_uses.c.used == 0,
 )
 
 

@@ -235,6 +235,47 @@ def test_who_is_known_by_both_has_used_it_if_either_has(
     assert findings(shop) == []
 
 
+@pytest.mark.parametrize(
+    ("uses", "allowed"),
+    [
+        ([BY_ID, ADA, BY_BOTH], 2),
+        ([BY_ID, ADA, BY_ANOTHER], 3),  # another id: two uses of one e-mail, and one of its own
+        ([BY_BOTH, BY_BOTH, BY_BOTH], 2),
+        ([BY_BOTH, ADA, BY_BOTH], 2),
+        ([BY_BOTH, BY_ID, BY_BOTH], 2),
+    ],
+)
+@pytest.mark.parametrize("at_once", [True, False], ids=["in a batch", "one by one"])
+def test_a_use_under_the_id_and_one_under_the_e_mail_are_two_of_who_is_known_by_both(
+    mill: MakeMill, uses: list[dict[str, str]], allowed: int, at_once: bool
+) -> None:
+    shop = a_shop(mill, limit_per_customer=2)
+    orders = []
+    for customer in uses:
+        orders.append(shop.accept(customer=customer, coupons=["TEN"]))
+        if not at_once:
+            prepare(shop)
+            shop.engine.work("reserve")
+    prepare(shop)
+    shop.engine.work("reserve")
+
+    assert ends(shop, *orders) == ["reserved"] * allowed + ["coupon_exhausted"] * (3 - allowed)
+    assert findings(shop) == []
+
+
+def test_in_a_batch_too_a_use_under_both_is_one(mill: MakeMill) -> None:
+    shop = a_shop(mill, limit_per_customer=4)
+    before = shop.accept(customer=BY_BOTH, coupons=["TEN"])
+    prepare(shop)
+    shop.engine.work("reserve")
+
+    orders = [shop.accept(customer=BY_BOTH, coupons=["TEN"]) for _ in range(4)]
+    prepare(shop)
+    shop.engine.work("reserve")
+
+    assert ends(shop, before, *orders) == ["reserved"] * 4 + ["coupon_exhausted"]
+
+
 def test_of_a_batch_one_e_mail_has_one_use_whatever_id_it_comes_with(mill: MakeMill) -> None:
     """A code that each may use once was used three times: by the e-mail, and with two ids."""
     shop = a_shop(mill, limit_per_customer=1)

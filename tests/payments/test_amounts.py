@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,13 +11,14 @@ from pipeline import operations
 from pipeline.errors import InvalidInput
 from pipeline.payments.amounts import from_stripe, step, stripe_step, to_stripe
 from pipeline.payments.gateway import Refused
+from pipeline.payments.sandbox import SandboxGateway
 from pipeline.payments.stripe import StripeGateway
 from pipeline.source import Policy
 from pipeline.storage import catalogue
 from pipeline.storage.catalogue import ProductIn
 from tests.payments.faulty_proxy import FaultyProxy
 from tests.payments.houses import STRIPE_KEY
-from tests.payments.shop import Gateway, MakeMill
+from tests.payments.shop import Gateway, MakeMill, booked
 from tests.support import MUG, Mill
 
 RULES: dict[str, Any] = {
@@ -155,6 +157,29 @@ def test_what_the_gateway_calls_invalid_waits_and_is_charged_once_when_requeued(
     assert (held.status, held.reason) == ("on_hold", "gateway_refused")
     assert shop.status(order) == "confirmed"
     assert [e.kind for e in gateway.book()] == ["authorize", "capture"]
+
+
+@pytest.mark.parametrize("chain", ["capture_first", "reserve_first"])
+def test_a_payment_of_another_amount_under_its_key_is_for_a_person_to_see(
+    mill: MakeMill, chain: Any
+) -> None:
+    """As when a failover has lost the order, and it is sent again with another total."""
+    gateway = Gateway()
+    shop = mill(gateway=gateway, policy=Policy(chain=chain)).stocked()
+    gateway.before = lambda call: SandboxGateway.perform(gateway, replace(call, amount=1))
+    order = shop.accept()
+    shop.turn()
+    held, booked_by_then = shop.row(order), booked(shop)
+
+    gateway.before = lambda _: None
+    with shop.database.transaction() as tx:
+        shop.engine.announce(operations.requeue(tx, [order], "test"))
+    shop.turn()
+
+    assert (held.status, held.reason) == ("on_hold", "payment_key_taken")
+    assert booked_by_then == {"authorize": 1}
+    assert shop.status(order) == "confirmed"
+    assert [e.kind for e in gateway.book()] == ["authorize", "authorize", "capture"]
 
 
 def test_requeued_before_it_is_mended_it_waits_again(mill: MakeMill) -> None:

@@ -19,9 +19,25 @@ WRITTEN = [
     ("The Netherlands", "NL"), ("Holland", "NL"), ("Russia", "RU"), ("Россия", "RU"),
     ("Turkey", "TR"), ("Türkiye", "TR"), ("Macau", "MO"), ("Reunion", "RE"), ("La Réunion", "RE"),
     ("UAE", "AE"), ("USA", "US"), ("U.S.A.", "US"), ("South Korea", "KR"), ("Österreich", "AT"),
+    ("United States (US)", "US"), ("United Kingdom (UK)", "GB"), ("Northern Ireland (UK)", "XI"),
+    ("N. Ireland", "XI"), ("The Gambia", "GM"), ("Bahamas, The", "BS"), ("Eesti", "EE"),
+    ("Latvija", "LV"), ("Lietuva", "LT"), ("Slovenija", "SI"), ("Hrvatska", "HR"),
+    ("България", "BG"), ("Saint Martin (French part)", "MF"), ("Saint Martin (Dutch part)", "SX"),
+    ("Virgin Islands (British)", "VG"), ("Virgin Islands (US)", "VI"), ("Korea, South", "KR"),
+    ("Congo (Kinshasa)", "CD"), ("Congo (Brazzaville)", "CG"), ("Hong Kong SAR China", "HK"),
     ("日本", "JP"), ("Czech Republic", "CZ"), ("Ivory Coast", "CI"), ("Swaziland", "SZ"),
 ]  # fmt: skip
-UNKNOWN = ["XX", "Atlantis", "Korea", "Germoney", "?", " "]
+UNKNOWN = [
+    "XX",
+    "France (US)",
+    "The",
+    "the " * 60 + "Gambia",
+    "Atlantis",
+    "Korea",
+    "Germoney",
+    "?",
+    " ",
+]
 
 
 def sent(country: str) -> dict[str, Any]:
@@ -50,3 +66,8 @@ def test_an_order_is_the_same_order_however_its_country_is_written(written: str,
 def test_what_is_no_country_or_could_be_two_is_refused(written: str) -> None:
     with pytest.raises(InvalidOrder, match="a country, by its ISO 3166-1 code or its name"):
         read_order(sent(written))
+
+
+def test_a_text_of_any_length_is_read_at_once() -> None:
+    assert country_code("the " * 100_000 + "Gambia") is None
+    assert country_code("(" * 100_000) is None

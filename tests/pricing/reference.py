@@ -194,11 +194,41 @@ def overlap(country: str, one: str, other: str) -> bool:
 
 
 def readings(cart: Cart) -> list[Cart]:
-    region = region_code(cart.country, cart.region)
+    if (named := own(cart.country)) is not None:
+        code = postal_code(named.of, cart.postal_code).code
+        its = [p for t in TERRITORIES if t.code == cart.country for p in t.postal]
+        if code and its and not any(code.startswith(p) or p.startswith(code) for p in its):
+            return [replace(cart, postal_code=None), replace(cart, country=named.of)]
+    if contradicts(cart):
+        return [replace(cart, postal_code=None), replace(cart, region=None)]
+    return [cart]
+
+
+def contradicts(cart: Cart) -> bool:
+    """Whether its region and its postal code can't both be right."""
+    region = region_code(whose_regions(cart.country), cart.region)
+    if region is None:
+        return False
     at = regions_at(cart.country, postal_of(cart))
-    if region is None or not at or any(overlap(cart.country, region, each) for each in at):
-        return [cart]
-    return [replace(cart, postal_code=None), replace(cart, region=None)]
+    if at and not any(overlap(cart.country, region, each) for each in at):
+        return True
+    postal = postal_of(cart)
+    there = [t for t in TERRITORIES if t.of == cart.country and t.postal and t.regions]
+    if not postal.code:
+        return False
+    by_postal = territory_of(replace(cart, region=None))
+    if by_postal is not None:
+        its = by_postal.regions
+        return bool(its) and not any(overlap(cart.country, region, each) for each in its)
+    by_region = [t for t in there if set(t.regions) & set(within(cart.country, region))]
+    return any(not begins_or_may(postal, t.postal) for t in by_region[:1])
+
+
+def begins_or_may(postal: Postal, prefixes: tuple[str, ...]) -> bool:
+    return any(
+        postal.code.startswith(p) or (not postal.whole and p.startswith(postal.code))
+        for p in prefixes
+    )
 
 
 def begins(cart: Cart, prefix: str) -> str:
@@ -694,14 +724,30 @@ class _Calculation:
         goods = vat_area(self.cart)
         return registered in EU | {"XI"} and registered != home and goods not in (None, home)
 
-    def is_export(self) -> bool:
+    def may_leave(self) -> bool:
+        """Whether an address that contradicts itself leaves open if goods are exported or, where
+        the customer has a VAT id, if they arrive in the EU's VAT area outside `home`'s."""
         home = self.rules.tax.home
         if home is None:
             return False
-        sent = replace(self.cart, country=home, region=None, postal_code=None)
-        if taxed_as(self.cart) == taxed_as(sent):
+        at_home = vat_area(replace(self.cart, country=home, region=None, postal_code=None))
+        answers = {
+            (
+                self.is_export(each),
+                self.cart.vat_id is not None and vat_area(each) not in (None, at_home),
+            )
+            for each in readings(self.cart)
+        }
+        return len(answers) > 1
+
+    def is_export(self, cart: Cart | None = None) -> bool:
+        home, cart = self.rules.tax.home, cart or self.cart
+        if home is None:
             return False
-        return vat_area(sent) is None or vat_area(self.cart) is None
+        sent = replace(self.cart, country=home, region=None, postal_code=None)
+        if taxed_as(cart) == taxed_as(sent):
+            return False
+        return vat_area(sent) is None or vat_area(cart) is None
 
     def exact(self, amount: int, rate: Decimal) -> Fraction:
         r = Fraction(rate)
@@ -744,6 +790,9 @@ class _Calculation:
 
     def total(self, method: str | None, shipping_price: int, used: list[str]) -> Quote:
         exempt, included = self.is_exempt(), self.rules.includes_tax
+        in_group = self.cart.customer_group in self.rules.tax.exempt_groups
+        if self.rules.tax.zones and not in_group and self.may_leave():
+            raise _Refused("address_unclear", final=False)
         reverse_charge = exempt and self.cart.customer_group not in self.rules.tax.exempt_groups
         if reverse_charge and self.rules.tax.reverse_charge.price == "net":
             self.at_home = True

@@ -73,6 +73,13 @@ ADDRESSES = [
     ("US", "FL", "33101", "Florida"),
     ("US", "FLORIDA", "33101", "Florida"),
     ("US", "Fla.", "33101", "Florida"),
+    ("US", "New York (NY)", "14850", "New York"),
+    ("US", "NY - New York", "14850", "New York"),
+    ("US", "New York, NY", "14850", "New York"),
+    ("US", "NY, USA", "14850", "New York"),
+    ("US", "NY/NJ", "14850", UNCLEAR),
+    ("US", "Kent, WA", "98030", UNCLEAR),
+    ("US", "Tex.", "73301", "United States"),
     ("US", "New York", "10001", "Manhattan"),
     ("US", "ny", "10001-1234", "Manhattan"),
     ("US", "ny", "100011234", "Manhattan"),
@@ -97,6 +104,9 @@ ADDRESSES = [
     ("DE", "SN", "０１０６７", "Dresden"),
     ("DE", "SN", "1067", UNCLEAR),
     ("DE", "SN", "A-1067", UNCLEAR),
+    ("DE", "SN", "1067.0", UNCLEAR),  # a spreadsheet's number: 10670 would be elsewhere
+    ("DE", "SN", "1067,0", UNCLEAR),
+    ("DE", "BE", "10115.0", "Berlin"),
     ("DE", "SN", None, UNCLEAR),
     ("DE", "Berlin", "10115", "Berlin"),
     ("DE", None, "10115", "Berlin"),  # by the code alone, before any region
@@ -118,6 +128,11 @@ ADDRESSES = [
     ("England", "Kent", "CT1 2EH", "Great Britain"),
     ("GB", None, None, UNCLEAR),
     ("GB", None, "12345", UNCLEAR),
+    ("GB", "Northern Ireland", "SW1A 1AA", UNCLEAR),
+    ("GB", "Kent", "BT1 1AA", UNCLEAR),
+    ("GB", "Belfast", "BT1 1AA", "Northern Ireland"),
+    ("XI", None, "SW1A 1AA", UNCLEAR),
+    ("IM", None, "BT1 1AA", UNCLEAR),
     ("GB", None, "IM1 1AA", "Great Britain"),  # the Isle of Man, taxed as it is
     ("GB", None, "JE2 3AB", "Elsewhere"),
     ("GB", None, "GY1 1AA", "Elsewhere"),
@@ -163,6 +178,11 @@ ADDRESSES = [
     ("LV", None, "LV3001", "Latvia"),
     ("MC", None, None, "Monaco"),
     ("FR", None, "98000", "Monaco"),
+    ("FR", None, "MC-98000", "Monaco"),
+    ("FR", None, "RE-97400", "Elsewhere"),
+    ("FR", "Réunion", "75001", UNCLEAR),
+    ("FR", "Paris", "97400", UNCLEAR),
+    ("RE", None, "75001", UNCLEAR),
     ("FR", None, "75008 CEDEX 08", "France"),
     ("FR", None, None, "France"),  # nothing tells places of France apart
     ("FR", None, "97400", "Elsewhere"),
@@ -294,6 +314,29 @@ def test_one_place_written_in_two_ways_is_one_place() -> None:
 
     with pytest.raises(ValueError, match="two zones for"):
         Rules.model_validate({"tax": {"zones": twice}})
+
+
+SW1A = {"country": "XI", "postal_code": "SW1A 1AA"}
+KENT = {"country": "GB", "region": "Kent", "postal_code": "BT1 1AA"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "problem"),
+    [(SW1A, ("postal_code", "contradicts the country")), (KENT, ("region", "contradicts the postal code"))],
+    ids=["country", "region"],
+)  # fmt: skip
+def test_nobody_is_spared_tax_for_an_address_that_contradicts_itself(
+    facts: dict[str, str], problem: tuple[str, str]
+) -> None:
+    one = [zone("Great Britain", "GB", "0.2"), zone("Germany", "DE", "0.19")]
+    shop = ruled(tax={"home": "DE", "zones": one})
+
+    found = price(cart(line("MUG", 1000), vat_id="XI999999973", **facts), shop)
+
+    assert isinstance(found, NotPriced)
+    assert (found.reason, found.detail["field"], found.detail["problem"]) == (UNCLEAR, *problem)
+    without = ruled(tax={"zones": one})  # no home: nobody is spared anything
+    assert zone_of(cart(line("MUG", 1000), **facts), without) == "Great Britain"
 
 
 # --- Territories ----------------------------------------------------------------------------------
@@ -582,3 +625,23 @@ def test_rules_of_one_country_say_nothing_of_another() -> None:
     found = refused(cart(line("MUG", 1), country="FR"), tax={"zones": ZONES[:-5]})
 
     assert found.reason == "no_tax_rate"
+
+
+def test_a_parcel_to_an_address_that_contradicts_itself_waits_if_its_price_depends_on_it() -> None:
+    rates = [
+        {"countries": ["XI"], "price": {"EUR": "1.00"}},
+        {"countries": ["GB"], "price": {"EUR": "2.00"}},
+    ]
+    methods = {"post": {"name": "Post", "tax": "standard", "rates": rates}}
+    shop = ruled(shipping={"default": "post", "methods": methods})
+    london = cart(line("MUG", 1000), country="XI", postal_code="SW1A 1AA")
+    belfast = cart(line("MUG", 1000), country="XI", postal_code="BT1 1AA")
+
+    found = price(london, shop)
+
+    assert isinstance(found, NotPriced)
+    assert (found.reason, found.detail["problem"]) == (UNCLEAR, "contradicts the country")
+    sold = price(belfast, shop)
+    assert isinstance(sold, Quote)
+    assert sold.shipping is not None
+    assert sold.shipping.price == 100

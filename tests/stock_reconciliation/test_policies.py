@@ -163,6 +163,20 @@ def test_a_count_is_compared_as_of_its_time(mill: MakeMill, tmp_path: Path) -> N
     assert found.new == 1
 
 
+def test_a_count_by_hand_clears_what_counts_up_to_then_found(
+    mill: MakeMill, tmp_path: Path
+) -> None:
+    shop = aged(mill())
+    earlier, later = now(shop) - 2 * HOUR, now(shop) - HOUR
+    run(shop, counted(tmp_path, (MUG, "main", 8, earlier), (TEE, "main", 8, later)))
+
+    with shop.database.transaction() as tx:
+        for sku in (MUG, TEE):
+            stocktaking.count(tx, Count((sku, "main"), 8, later - HOUR / 2), "ada")
+
+    assert differences(shop) == [("count", TEE, "main", 10, 8)]
+
+
 def test_orders_that_reserve_units_move_none(mill: MakeMill, tmp_path: Path) -> None:
     shop = mill().stocked(units=10)
     shop.accept()

@@ -37,7 +37,10 @@ def _take_out(
         iso4217.Currency._member_names_.remove(name)
         del iso4217.Currency._value2member_map_[code]
     for code in countries:
+        name = pycountry.countries.get(alpha_2=code).name
         pycountry.countries.remove_entry(alpha_2=code)
+        # ISO 3166-3 has it from then on.
+        pycountry.historic_countries.add_entry(alpha_2=code, name=name)
     for code in subdivisions:
         pycountry.subdivisions.remove_entry(code=code)
     if timezones:

@@ -153,3 +153,21 @@ def test_what_comes_in_is_asked_todays_lists(shop: Mill, later: Later) -> None:
     assert [code for code, _ in told] == [200, 422, 422]
     assert "an ISO 4217 currency code such as EUR" in told[1][1]
     assert "a country, by its ISO 3166-1 code" in told[2][1]
+
+
+def test_an_order_that_is_here_already_stays_a_duplicate_whatever_has_left_the_lists(
+    shop: Mill, later: Later
+) -> None:
+    polish_order = an_order(**polish())
+    here = shop.send(polish_order).order_id
+
+    told = later(
+        ["post", "/v1/orders", polish_order],
+        ["post", "/v1/orders", {**polish_order, "metadata": {"note": "other"}}],
+        ["post", "/v1/orders", an_order(**polish())],
+    )
+
+    assert [code for code, _ in told] == [200, 409, 422], told
+    assert json.loads(told[0][1])["id"] == here
+    assert "an ISO 4217 currency code such as EUR" in told[2][1]
+    assert "a country, by its ISO 3166-1 code" in told[2][1]
