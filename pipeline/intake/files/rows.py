@@ -2,7 +2,8 @@
 
 A quote that opens by chance and closes by chance, lines below, would make one row of two: of two
 customers' orders. Such a record is told by its first line and its last, which are whole rows by
-themselves; all of its lines are refused, since nobody can know whether they are rows or a text.
+themselves; or one of them is, and what stands where the other has numbers and codes are such, too.
+All of its lines are refused, since nobody can know whether they are rows or a text.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from typing import NamedTuple
@@ -123,7 +124,7 @@ def _parser(lines: Iterable[str], form: Csv, *, strict: bool) -> Iterator[list[s
 def _doubtful(feed: _Feed, cells: list[str], width: int, form: Csv) -> Iterator[Row]:
     """A row that holds bytes it may not, is of another width than the header, or spans lines."""
     first, last = feed.taken[0], feed.taken[-1]
-    if last is not first and min(_columns(first, form), _columns(last, form)) >= width:
+    if last is not first and _are_rows(first, last, cells, width, form):
         reason = (
             f"a quote makes one row of lines {first.number} to {last.number}, though they are whole "
             'rows by themselves: is quote = "none" missing in the mapping\'s [csv]?'
@@ -136,8 +137,47 @@ def _doubtful(feed: _Feed, cells: list[str], width: int, form: Csv) -> Iterator[
         yield Row(first.number, cells, feed.size, feed.broken, len(cells))
 
 
-def _columns(line: Line, form: Csv) -> int:
-    return len(_cells_of(line.text, form)[0])
+def _are_rows(first: Line, last: Line, cells: Sequence[str], width: int, form: Csv) -> bool:
+    """Whether the first line of a record and its last are rows by themselves, one of which may have
+    broken off: then its cells must be known by those that stand in the other."""
+    begun, sure = _cells_of(first.text, form)
+    ended, _ = _cells_of(last.text, form)
+    if min(len(begun), len(ended)) >= width:
+        return True
+    if len(ended) == width == len(cells):  # the first broke off
+        # A space follows a comma in a text, but hardly a delimiter.
+        is_prose = any(cell[:1].isspace() for cell in ended[: sure + 1])
+        return not is_prose and _look_alike(begun[:sure], ended[:sure])
+    if len(begun) == width == len(cells):  # of the last the beginning is missing
+        return _look_alike(cells[sure + 1 :], begun[sure + 1 :])
+    return False
+
+
+def _look_alike(cells: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether `others` may stand in the columns of `cells`: what is a number or a code here is one
+    there. Names tell nothing, unless there is nothing else."""
+    pairs = [(_kind(cell), _kind(other)) for cell, other in zip(cells, others, strict=True)]
+    known = [(one, other) for one, other in pairs if _DIGIT in one] or pairs
+    alike = [one == other for one, other in known if other]
+    return any(alike) and all(alike)
+
+
+_DIGIT = "0"
+_CODE = re.compile(r"(?=.*\d)[\dA-Z./#_-]+", re.ASCII)
+
+
+def _kind(cell: str) -> str:
+    """What kinds of signs a cell has: "0" is a number or a code in capitals."""
+    cell = cell.strip()
+    if _CODE.fullmatch(cell):
+        return _DIGIT
+    return "".join(sorted({_sign(sign) for sign in cell}))
+
+
+def _sign(sign: str) -> str:
+    if sign.isalpha():
+        return "A" if sign.isupper() else "a"
+    return _DIGIT if sign in "0123456789" else sign
 
 
 def _by_itself(line: Line, width: int, form: Csv, reason: str) -> Row | None:
@@ -186,7 +226,7 @@ def _cells_of(text: str, form: Csv) -> tuple[list[str], int]:
 def _quoted(quote: str, delimiter: str) -> re.Pattern[str]:
     """A quoted cell up to its end."""
     q, d = re.escape(quote), re.escape(delimiter)
-    return re.compile(f"{q}([^{q}]*(?:{q}{q}[^{q}]*)*){q}(?={d}|$)")
+    return re.compile(f"{q}([^{q}]*+(?:{q}{q}[^{q}]*+)*+){q}(?={d}|$)")
 
 
 class _Feed:

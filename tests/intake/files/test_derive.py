@@ -75,3 +75,19 @@ def test_a_derived_shop_can_confirm_the_orders_it_was_derived_from(
     assert {tuple(level) for level in shop.query("SELECT on_hand, reserved FROM stock_levels")} == {
         (5, 5), (2, 2),
     }  # fmt: skip
+
+
+def test_names_like_formulas_are_defused_and_come_back_as_they_were(
+    mill: MakeMill, tmp_path: Path
+) -> None:
+    shop = mill()
+    products, stock = tmp_path / "products.csv", tmp_path / "stock.csv"
+    path = json_file(tmp_path, an_order(lines=[("=1+1", 2), ("@X", 1)]))
+
+    derive_catalogue([path], None, products, stock)
+    import_products(shop.database, products)
+    import_stock(shop.database, stock, "ada")
+
+    assert {line["sku"] for line in written(products)} == {"'=1+1", "'@X"}
+    kept = shop.query("SELECT sku FROM stock_levels WHERE on_hand > 0 ORDER BY sku")
+    assert [sku for (sku,) in kept] == ["=1+1", "@X"]

@@ -103,6 +103,73 @@ def test_a_cell_in_quotes_may_span_lines_and_hold_commas(tmp_path: Path) -> None
     assert all(map(is_sound, read(path, titled(","))))
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ('1001,"Big mug', '1002,Ruler 12",RULER,3,99.00,CA'),
+        ('1001,"Big', "1002,Mug,MUG,1,10.00,DE", '1003,Ruler 12",RULER,3,99.00,CA'),
+        ('web-1001,"Big mug', 'web-1002,Ruler 12",RULER,3,99.00,CA'),
+        ('1001,"Big mug,MUG,1,10.00,US', 'uler 12",RULER,3,99.00,CA'),
+        ('1001,"Big mug,MUG,1,10.00,US', '",RULER,3,99.00,CA'),
+    ],
+    ids=[
+        "broken off",
+        "with a row between",
+        "small letters",
+        "without its beginning",
+        "only its end",
+    ],
+)
+def test_a_row_that_broke_off_in_a_quote_is_not_glued_to_one_that_ends_with_one(
+    tmp_path: Path, rows: tuple[str, ...]
+) -> None:
+    path = file_of(
+        tmp_path,
+        "1,Tea,TEA,1,5.00,US",
+        *rows,
+        "9,Tea,TEA,1,5.00,US",
+        "99,Tea,TEA,1,5.00,US",
+        delimiter=",",
+    )
+
+    orders = read(path, titled(","))
+
+    sound = {sent.external_id for sent in orders if is_sound(sent)}
+    assert sound <= {"1", "9", "99"}
+    assert "99" in sound
+    assert any(
+        "a quote makes one row" in f.reason
+        for sent in orders
+        if not is_sound(sent)
+        for f in faults(sent)
+    )
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "A mug\nblue, large",
+        "A mug\n12cm, blue",
+        "Sizes:\n12, 14",
+        "Ships to:\n10 High Street, London",
+        "A mug, blue, large, round, new\nand good",
+        "a, b\nc, d",
+        "first\nsecond\nthird, and last",
+        "\n",
+        "tall,\nand wide",
+        'of 12"\nand 14"',
+    ],
+)
+@pytest.mark.parametrize("order", ["1001", "web-1001", "A", "166-3956054-8266764"])
+def test_a_text_of_several_lines_is_no_row(tmp_path: Path, title: str, order: str) -> None:
+    quoted = title.replace('"', '""')
+    path = file_of(
+        tmp_path, f'{order},"{quoted}",MUG,1,10.00,US', "Z,Tea,TEA,1,5.00,US", delimiter=","
+    )
+
+    assert [is_sound(sent) for sent in read(path, titled(","))] == [True, True]
+
+
 def test_a_file_with_tabs_whose_cells_stand_in_quotes_is_refused_with_the_setting_s_name(
     tmp_path: Path,
 ) -> None:

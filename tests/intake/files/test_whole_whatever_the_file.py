@@ -101,6 +101,8 @@ def files(draw: st.DrawFn) -> File:
     for row in rows:
         damage = draw(st.sampled_from(["none"] * 6 + ["quote", "byte", "blank", "cut", "cell"]))
         _write(draw, layout, row, damage)
+    if layout == LAYOUTS[0] and len(rows) > 1 and draw(st.booleans()):
+        _break_off(*rows[(n := draw(st.integers(0, len(rows) - 2))) : n + 2])
     end = draw(st.sampled_from(["\n", "\r\n"]))
     text = end.join([layout, *(row.text for row in rows)]) + draw(st.sampled_from(["", end]))
     bom = draw(st.sampled_from([b"", b"\xef\xbb\xbf"]))
@@ -128,6 +130,13 @@ def _write(draw: st.DrawFn, layout: str, row: RowOf, damage: str) -> None:
         row.text = ",".join(cells[name] for name in names)
     if damage in ("cut", "cell"):
         _tear(draw, names, cells, row, damage)
+
+
+def _break_off(first: RowOf, second: RowOf) -> None:
+    """The first breaks off within a quote, and the second has one that closes it."""
+    first.text, first.is_lost, first.is_bad = f'{first.order},"Big mug', True, True
+    rest = f"{second.sku},{second.quantity},{second.cents / 100:.2f}"
+    second.text, second.is_lost, second.is_bad = f'{second.order},Ruler 12",{rest}', False, True
 
 
 def _tear(
