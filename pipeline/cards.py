@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from unicodedata import numeric
 
-from stdnum import ean, luhn
+from stdnum import ean
 
 #: The numbers that the networks issue today, by prefix and length.
 _BRANDS = re.compile(
@@ -32,6 +32,10 @@ _BRANDS = re.compile(
 #: Visa issues these no more. What begins as a country's telephone numbers do is one of those.
 _OLD_VISA = re.compile(r"42[24-9]\d{10}")
 _SHORTEST, _LONGEST = 13, 19
+#: What any of them begins with, so that other digits are passed over fast.
+_BEGINS = re.compile(r"4|5|6[0-57]|2[1-7]|3[04-9]|8[16]|9[478]|1[38]")
+#: Each digit twice, and the two digits of that added up.
+_DOUBLED = str.maketrans("0123456789", "0246813579")
 _MOST_GROUPS = 8  # in which numbers of uneven groups are written
 #: Digits with up to so many signs between them that are neither letters nor digits. Each sign can
 #: be matched in one way only, so the time is linear.
@@ -39,6 +43,7 @@ _RUN = re.compile(r"\d+(?:[^\dA-Za-z]{1,8}\d+)*")
 _GROUP = re.compile(r"\d+")
 #: Month and year, and perhaps the security code, written on without a space.
 _EXPIRY = re.compile(r"(0[1-9]|1[0-2])(20)?\d\d(\d{3,4})?")
+_LONGEST_EXPIRY = 10
 #: What is full of digits and known by its form: UUIDs, Amazon's order ids, dates, times of day.
 _KNOWN = re.compile(
     r"(?<![0-9A-Za-z])(?:"
@@ -100,27 +105,40 @@ def _numbers(text: str, run: tuple[int, int]) -> Iterator[tuple[int, int]]:
     """Neighbouring groups of digits that make up a card's number, as (start, stop). More than
     eight are all as long as the first, but perhaps for the last: 1 2 3 … 10 11 are other numbers."""
     groups = [group.span() for group in _GROUP.finditer(text, *run)]
+    digits, at = "".join(_GROUP.findall(text, *run)), 0
     for first, (begin, end) in enumerate(groups):
-        number, are_even = "", True
-        for n, (start, stop) in enumerate(groups[first : first + _LONGEST], start=1):
-            number += text[start:stop]
-            if len(number) > _LONGEST or not (n <= _MOST_GROUPS or are_even):
-                break
-            are_even = are_even and stop - start == end - begin
-            if (n <= _MOST_GROUPS or stop - start <= end - begin) and _is_card(number):
-                yield begin, stop
-        if end - begin >= _SHORTEST + 4 and (length := _before_expiry(text[begin:end])):
-            yield begin, begin + length
+        size = end - begin
+        if _BEGINS.match(digits, at):
+            length, are_even = 0, True
+            for n, (start, stop) in enumerate(groups[first : first + _LONGEST], start=1):
+                length += stop - start
+                if length > _LONGEST or not (n <= _MOST_GROUPS or are_even):
+                    break
+                are_even = are_even and stop - start == size
+                is_one = n <= _MOST_GROUPS or stop - start <= size
+                if is_one and length >= _SHORTEST and _is_card(digits[at : at + length]):
+                    yield begin, stop
+            may_have_expiry = _SHORTEST + 4 <= size <= _LONGEST + _LONGEST_EXPIRY
+            if may_have_expiry and (before := _before_expiry(text[begin:end])):
+                yield begin, begin + before
+        at += size
 
 
 def _is_card(number: str) -> bool:
     if _BRANDS.fullmatch(number):
-        return bool(luhn.is_valid(number))
+        return _has_check_digit(number)
     return (
         _OLD_VISA.fullmatch(number) is not None
-        and luhn.is_valid(number)
+        and _has_check_digit(number)
         and not ean.is_valid(number)
     )
+
+
+def _has_check_digit(number: str) -> bool:
+    """By the formula of Luhn. stdnum's takes eight times as long, and a text of nothing but digits,
+    each by itself, asks it thousands of times."""
+    every_other = number[-2::-2].translate(_DOUBLED)
+    return sum(map(int, number[-1::-2] + every_other)) % 10 == 0
 
 
 def _before_expiry(digits: str) -> int | None:

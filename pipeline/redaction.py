@@ -1,7 +1,12 @@
 """What must never be read in a log or kept in a row: card numbers, keys, passwords.
 
 Errors of libraries quote what they were given, so what is logged or stored of an error passes
-here: `redact` for a text, the filter for whatever a process of ours logs.
+here: `redact` for a text, `redact_start` for one that may be of any length, the filter for whatever
+a process of ours logs.
+
+What is looked at was often chosen by a stranger, and a regular expression keeps the whole process
+waiting: each pattern takes a time that grows with the text's length, never with its square, and
+what is going to be cut short is cut before it is looked at.
 """
 
 from __future__ import annotations
@@ -11,15 +16,27 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
 from pipeline.cards import mask_card_numbers
 
 HIDDEN = "(hidden)"
+#: Characters of a log's line, or of a traceback, that are kept: as many from its beginning as from
+#: its end.
+MOST_LOGGED = 20_000
+#: Where a text was cut, half a card's number or half a password may stand: so much is dropped.
+_EDGE = 300
 
-_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
+
+def _without_password(url: str) -> str:
+    """`://user:password@…`: up to the last @, as a password may hold one, and a slash."""
+    secret, at, rest = url.rpartition("@")
+    return f"{secret[: secret.index(':', 3)]}:{HIDDEN}@{rest}" if at else url
+
+
+_SECRETS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     # Our own keys: which one it was may be read, its secret not
     (re.compile(r"\b(om_live_[0-9a-f]{12})_\w+"), rf"\1_{HIDDEN}"),
     # Stripe: API keys, and what signs its webhooks (as does ours: the same form)
@@ -28,13 +45,12 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     # With a client secret a stranger completes, or reads, the payment it belongs to.
     (re.compile(r"\b((?:pi|seti|src|cs)_\w+?)_secret_\w+"), rf"\1_secret_{HIDDEN}"),
     (re.compile(r"\b(Bearer|Basic|Digest)\s+[\w.~+/:=-]{6,}", re.IGNORECASE), rf"\1 {HIDDEN}"),
-    # Up to the last @: a password may hold one, and a slash. Bounded, for `://:` over and over.
-    (re.compile(r"(://[^\s:/@]{0,500}):[^\s\"'<>]{0,1000}@"), rf"\1:{HIDDEN}@"),
+    (re.compile(r"://[^\s:/@]*+:[^\s\"'<>]*+"), lambda url: _without_password(url[0])),
     # name=value, name: value, "name": "value", ('name', b'value')
     (
         re.compile(
             r"\b((?:\w+[_-])?"
-            r"(?:password|passwd|pwd|secret|token|(?:api|secret|private)[_-]?key|authorization|cookie)"
+            r"(?:(?:ssl)?password|passwd|pwd|secret|token|(?:api|secret|private)[_-]?key|authorization|cookie)"
             r"(?:[\"']?\s*[=:]|[\"']\s*,(?=\s*b?[\"']))\s*b?)(?!\(hidden)"
             r"(\"[^\"]*\"|'[^']*'|[^\s\"',;&)}\]]+)",
             re.IGNORECASE,
@@ -44,16 +60,37 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
-def redact(text: str) -> str:
-    """`text` without card numbers, keys, tokens and passwords."""
+def _masked(_number: str) -> str:
+    return "(card number)"
+
+
+def redact(text: str, card: Callable[[str], str] = _masked) -> str:
+    """`text` without card numbers, keys, tokens and passwords. `card` says what stands in place of
+    a card's number."""
     for pattern, instead in _SECRETS:
         text = pattern.sub(instead, text)
-    return mask_card_numbers(text)
+    return mask_card_numbers(text, card)
+
+
+def redact_start(text: str, most: int, card: Callable[[str], str] = _masked) -> str:
+    """The first `most` characters of `text`, redacted; what lies far behind them isn't looked at."""
+    looked_at = text[: most + 2 * _EDGE]
+    found = redact(looked_at, card)
+    return (found[:-_EDGE] if len(looked_at) < len(text) else found)[:most]
 
 
 def describe(error: BaseException) -> str:
-    """An error in a line, fit to be stored and shown."""
-    return redact(f"{type(error).__name__}: {error}")
+    """An error in a line of at most 1,000 characters, fit to be stored and shown."""
+    return redact_start(f"{type(error).__name__}: {error}", 1_000)
+
+
+def _both_ends(text: str) -> str:
+    """`text`, or of one that is too long to be logged its beginning and its end; redacted."""
+    if len(text) <= MOST_LOGGED:
+        return redact(text)
+    half = MOST_LOGGED // 2
+    start, end = redact_start(text, half), redact(text[-half - _EDGE :])[_EDGE:]
+    return f"{start}… ({len(text) - MOST_LOGGED:,} characters are left out) …{end}"
 
 
 class Redact(logging.Filter):
@@ -80,7 +117,7 @@ class Redact(logging.Filter):
         return True
 
     def _redact(self, text: str) -> str:
-        return redact(text if self._known is None else self._known.sub(HIDDEN, text))
+        return _both_ends(text if self._known is None else self._known.sub(HIDDEN, text))
 
 
 def _message(record: logging.LogRecord) -> str:

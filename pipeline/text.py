@@ -7,6 +7,7 @@ newer than this Python. What moves a cursor, turns the reading round, or can't b
 from __future__ import annotations
 
 import re
+import unicodedata
 
 _BREAKS = re.compile("\r\n|[\u2028\u2029]")
 _NO_CHARACTERS = "".join(
@@ -39,6 +40,14 @@ def harmless(text: str, *, breaks: bool = False) -> str:
     if not breaks and _BREAKS.search(looked_at):
         raise ValueError("text without control characters, a line break among them")
     return text
+
+
+def plain(text: str) -> str:
+    """`text` in signs of plain width and form, without those that nobody sees: ＤＥ is DE."""
+    if text.isascii():
+        return text
+    same = unicodedata.normalize("NFKC", text)
+    return "".join(sign for sign in same if unicodedata.category(sign) != "Cf")
 
 
 def legible(text: str) -> str:

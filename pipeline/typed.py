@@ -12,6 +12,11 @@ from pipeline.errors import InvalidInput
 LARGEST = 2**63 - 1
 
 
+def is_digits(given: str) -> bool:
+    """Whether it is a whole number in the digits 0 to 9: Python's own tests take those of any script."""
+    return given.isascii() and given.isdecimal()
+
+
 @overload
 def text(field: str, given: str, most: int) -> str: ...
 @overload
@@ -37,7 +42,7 @@ def name(field: str, given: str, most: int) -> str:
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_LENGTH = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)([smhd])")
+_LENGTH = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smhd])")
 
 
 def seconds(field: str, written: str | None) -> float | None:

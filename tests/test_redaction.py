@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import sys
 import threading
+import time
 
 import pytest
 
+from pipeline import redaction
 from pipeline.cards import holds_card_number, mask_card_numbers
-from pipeline.redaction import Redact, describe, guard_logs, redact
+from pipeline.redaction import Redact, describe, guard_logs, redact, redact_start
 
 CARD = "4111111111111111"
 KEY = "sk_" + "live_51HxZ8KLkdIwHu7ix"
@@ -140,6 +143,37 @@ def test_what_is_taken_out_leaves_the_rest_readable() -> None:
 @pytest.mark.parametrize("text", [f"password={SECRET!r} {KEY} {CARD}", "a://b:c@d", "whsec_abc"])
 def test_twice_is_once(text: str) -> None:
     assert redact(redact(text)) == redact(text)
+
+
+def test_what_is_cut_short_shows_no_half_of_a_secret() -> None:
+    for before in range(40):
+        text = "x" * before + f" card {CARD} of {KEY} " * 100
+        shown = redact_start(text, 300)
+        assert len(shown) <= 300
+        assert not re.search(r"\d{5}|live_\w", shown)
+
+
+def test_of_a_long_text_no_more_is_looked_at_than_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = list[int]()
+    monkeypatch.setattr(
+        redaction, "mask_card_numbers", lambda text, _: seen.append(len(text)) or text
+    )
+
+    assert len(describe(ValueError("://:" * 500_000))) == 1_000
+    assert len(redact_start("a" * 2_000_000, 80)) == 80
+    assert max(seen) < 2_000
+
+
+@pytest.mark.parametrize(
+    "piece", ["://:", "://a:b", "4 ", "4242 ", "password=", "a_", "pi_", "\u2460"]
+)
+def test_a_long_text_is_redacted_in_a_time_that_grows_as_it_does(piece: str) -> None:
+    """CPU seconds: half an hour and more, when the pattern of URLs was quadratic."""
+    began = time.thread_time()
+
+    redact(piece * (1_000_000 // len(piece)))
+
+    assert time.thread_time() - began < 60
 
 
 def test_an_error_is_described_in_a_line_without_them() -> None:

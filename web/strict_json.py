@@ -7,6 +7,8 @@ from typing import Any, NoReturn
 
 #: Lists and objects within each other. An order has four.
 MOST_DEPTH = 32
+#: Names in one object: what has more is nothing that we know, and it would take long to name each.
+MOST_NAMES = 10_000
 
 
 class NotJson(ValueError):
@@ -15,7 +17,7 @@ class NotJson(ValueError):
 
 def parse(text: bytes) -> Any:
     """The value that `text` (UTF-8) is. NotJson if a name stands twice in an object, for NaN and
-    its like, and for what is nested too deeply."""
+    its like, and for what is nested too deeply or has too many names."""
     try:
         value = json.loads(
             text.decode("utf-8"), object_pairs_hook=_members, parse_constant=_no_constant
@@ -36,6 +38,8 @@ def parse(text: bytes) -> Any:
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MOST_NAMES:
+        raise NotJson(f"{len(pairs):,} names in one object, of {MOST_NAMES:,} at most")
     found = dict(pairs)
     if len(found) < len(pairs):
         raise NotJson("a name stands twice in one object")

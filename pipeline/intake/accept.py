@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any
 
 from pipeline.chain import FIRST_STAGE
-from pipeline.intake.schema import Document, InvalidOrder, Problem, read_order
+from pipeline.intake.schema import Document, InvalidOrder, Problem, first_of, read_order
 from pipeline.order import Lane, lookup_keys
 from pipeline.shoppers import PORTION, Shoppers
 from pipeline.source import Source
@@ -39,12 +39,20 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of one order sent. `order_id` unless rejected; `problems` if rejected or in conflict."""
+    """What became of one order sent. `order_id` unless rejected; `problems` if rejected or in conflict,
+    up to 100 of them; `more` is how many others there are."""
 
     verdict: Verdict
     external_id: str | None
     order_id: int | None = None
     problems: tuple[Problem, ...] = ()
+    more: int = 0
+
+    @property
+    def reasons(self) -> list[str]:
+        """The problems as sentences, and how many others there are."""
+        others = [f"and {self.more:,} more"] if self.more else []
+        return [*map(str, self.problems), *others]
 
 
 #: An order offered: whose, the document (or what is to be read as one), the trace that it belongs to.
@@ -90,6 +98,12 @@ class Intake:
         refused.set_result(read)
         return refused
 
+    def has(self, source: Source, external_id: str) -> bool:
+        """Whether that order of the source was accepted before; it may be in the archive by now."""
+        key = [(source.id, external_id)]
+        with self._database.snapshot() as tx:
+            return bool(intake.find(tx, key) or archive.find(tx, key))
+
     def accept_all(self, source: Source, batch: Sequence[Any]) -> list[Receipt]:
         """Take many in with one commit; one receipt each, in the order given. Each order begins a
         trace of its own."""
@@ -125,13 +139,13 @@ def read_for(source: Source, data: Any) -> _Read:
     try:
         document = data if isinstance(data, Document) else read_order(data)
     except InvalidOrder as error:
-        return Receipt(Verdict.REJECTED, error.external_id, problems=tuple(error.problems))
+        return Receipt(Verdict.REJECTED, error.external_id, None, tuple(error.problems), error.more)
     refused = foreign_prices(source, document)
-    return (
-        Receipt(Verdict.REJECTED, document.external_id, problems=tuple(refused))
-        if refused
-        else document
-    )
+    return _rejected(document.external_id, refused) if refused else document
+
+
+def _rejected(external_id: str, refused: Sequence[Problem]) -> Receipt:
+    return Receipt(Verdict.REJECTED, external_id, None, *first_of(refused))
 
 
 def foreign_prices(source: Source, document: Document) -> list[Problem]:
@@ -182,7 +196,11 @@ def _must_be_priced(source: Source) -> bool:
 
 def new_only(source: Source, document: Document, now: datetime) -> list[Problem]:
     """What keeps an order from being taken in for the first time; one that is here already stays."""
-    return [*missing_prices(source, document), *untimely(source, document, now)]
+    return [
+        *document.unlisted,
+        *missing_prices(source, document),
+        *untimely(source, document, now),
+    ]
 
 
 Key = tuple[int, str]  # (source id, external id)
@@ -191,10 +209,11 @@ _Read = Document | Receipt
 
 def _may_be_new(tx: Tx, sources: Sequence[Source], read: Sequence[_Read]) -> list[_Read]:
     """`read`, with a receipt in place of each new order that was placed at no time that is allowed,
-    or lacks prices. An order that is here already stays a duplicate however late it comes again."""
+    lacks prices, or has a currency or country that has left its list. An order that is here already
+    stays a duplicate however late it comes again."""
     if not any(
         isinstance(each, Document)
-        and (each.placed_at or (each.unpriced and _must_be_priced(source)))
+        and (each.placed_at or each.unlisted or (each.unpriced and _must_be_priced(source)))
         for source, each in zip(sources, read, strict=True)
     ):
         return list(read)
@@ -208,7 +227,7 @@ def _may_be_new(tx: Tx, sources: Sequence[Source], read: Sequence[_Read]) -> lis
     known = {key for key, *_ in intake.find(tx, list(keys.values()))}
     known |= {key for key, *_ in archive.find(tx, list(keys.values()))}
     return [
-        Receipt(Verdict.REJECTED, each.external_id, problems=tuple(refused[n]))
+        _rejected(str(each.external_id), refused[n])
         if n in refused and keys[n] not in known
         else each
         for n, each in enumerate(read)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated, Any, Protocol
 
 import stdnum.eu.vat
@@ -17,37 +18,60 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
 from stdnum.exceptions import ValidationError as NotValid
 
-from pipeline.cards import holds_card_number, mask_card_numbers, shape
+from pipeline.cards import holds_card_number, shape
 from pipeline.errors import InvalidInput
 from pipeline.intake.addresses import address_of
-from pipeline.money import MOST_AMOUNT, is_listed, most_text, to_minor, to_text
-from pipeline.places.countries import country_code
-from pipeline.redaction import redact
-from pipeline.text import harmless, legible
+from pipeline.money import MOST_AMOUNT, is_known, is_listed, most_text, to_minor, to_text
+from pipeline.places.countries import country_code, was_country
+from pipeline.redaction import redact_start
+from pipeline.text import harmless, legible, plain
 
 MOST_LINES = 10_000
 MOST_BYTES = 2_000_000
 MOST_QUANTITY = 1_000_000
 MOST_COUPONS = 10
-#: Characters of a wrong value that are looked at, to show the first of them.
-_LOOKED_AT = 2_000
+MOST_CODE = 128
+#: Characters that are shown of a field's name or of its value.
+_SHOWN = 80
+#: Problems of one order that are named; of any more only the number is told.
+MOST_PROBLEMS = 100
+#: Names in one object. None of ours has more than `metadata` may have.
+MOST_NAMES = 100
+#: Lines that are looked at together for what is wrong with them.
+_SOME_LINES = 20
+
+
+_A_COUNTRY = "a country, by its ISO 3166-1 code or its name, such as DE"
+_A_CURRENCY = "an ISO 4217 currency code such as EUR"
 
 
 def _country(written: str) -> str:
     code = country_code(written)
     if code is None:
-        raise ValueError("a country, by its ISO 3166-1 code or its name, such as DE")
+        raise ValueError(_A_COUNTRY)
     return code
+
+
+def _country_once(written: str) -> str:
+    """A code that has left the list was one when the order came for the first time."""
+    return written if was_country(written) else _country(written)
 
 
 def _currency(code: str) -> str:
     if not is_listed(code):
-        raise ValueError("an ISO 4217 currency code such as EUR")
+        raise ValueError(_A_CURRENCY)
+    return code
+
+
+def _currency_once(code: str) -> str:
+    if not is_known(code):
+        raise ValueError(_A_CURRENCY)
     return code
 
 
@@ -72,12 +96,20 @@ def _as_written(text: str) -> str:
     return no_card_number(harmless(text, breaks=True))
 
 
+#: What a selection drags along before and behind a code.
+_ENDS = "\t\n\v\f\r\x85\u2028\u2029"
+
+
+def _pasted(text: str) -> str:
+    return _on_one_line(text.strip(_ENDS) or text)
+
+
 def _vat_id(text: str) -> str | None:
-    """In its one form: without spaces and points, beginning with the country."""
+    """In its one form: without spaces, points and what nobody sees, beginning with the country."""
     if not text.strip():
         return None
     try:
-        return stdnum.eu.vat.validate(_on_one_line(text))
+        return stdnum.eu.vat.validate(plain(_on_one_line(text.strip())))
     except NotValid:
         raise ValueError("a VAT id of an EU country, such as DE136695976") from None
 
@@ -126,11 +158,15 @@ CheckedId = Annotated[Id, AfterValidator(no_card_number)]
 #: What people write, on one line or, as addresses and messages, on several.
 Text = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_on_one_line)]
 Lines = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_as_written)]
+Code = Annotated[str, Field(min_length=1, max_length=MOST_CODE), AfterValidator(_on_one_line)]
 #: What people paste: pipeline.pricing.codes says what they mean.
-Code = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_on_one_line)]
+Coupon = Annotated[str, Field(min_length=1, max_length=MOST_CODE), AfterValidator(_pasted)]
 Country = Annotated[str, AfterValidator(_country)]
 CurrencyCode = Annotated[str, AfterValidator(_currency)]
-_PRICE = re.compile(r"\d{1,12}(\.\d{1,4})?")
+#: As orders have them. The lists are asked of what is new alone: `Document.unlisted`.
+CountryOnce = Annotated[str, AfterValidator(_country_once)]
+CurrencyOnce = Annotated[str, AfterValidator(_currency_once)]
+_PRICE = re.compile(r"[0-9]{1,12}(\.[0-9]{1,4})?")
 Price = Annotated[str, Field(pattern=f"^{_PRICE.pattern}$", description="a decimal string")]
 Moment = Annotated[str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time"})]
 VatId = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(_vat_id)]
@@ -170,7 +206,7 @@ class Customer(_Told):
 
 
 class Address(_Told):
-    country: Country
+    country: CountryOnce
     postal_code: Lines | None = None
     city: Lines | None = None
     region: Lines | None = None
@@ -191,13 +227,13 @@ class OrderIn(_Told):
     """The smallest order: external_id, currency, customer, ship_to.country, one line, payment."""
 
     external_id: Id
-    currency: CurrencyCode
+    currency: CurrencyOnce
     customer: Customer
     ship_to: Address
     bill_to: Annotated[Address | None, BeforeValidator(_or_nothing)] = None
     lines: Annotated[list[LineIn], Field(min_length=1, max_length=MOST_LINES)]
     payment: Payment | None = None
-    coupons: Annotated[list[Code], Field(max_length=MOST_COUPONS)] = []
+    coupons: Annotated[list[Coupon], Field(max_length=MOST_COUPONS)] = []
     shipping_method: CheckedId | None = None
     total: Annotated[
         Price | None, Field(description="what the customer was shown, all included")
@@ -221,19 +257,29 @@ class Problem:
 
 
 class InvalidOrder(InvalidInput):
-    """An order that is not well-formed; `problems` names every bad field at once."""
+    """An order that is not well-formed; `problems` names every bad field at once, up to 100 of them;
+    `more` is how many others there are."""
 
-    def __init__(self, external_id: str | None, problems: list[Problem]) -> None:
-        super().__init__("; ".join(str(problem) for problem in problems))
+    def __init__(self, external_id: str | None, problems: Sequence[Problem], more: int = 0) -> None:
         self.external_id = external_id
-        self.problems = problems
+        first, further = first_of(problems)
+        self.problems = list(first)
+        self.more = more + further
+        told = "; ".join(str(problem) for problem in self.problems)
+        super().__init__(f"{told}; and {self.more:,} more" if self.more else told)
+
+
+def first_of(problems: Sequence[Problem]) -> tuple[tuple[Problem, ...], int]:
+    """Those that are named, and how many others there are."""
+    return tuple(problems[:MOST_PROBLEMS]), max(0, len(problems) - MOST_PROBLEMS)
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
     """A well-formed order, ready to be stored: prices in minor units, a digest that names its
     content. `unit_prices` are the prices that lines state, as sent, with the line's position;
-    `total` is in minor units; `unpriced` are the positions of lines that state no price."""
+    `total` is in minor units; `unpriced` are the positions of lines that state no price; `unlisted`
+    is what no list has by now: only an order that is here already may have it."""
 
     external_id: str
     currency: str
@@ -244,17 +290,22 @@ class Document:
     total: int | None = None
     placed_at: datetime | None = None
     unpriced: tuple[int, ...] = ()
+    unlisted: tuple[Problem, ...] = ()
 
 
 def read_order(data: Any) -> Document:
     """Check `data` (a decoded JSON object) against the schema; InvalidOrder names every bad field."""
-    wrong = list(_finer_than_the_currency(data))
+    if crowded := list(_crowded(data)):
+        raise InvalidOrder(_external_id(data), crowded)
+    wrong, unlisted = list(_finer_than_the_currency(data)), list(_unlisted(data))
     try:
         order = OrderIn.model_validate(data)
     except ValidationError as error:
-        raise InvalidOrder(_external_id(data), wrong + problems(error)) from None
+        found = _problems_of(data, error)
+        more = error.error_count() - len(found)
+        raise InvalidOrder(_external_id(data), wrong + unlisted + found, more) from None
     if wrong:
-        raise InvalidOrder(order.external_id, wrong)
+        raise InvalidOrder(order.external_id, wrong + unlisted)
     content = order.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     unit_prices, unpriced = [], []
     for n, line in enumerate(content["lines"]):
@@ -278,7 +329,49 @@ def read_order(data: Any) -> Document:
         content.get("total"),
         None if order.placed_at is None else datetime.fromisoformat(order.placed_at),
         tuple(unpriced),
+        tuple(unlisted),
     )  # fmt: skip
+
+
+def _crowded(data: Any) -> Iterator[Problem]:
+    """Objects with so many names that it would take long to say what is wrong with each."""
+    if not isinstance(data, dict):
+        return
+    lines = data.get("lines")
+    inside = [(name, each) for name, each in data.items() if isinstance(each, dict)]
+    within_lines = [
+        (f"lines.{n}", line)
+        for n, line in enumerate(lines[:MOST_LINES] if isinstance(lines, list) else ())
+        if isinstance(line, dict) and len(line) > MOST_NAMES
+    ]
+    for field, each in [("order", data), *inside[:MOST_NAMES], *within_lines]:
+        if len(each) > MOST_NAMES:
+            yield Problem(fit_to_show(field), f"{len(each):,} names", f"at most {MOST_NAMES}")
+
+
+def _problems_of(data: Any, error: ValidationError) -> list[Problem]:
+    """What is wrong with an order, as far as it will be named. pydantic tells of all or of none, and
+    a short body can have thousands of lines: they are looked at again, a few at a time."""
+    lines = data.get("lines") if isinstance(data, dict) else None
+    if error.error_count() <= MOST_PROBLEMS or not isinstance(lines, list):
+        return problems(error)
+    found: list[Problem] = []
+    with_others = lines if len(lines) > MOST_LINES else [{"sku": "any", "quantity": 1}]
+    try:
+        OrderIn.model_validate({**data, "lines": with_others})
+    except ValidationError as wrong:
+        found += problems(wrong)
+    for start in range(0, min(len(lines), MOST_LINES), _SOME_LINES):
+        if len(found) >= MOST_PROBLEMS:
+            break
+        try:
+            _LINES.validate_python(lines[start : start + _SOME_LINES])
+        except ValidationError as wrong:
+            found += problems(wrong, first_line=start)
+    return found[:MOST_PROBLEMS]
+
+
+_LINES = TypeAdapter(list[LineIn])
 
 
 def as_sent(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -307,6 +400,20 @@ def _finer_than_the_currency(data: Any) -> Iterator[Problem]:
                 yield Problem(field, _shown(price), str(error))
 
 
+def _unlisted(data: Any) -> Iterator[Problem]:
+    """What has left the lists, where the schema lets it pass."""
+    if not isinstance(data, Mapping):
+        return
+    currency = data.get("currency")
+    if isinstance(currency, str) and is_known(currency) and not is_listed(currency):
+        yield Problem("currency", _shown(currency), _A_CURRENCY)
+    for name in ("ship_to", "bill_to"):
+        address = data.get(name)
+        code = address.get("country") if isinstance(address, Mapping) else None
+        if isinstance(code, str) and was_country(code):
+            yield Problem(f"{name}.country", _shown(code), _A_COUNTRY)
+
+
 def _stated_amounts(data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     lines = data.get("lines")
     for n, line in enumerate(lines if isinstance(lines, list) else ()):
@@ -327,7 +434,7 @@ def _too_dear(order: OrderIn, amounts: Sequence[int]) -> Iterator[Problem]:
 
 
 def _is_currency(code: Any) -> bool:
-    return isinstance(code, str) and is_listed(code)
+    return isinstance(code, str) and is_known(code)
 
 
 def too_large(size: int) -> Problem:
@@ -342,7 +449,7 @@ def _external_id(data: Any) -> str | None:
 def name_to_show(name: str) -> str:
     """An id that was refused, by which people find it: as it stands, as far as it can be kept at
     all. What no database can store, or no screen show, is escaped."""
-    return legible(name)[:128]
+    return legible(name[:128])[:128]
 
 
 #: What its sentences begin with; the rest says what was expected.
@@ -355,9 +462,17 @@ class Refused(Protocol):
     def errors(self) -> Sequence[Any]: ...
 
 
-def problems(error: Refused, skip: int = 0) -> list[Problem]:
-    """What a model refused, in our words; `skip` so many parts of each path."""
-    return [_problem(e, e["loc"][skip:]) for e in error.errors()]
+def problems(error: Refused, skip: int = 0, first_line: int | None = None) -> list[Problem]:
+    """What a model refused, in our words, up to `MOST_PROBLEMS`; `skip` so many parts of each path.
+    With `first_line` the model is a part of an order's lines that begins there."""
+    return [
+        _problem(e, e["loc"][skip:] if first_line is None else _in_order(e["loc"], first_line))
+        for e in islice(error.errors(), MOST_PROBLEMS)
+    ]
+
+
+def _in_order(path: Sequence[Any], first_line: int) -> tuple[Any, ...]:
+    return ("lines", first_line + path[0], *path[1:])
 
 
 def _problem(error: Any, path: Sequence[Any]) -> Problem:
@@ -382,11 +497,40 @@ def _problem(error: Any, path: Sequence[Any]) -> Problem:
 
 def _shown(value: Any) -> str:
     """The value as sent, cut short; of what may be a card number, the shape."""
-    return fit_to_show(json.dumps(value, default=str, ensure_ascii=False))
+    written, size = [], 0
+    for part in _json(value):
+        written.append(part)
+        size += len(part)
+        if size > _WRITTEN:
+            break
+    return fit_to_show("".join(written))
+
+
+#: Of a value as JSON, written bit by bit, so much that its first 80 characters are certain.
+_WRITTEN = 1_000
+_JSON = json.JSONEncoder(default=str, ensure_ascii=False)
+
+
+def _json(value: Any) -> Iterator[str]:
+    """As JSON, bit by bit. `iterencode` does so in functions that keep each other, and with them
+    whole documents, until the collector comes by: a tenth of a second for a few of them."""
+    if isinstance(value, dict):
+        for n, (name, each) in enumerate(value.items()):
+            yield f"{', ' if n else '{'}{_JSON.encode(name[:_WRITTEN])}: "
+            yield from _json(each)
+        yield "}" if value else "{}"
+    elif isinstance(value, list):
+        for n, each in enumerate(value):
+            yield ", " if n else "["
+            yield from _json(each)
+        yield "]" if value else "[]"
+    else:
+        yield _JSON.encode(value[:_WRITTEN] if isinstance(value, str) else value)
 
 
 def fit_to_show(text: str) -> str:
     """What was sent, without keys and passwords, on one line and cut short to 80 characters; of what
     may be a card number the shape: 4242…4242."""
-    text = legible(redact(mask_card_numbers(text[:_LOOKED_AT], shape)))
-    return text if len(text) <= 80 else text[:79] + "…"
+    shown = legible(redact_start(text, 2 * _SHOWN, shape))
+    is_whole = len(shown) <= _SHOWN and len(text) <= 2 * _SHOWN
+    return shown if is_whole else shown[: _SHOWN - 1] + "…"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from datetime import tzinfo
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pipeline.formulas import write_table
 from pipeline.money import to_text
 from pipeline.payments.settlement import Account, Figure, Settlement
 
@@ -71,9 +71,7 @@ def _fees(account: Account) -> dict[str, Any]:
 def write_csv(settlement: Settlement, path: Path) -> None:
     """One line a figure."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows(settlement))
+        write_table(file, COLUMNS, rows(settlement))
 
 
 def page(settlement: Settlement, zone: tzinfo) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.money import MOST_AMOUNT, to_text
+from pipeline.pricing import budget
 from pipeline.pricing.basket import Basket
 from pipeline.pricing.candidates import NONE
 from pipeline.pricing.cart import Cart
@@ -39,6 +40,7 @@ def _priced_in_steps(cart: Cart, rules: RuleSet) -> Quote | NotPriced:
 
 
 def _priced(cart: Cart, rules: RuleSet) -> Quote | NotPriced:
+    budget.spend()
     basket = Basket.of(cart)
     if basket.value > MOST_AMOUNT // cart.step:
         return _too_dear(cart, basket.value)

@@ -8,13 +8,19 @@ from typing import Any
 
 from pipeline.money import to_text
 from pipeline.pricing import untaxed
+from pipeline.typed import is_digits
 
 Row = dict[str, Any]
 
 
 def explain(steps: Iterable[Mapping[str, Any]], currency: str) -> list[Row]:
     """A row for each amount that a step says, in the order of calculation."""
-    return [row for step in steps for row in _KINDS[step["step"]](step, currency)]
+    return list(rows(steps, currency))
+
+
+def rows(steps: Iterable[Mapping[str, Any]], currency: str) -> Iterator[Row]:
+    """The same, one after another: a long order by many promotions has millions."""
+    return (row for step in steps for row in _KINDS[step["step"]](step, currency))
 
 
 def named(rules: str | None, version: int | None) -> str:
@@ -27,7 +33,7 @@ def named(rules: str | None, version: int | None) -> str:
 
 
 def _row(step: str, place: object, what: str, minor: int | None, currency: str) -> Row:
-    where = f"line {place}" if str(place).isdecimal() else str(place)
+    where = f"line {place}" if is_digits(str(place)) else str(place)
     amount = None if minor is None else to_text(minor, currency)
     return {"step": step, "where": where, "what": what, "amount": amount}
 

@@ -8,6 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
+from pipeline.pricing import budget
 from pipeline.pricing.basket import Basket, Shares
 from pipeline.pricing.conditions import Condition
 from pipeline.pricing.effects import Effect
@@ -65,6 +66,7 @@ def _best(members: Iterable[Promotion], basket: Basket) -> tuple[Promotion, Shar
     """The one that takes off most by now, if it takes off anything; ties: the first."""
     best, most = None, 0
     for promotion in members:
+        budget.spend()
         shares = promotion.discount(basket)
         total = sum(shares.values())
         if total or (shares and promotion.target == "shipping" and not basket.amounts[-1]):

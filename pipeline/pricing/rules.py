@@ -114,7 +114,7 @@ _MAY_BE_BARE: dict[str, JsonValue] = {"type": ["string", "number"]}
 DecimalText = Annotated[
     str,
     Field(
-        pattern=r"^\d{1,12}(\.\d{1,6})?$",
+        pattern=r"^[0-9]{1,12}(\.[0-9]{1,6})?$",
         coerce_numbers_to_str=True,
         json_schema_extra=_MAY_BE_BARE,
     ),

@@ -124,13 +124,9 @@ def ship(basket: Basket, known: Methods, id: str) -> Shipment | NotPriced:
 
 def _rate(rates: Sequence[Rate], sent: Destination) -> Rate | Unclear | None:
     """The first that fits; Unclear if that depends on what nobody can tell of the address."""
-    readings: Sequence[Destination] | None = None
+    readings = sent.readings()
     for rate in rates:
-        if rate.regions or rate.postal_prefixes:
-            readings = sent.readings() if readings is None else readings
-            answers = {rate.goes_to(each) for each in readings}
-        else:
-            answers = {rate.goes_to(sent)}
+        answers = {rate.goes_to(each) for each in readings}
         if answers == {True}:
             return rate
         if answers != {False}:

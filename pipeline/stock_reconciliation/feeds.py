@@ -11,7 +11,6 @@ A URL's answer is put into a folder of our own, and taken from there.
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import time
@@ -20,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 from pipeline.errors import InvalidInput
+from pipeline.formulas import write_rows
 from pipeline.stock_reconciliation.counts import CountMapping
 from pipeline.stock_reconciliation.reconcile import Feed, feed_of
 from pipeline.storage import stock_feeds
@@ -43,7 +43,8 @@ def waiting(folder: Path, settled: float = SETTLED) -> Iterator[Path]:
         name = path.name.lower()
         if name.startswith(".") or name.endswith(_UNFINISHED):
             continue
-        if time.time() - changed >= settled:
+        # Either way: a host whose clock was set back finds files that are from the future.
+        if abs(time.time() - changed) >= settled:
             yield path
 
 
@@ -112,8 +113,8 @@ def _refuse(path: Path, why: str, digest: str = "") -> None:
     moved = _move(path, "refused", digest)
     if moved:
         with _told_of(moved).open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("line", "sku", "field", "value", "reason"),
-                                        ("", "", "file", path.name, why)])  # fmt: skip
+            write_rows(file, [("line", "sku", "field", "value", "reason"),
+                              ("", "", "file", path.name, why)])  # fmt: skip
 
 
 def _move(path: Path, where: str, digest: str) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import IO, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pipeline.formulas import write_table
 from pipeline.stock_reconciliation.reconcile import Reconciled
 from pipeline.storage import stock_differences as storage
 from pipeline.storage.database import Database
@@ -46,9 +46,7 @@ def _told(row: Any) -> dict[str, Any]:
 
 
 def write_csv(rows: Iterable[dict[str, Any]], file: IO[str]) -> None:
-    writer = csv.DictWriter(file, COLUMNS)
-    writer.writeheader()
-    writer.writerows(rows)
+    write_table(file, COLUMNS, rows)
 
 
 def page(found: Reconciled, rows: Iterable[dict[str, Any]]) -> str:

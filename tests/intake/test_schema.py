@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import redaction
 from pipeline.intake.schema import Document, InvalidOrder, Problem, read_order
 
 ORDER: dict[str, Any] = {
@@ -22,6 +23,7 @@ ORDER: dict[str, Any] = {
     "payment": {"method": "pm_card_visa"},
 }
 CARD = "4111111111111111"
+GOOD = {"sku": "MUG-01", "quantity": 1}
 
 
 def order(**changes: Any) -> dict[str, Any]:
@@ -92,7 +94,16 @@ def test_coupons_a_shipping_method_a_group_and_a_vat_id_may_be_told() -> None:
     assert json.loads(read_order(told).body) == told
 
 
-@pytest.mark.parametrize("written", ["DE136695976", "de 136 695 976", "DE-136.695.976"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "DE136695976",
+        "de 136 695 976",
+        "DE-136.695.976",
+        "ＤＥ１３６６９５９７６",
+        "DE136695976\u200b\n",
+    ],
+)
 def test_a_vat_id_has_one_form_however_it_is_written(written: str) -> None:
     document = read_order(order(customer__vat_id=written))
 
@@ -136,6 +147,20 @@ def test_a_total_finer_than_the_currency_is_refused() -> None:
 
 def test_a_bad_coupon_is_named_by_its_place() -> None:
     assert fields(order(coupons=["TEN", "", "x" * 129])) == ["coupons.1", "coupons.2"]
+
+
+@pytest.mark.parametrize(
+    "pasted", ["SAVE20\n", "\tSAVE20", "SAVE20\r\n", "SAVE20\u2028", "\vSAVE20"]
+)
+def test_a_line_break_that_is_pasted_along_with_a_coupon_is_no_part_of_it(pasted: str) -> None:
+    found = read_order(order(coupons=[pasted]))
+
+    assert json.loads(found.body)["coupons"] == ["SAVE20"]
+
+
+@pytest.mark.parametrize("harmful", ["SAVE\n20", "SAVE20\x00", "\x1bSAVE20", "\n"])
+def test_other_controls_in_a_coupon_are_refused(harmful: str) -> None:
+    assert fields(order(coupons=[harmful])) == ["coupons.0"]
 
 
 # --- Bad fields -----------------------------------------------------------------------------------
@@ -360,3 +385,74 @@ def test_every_number_that_could_be_a_card_is_refused(number: int) -> None:
     check = -(sum(doubled) + sum(map(int, digits[1::2]))) % 10
 
     assert fields(order(payment__method=f"{digits}{check}")) == ["payment.method"]
+
+
+# --- How much is said of it -----------------------------------------------------------------------
+
+
+def refused(data: Any) -> InvalidOrder:
+    with pytest.raises(InvalidOrder) as raised:
+        read_order(data)
+    return raised.value
+
+
+def test_a_hundred_problems_are_named_and_the_others_counted() -> None:
+    found = refused(order(lines=[{}] * 10_000))
+
+    assert [(p.field, p.value) for p in found.problems] == [
+        (f"lines.{n}.{name}", "nothing") for n in range(50) for name in ("sku", "quantity")
+    ]
+    assert found.more == 19_900
+    assert str(found).endswith("; and 19,900 more")
+
+
+def test_what_is_wrong_beside_the_lines_is_named_before_them() -> None:
+    found = refused(order(currency="EURO", colour="red", lines=[GOOD] * 9_000 + [{}] * 1_000))
+
+    assert [p.field for p in found.problems[:4]] == [
+        "currency", "colour", "lines.9000.sku", "lines.9000.quantity",
+    ]  # fmt: skip
+    assert (len(found.problems), found.more) == (100, 1_902)
+
+
+def test_a_hundred_and_no_more_is_as_it_was() -> None:
+    found = refused(order(lines=[{}] * 50))
+
+    assert (len(found.problems), found.more) == (100, 0)
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("order", {f"x{n}": 1 for n in range(190_000)}),
+        ("metadata", {"metadata": {f"x{n}": 1 for n in range(150_000)}}),
+        ("lines.1", {"lines": [{"sku": "a", "quantity": 1}, {f"x{n}": 1 for n in range(101)}]}),
+        ("customer", {"customer": {f"x{n}": 1 for n in range(101)}}),
+    ],
+)
+def test_an_object_with_very_many_names_is_refused_as_a_whole(field: str, change: Any) -> None:
+    (found,) = refused(order(**change)).problems
+
+    assert found.field == field
+    assert found.expected == "at most 100"
+
+
+@pytest.mark.parametrize("piece", ["://:", "4 ", "4242 ", "a@", "\\", "\u0000", "[", "\ud800"])
+def test_no_more_of_a_wrong_value_is_looked_at_than_is_shown(
+    piece: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = list[int]()
+    mask = redaction.mask_card_numbers
+    monkeypatch.setattr(
+        redaction,
+        "mask_card_numbers",
+        lambda text, card: seen.append(len(text)) or mask(text, card),
+    )
+    long = piece * (1_900_000 // len(piece))
+
+    found = refused(order(external_id=long, currency=[long], placed_at={"a": {"b": long}}))
+
+    assert {p.field for p in found.problems} == {"external_id", "currency", "placed_at"}
+    assert all(len(p.value) <= 80 for p in found.problems)
+    assert max(seen) < 2_000
+    assert len(found.external_id or "") <= 128

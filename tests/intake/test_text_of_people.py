@@ -183,6 +183,8 @@ def test_a_field_that_there_is_not_is_refused_even_if_it_is_empty(field: str) ->
         ("ada@example..com", "ada@example..com"),
         ("ada@exa_mple.com", "ada@exa_mple.com"),
         (" ada@example.com\u200b", "ada@example.com"),
+        ("ada＠example.com", "ada@example.com"),
+        ("ａｄａ＠ｅｘａｍｐｌｅ．ｃｏｍ", "ada@example.com"),
     ],
 )
 def test_an_address_that_mail_may_never_reach_is_no_reason_to_refuse_an_order(

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.errors import InvalidInput
 from pipeline.intake.files.rules import InvalidRules, read_rules, write_rules
 from pipeline.pricing.rules import Bundle, Rules, Tax
 
@@ -23,7 +24,8 @@ Run = Callable[..., tuple[int, str]]
 #: Names as people give them, and some that YAML would take for a number, a date, a truth.
 NAMES = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=12)
 LOOKING_LIKE_SOMETHING_ELSE = st.from_regex(
-    r"[-+]?[0-9][-0-9_.:eE]{0,7}|0x[0-9a-f]{2}|[Tt]rue|[Nn]ull|~|yes|\.inf", fullmatch=True
+    r"[-+]?[0-9][-0-9_.:eE]{0,7}|0x[0-9a-f]{2}|[Tt]rue|[Nn]ull|~|yes|\.inf|[?:!&*|>%@#-] ?[a0:]?",
+    fullmatch=True,
 )
 
 RULES = """
@@ -415,3 +417,36 @@ def test_a_policy_that_still_speaks_of_tax_is_refused_by_name(run: Run) -> None:
 
     assert code == 2
     assert "tax_rates" in said
+
+
+# --- Files that nobody wrote for a good end -------------------------------------------------------
+
+
+def test_an_alias_in_yaml_is_refused_by_its_place(tmp_path: Path) -> None:
+    """Nine lines, each nine times the one before, would be a billion values."""
+    laughs = [
+        "a0: &a0 [x, x]",
+        *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)),
+    ]
+
+    with pytest.raises(InvalidRules) as refused:
+        read_rules(written(tmp_path, "\n".join(laughs)))
+
+    (problem,) = refused.value.problems
+    assert problem == "not YAML: line 2, column 10: the alias *a0; write out what it stands for"
+
+
+@pytest.mark.parametrize("text", ["a: &a {b: *a}", "- &x 1\n- *x", "a: {<<: *b}"])
+def test_no_alias_is_taken_wherever_it_stands(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InvalidRules, match="the alias"):
+        read_rules(written(tmp_path, text))
+
+
+def test_rules_that_are_nested_too_deeply_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRules, match="nested too deeply"):
+        read_rules(written(tmp_path, "[" * 5_000))
+
+
+def test_a_file_of_rules_has_a_size(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="2,000,001 bytes, of 2,000,000 at most"):
+        read_rules(written(tmp_path, "#" * 2_000_001))

@@ -92,6 +92,29 @@ def test_a_line_that_is_no_order_spoils_no_other(
     assert expected in told[1]["errors"][0]["expected"]
 
 
+@pytest.mark.parametrize("sign", ["a", "ﬃ", "\U0001f9f0", '"', "\\", "\u0000"])
+def test_a_verdict_is_a_kilobyte_at_the_most_whatever_is_wrong(
+    client: TestClient, shop: Mill, sign: str
+) -> None:
+    long = sign * 500
+    bad = [
+        {**an_order(), "lines": [{}] * 10_000},
+        {long + str(n): long for n in range(90)},
+        {f"x{n}": 1 for n in range(20_000)},
+        {**an_order(), "external_id": long, "currency": long, "payment": {"method": long}},
+        {**an_order(), "external_id": sign * 128, "currency": long},
+    ]
+
+    answer = post(client, lines_of(*bad))
+    told = verdicts(answer)
+
+    assert [(v["line"], v["verdict"]) for v in told] == [(n, "rejected") for n in range(1, 6)]
+    assert max(map(len, answer.content.splitlines())) <= 1_000
+    assert all(v["errors"][0]["expected"] for v in told)
+    assert len(told[0]["errors"]) + told[0]["more_errors"] == 20_000
+    assert len(told[1]["errors"]) + told[1]["more_errors"] >= 90
+
+
 def test_the_last_line_needs_no_newline_and_no_lines_are_no_verdicts(client: TestClient) -> None:
     assert len(verdicts(post(client, lines_of(an_order(), an_order()).rstrip()))) == 2
     assert verdicts(post(client, b"")) == []

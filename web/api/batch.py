@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -21,10 +21,11 @@ from starlette.concurrency import run_in_threadpool
 
 from pipeline.intake.accept import DISPATCH_SIZE, Intake, Receipt, Verdict
 from pipeline.intake.schema import MOST_BYTES, Problem
+from pipeline.payments.choice import GatewayChoice
 from pipeline.source import Source
 from web.api.examples import NDJSON, VERDICTS
 from web.callers import Seller
-from web.problems import Refusal
+from web.problems import Refusal, named, no_gateway
 from web.routing import problems, router, takes
 from web.streams import Lines, Stream, chunks
 from web.strict_json import NotJson, parse
@@ -36,13 +37,15 @@ PATIENCE = 60.0
 #: Bytes in hand at once, so that long lines don't add up.
 MOST_IN_HAND = 4 * MOST_BYTES
 
+#: Bytes of one line's verdict, whatever is wrong with the order.
+MOST_TOLD = 1_000
 #: Of one source at once, in this process: each has megabytes in hand.
 MOST_STREAMS = 8
 
 Numbered = tuple[int, bytes | None]
 
 
-def routes(intake: Intake) -> APIRouter:
+def routes(intake: Intake, choice: GatewayChoice) -> APIRouter:
     api = router("orders")
     going = Counter[int]()
 
@@ -62,7 +65,7 @@ def routes(intake: Intake) -> APIRouter:
         responses={
             200: {"description": "A verdict a line", "content": {
                 MEDIA_TYPE: {"schema": {"type": "string"}, "example": VERDICTS}}},
-            **problems(408, 415),
+            **problems(408, 409, 415),
         },
         openapi_extra=takes("text", NDJSON, MEDIA_TYPE),
     )  # fmt: skip
@@ -73,6 +76,8 @@ def routes(intake: Intake) -> APIRouter:
         media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media not in (MEDIA_TYPE, "application/ndjson", "application/jsonl"):
             raise Refusal(415, "", f"expected Content-Type: {MEDIA_TYPE}")
+        if lack := choice.lack(source.name, source.policy):
+            raise no_gateway(lack)
         if going[source.id] >= MOST_STREAMS:
             raise Refusal(
                 429, "rate-limited", f"{MOST_STREAMS} batches of {source.name} are being sent",
@@ -118,10 +123,7 @@ def take(intake: Intake, source: Source, lines: Sequence[Numbered]) -> bytes:
     read = [_read(line) for _, line in written]
     sound = iter(intake.accept_all(source, [r for r in read if not isinstance(r, Receipt)]))
     receipts = [r if isinstance(r, Receipt) else next(sound) for r in read]
-    return b"".join(
-        to_json(_told(n, receipt)) + b"\n"
-        for (n, _), receipt in zip(written, receipts, strict=True)
-    )
+    return b"".join(_verdict(n, receipt) for (n, _), receipt in zip(written, receipts, strict=True))
 
 
 def _read(line: bytes | None) -> Any:
@@ -138,12 +140,24 @@ def _rejected(problem: Problem) -> Receipt:
     return Receipt(Verdict.REJECTED, None, problems=(problem,))
 
 
-def _told(number: int, receipt: Receipt) -> dict[str, Any]:
+def _verdict(number: int, receipt: Receipt) -> bytes:
+    """A line. Of what is wrong as much is named as has room, the rest is counted; the first is named
+    in any case, if need be by its beginning."""
+    wrong = len(receipt.problems)
+    while len(line := to_json(_told(number, receipt, wrong))) >= MOST_TOLD and wrong > 1:
+        wrong = max(1, min(wrong - 1, wrong * MOST_TOLD // len(line)))
+    if len(line) >= MOST_TOLD:
+        first = receipt.problems[0]
+        short = Problem(first.field[:20], first.value[:20], first.expected[:100])
+        further = receipt.more + len(receipt.problems) - 1
+        line = to_json(_told(number, replace(receipt, problems=(short,), more=further), 1))
+    return line + b"\n"
+
+
+def _told(number: int, receipt: Receipt, wrong: int) -> dict[str, Any]:
     told: dict[str, Any] = {
         "line": number, "external_id": receipt.external_id, "verdict": receipt.verdict,
     }  # fmt: skip
     if receipt.order_id is not None:
         told["id"] = receipt.order_id
-    if receipt.problems:
-        told["errors"] = [asdict(problem) for problem in receipt.problems]
-    return told
+    return told | named(receipt.problems[:wrong], receipt.more + len(receipt.problems) - wrong)

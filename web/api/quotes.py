@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import nullcontext
 from dataclasses import asdict
 from http import HTTPStatus
+from itertools import islice
 
 from fastapi import APIRouter, Request
+from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from pipeline import quoting
 from pipeline.intake.schema import MOST_BYTES, OrderIn
 from pipeline.money import to_text
 from pipeline.outcome import Advance
-from pipeline.pricing.explanation import explain
+from pipeline.pricing import budget, explanation
 from pipeline.pricing.quote import NotPriced, Quote
 from pipeline.quoting import Quoted
 from pipeline.source import Source
@@ -20,14 +24,21 @@ from pipeline.storage.database import Database
 from web.api import shapes
 from web.api.examples import ORDER
 from web.api.orders_told import lines_of
-from web.bodies import read_json
+from web.bodies import is_long, read_json
 from web.callers import Quoter
 from web.problems import Refusal
 from web.routing import WITH_BODY, problems, router, takes
 
+#: Seconds of CPU that one quote may take, and long ones that are worked on at once.
+MOST_SECONDS = 2.0
+MOST_LONG = 2
+#: Rows of an explanation that are told: a long order by many promotions has millions.
+MOST_ROWS = 1_000
+
 
 def routes(database: Database) -> APIRouter:
     api = router("quotes")
+    long_ones = asyncio.Semaphore(MOST_LONG)
 
     @api.post(
         "/quotes",
@@ -36,12 +47,23 @@ def routes(database: Database) -> APIRouter:
         responses={**WITH_BODY, **problems(409)},
         openapi_extra=takes(OrderIn, ORDER),
     )
-    async def quote(source: Quoter, request: Request) -> shapes.Quote:
+    async def quote(source: Quoter, request: Request) -> Response:
         """Price an order as it would be priced now, and say why. Nothing is placed, promised or
         kept. 409: it has no price, and the problem's `reason` is what the order would be rejected or
         held for."""
         data = await read_json(request, MOST_BYTES)
-        quoted = await run_in_threadpool(_quote, source, data)
+        await request.app.state.guesses.require(request.state.key, source, data)
+        async with long_ones if is_long(request) else nullcontext():
+            return await run_in_threadpool(answer, source, data)
+
+    def answer(source: Source, data: object) -> Response:
+        with budget.of_seconds(MOST_SECONDS):
+            found = price(source, data)
+        return Response(found.model_dump_json(), media_type="application/json")
+
+    def price(source: Source, data: object) -> shapes.Quote:
+        with database.snapshot() as tx:
+            quoted = quoting.quote(tx, source, data)
         if isinstance(quoted.found, NotPriced):
             found = quoted.found
             raise Refusal(
@@ -50,15 +72,12 @@ def routes(database: Database) -> APIRouter:
             )  # fmt: skip
         return _told(quoted, quoted.found)
 
-    def _quote(source: Source, data: object) -> Quoted:
-        with database.snapshot() as tx:
-            return quoting.quote(tx, source, data)
-
     return api
 
 
 def _told(quoted: Quoted, found: Quote) -> shapes.Quote:
     currency, shipping = quoted.order.currency, found.shipping
+    rows = list(islice(explanation.rows(found.steps, currency), MOST_ROWS + 1))
     lines = lines_of([asdict(line) for line in found.lines], currency)
     return shapes.Quote(
         currency=currency,
@@ -73,5 +92,6 @@ def _told(quoted: Quoted, found: Quote) -> shapes.Quote:
         rules=quoted.rules.name,
         rules_version=quoted.rules.number,
         holds=None if isinstance(quoted.outcome, Advance) else quoted.outcome.reason,
-        explanation=explain(found.steps, currency),
+        explanation=rows[:MOST_ROWS],
+        explanation_is_cut=len(rows) > MOST_ROWS,
     )

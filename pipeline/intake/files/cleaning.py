@@ -12,7 +12,7 @@ from pipeline.places.countries import country_code
 
 Clean = Literal["strip", "collapse", "upper", "lower", "drop_decimal_zero", "drop_apostrophe"]
 
-_DECIMAL_ZERO = re.compile(r"(?<=\d)\.0+$")
+_DECIMAL_ZERO = re.compile(r"(?<=[0-9])\.0+$")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 
 _VOCABULARY: dict[Clean, Callable[[str], str]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
@@ -13,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.errors import InvalidInput
+from pipeline.formulas import write_rows
 from pipeline.intake.files.keys import KeySet
 from pipeline.intake.files.mapping import Mapping
 from pipeline.intake.files.output import open_output
@@ -54,9 +54,9 @@ def derive_catalogue(
                 for sent in sent_orders:
                     _add(found, sent, seen)
     with open_output(products_out, orders) as file:
-        csv.writer(file).writerows([PRODUCT_COLUMNS, *_product_rows(found)])
+        write_rows(file, [PRODUCT_COLUMNS, *_product_rows(found)])
     with open_output(stock_out, orders) as file:
-        csv.writer(file).writerows([STOCK_COLUMNS, *_stock_rows(found)])
+        write_rows(file, [STOCK_COLUMNS, *_stock_rows(found)])
     return dict(sorted(found.items()))
 
 

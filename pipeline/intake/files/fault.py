@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.intake.schema import Problem
 
-_POSITION = re.compile(r"\.\d+\b")
+_POSITION = re.compile(r"\.[0-9]+\b")
 
 
 @dataclass(frozen=True, slots=True)

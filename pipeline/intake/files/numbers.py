@@ -15,6 +15,10 @@ Thousands = Literal[".", ",", " ", "'", "\u2019"]
 Sign = Annotated[str, Field(min_length=1, max_length=8)]
 
 
+#: Characters of a cell that may be a number.
+MOST_SIGNS = 255
+
+
 @dataclass(frozen=True)
 class Numbers:
     """How a file writes numbers: the sign before the decimals, the sign between thousands (None: none
@@ -31,7 +35,7 @@ class Numbers:
 
     def plain(self, text: str) -> str | None:
         """`text` as the schema has numbers, or None if it is none that is written so."""
-        found = self._form.fullmatch(text.strip())
+        found = self._form.fullmatch(text.strip()) if len(text) <= MOST_SIGNS else None
         if found is None or (found["before"] and found["after"]):
             return None
         minus = "-" if "-" in (found["before"], found["after"]) else ""
@@ -52,7 +56,8 @@ class Numbers:
             between = r"\s" if self.thousands == " " else re.escape(self.thousands)
             whole += rf"|[0-9]{{1,3}}(?:{between}[0-9]{{3}})+"
         number = rf"(?P<whole>{whole})(?:{re.escape(self.decimal)}(?P<decimals>[0-9]+))?"
-        signs = "|".join(map(re.escape, self.currency_signs))
-        money = rf"\s*(?:{signs})?\s*" if signs else r"\s*"
+        signs = "|".join(re.escape(sign.strip()) for sign in self.currency_signs)
+        # Spaces belong to what they stand before, in one way only: else many of them take long.
+        money = rf"(?:\s*+(?:{signs}))?\s*+" if signs else r"\s*+"
         # -€5, € -5 and 5 €: the minus may stand on either side of the currency's sign.
-        return re.compile(f"(?P<before>[+-]?){money}(?P<after>[+-]?){number}{money}")
+        return re.compile(rf"\A(?P<before>[+-]?){money}(?P<after>[+-]?){number}{money}")

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import InvalidInput
+from pipeline.formulas import as_it_was
 from pipeline.intake.files.fault import Fault, fault_of
 from pipeline.intake.files.kinds import unlike_json_lines
 from pipeline.intake.files.lines import Line, TextFile
@@ -61,6 +62,8 @@ def read_records(
             else slots_of(cells, header, {}, numbers=form.numbers)
         )
         found = _from_rows(rows, slots)
+        if cells is None:
+            found = ((line, size, _as_written(data)) for line, size, data in found)
     key = next(iter(model.model_fields))
     for line, size, data in found:
         if isinstance(data, Fault):
@@ -96,6 +99,13 @@ def _from_rows(rows: Iterable[Row], slots: Sequence[Slot]) -> Iterator[_Found]:
         else:
             read = ((slot.field, slot.read(row)) for slot in slots)
             yield row.line, row.size, {name: value for name, value in read if value is not None}
+
+
+def _as_written(data: Any) -> Any:
+    """Of a file in our own form, which we may have written: texts as they were before that."""
+    if isinstance(data, Fault):
+        return data
+    return {k: as_it_was(v) if isinstance(v, str) else v for k, v in data.items()}
 
 
 def _own_slots(header: Sequence[str], model: type[BaseModel], form: Csv) -> list[Slot]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.formulas import write_rows
 from pipeline.intake.files.fault import Fault
 from pipeline.intake.files.output import open_output
 from pipeline.intake.schema import name_to_show
@@ -26,12 +26,11 @@ def reject_file(path: Path | None, of: Path, key: str = "external_id") -> Iterat
         yield lambda _key, _faults: None
         return
     with open_output(path, [of]) as file:
-        writer = csv.writer(file)
-        writer.writerow(("line", key, "field", "value", "reason"))
+        write_rows(file, [("line", key, "field", "value", "reason")])
 
         def write(name: str | None, faults: Sequence[Fault]) -> None:
             shown = name_to_show(name or "")
-            writer.writerows((f.line, shown, f.field, f.value, f.reason) for f in faults)
+            write_rows(file, ((f.line, shown, f.field, f.value, f.reason) for f in faults))
             file.flush()
 
         yield write

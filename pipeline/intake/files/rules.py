@@ -10,8 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer, ComposerError
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.representer import SafeRepresenter
 
 from pipeline.errors import InvalidInput
 from pipeline.intake.schema import fit_to_show
@@ -27,6 +30,33 @@ for _tag in ("int", "float", "timestamp"):
     _AsWritten.add_constructor(f"tag:yaml.org,2002:{_tag}", SafeConstructor.construct_yaml_str)
 
 
+class _WithoutAliases(Composer):
+    """A few lines of aliases within aliases are a value of billions of parts, and every rule can be
+    written without one."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.parser.check_event(AliasEvent):
+            event = self.parser.get_event()
+            raise ComposerError(
+                None,
+                None,
+                f"the alias *{event.anchor}; write out what it stands for",
+                event.start_mark,
+            )
+        return super().compose_node(parent, index)
+
+
+class _Quoting(SafeRepresenter):
+    """Quotes what begins with the mark of a key or of a value: bare, it is read as one."""
+
+    def represent_str(self, data: str) -> Any:
+        style = "'" if data.startswith(("?", ":")) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Quoting.add_representer(str, _Quoting.represent_str)
+
+
 class InvalidRules(InvalidInput):
     """A file that holds no rules; `problems` are lines such as
     `promotions.3.effect.percent: got 120, expected at most 100`."""
@@ -39,12 +69,14 @@ class InvalidRules(InvalidInput):
 def read_rules(path: Path) -> Rules:
     """The rules in a file of YAML 1.2; InvalidRules names all that is wrong at once."""
     try:
-        data = _yaml().load(path.read_text("utf-8"))
+        data = _yaml().load(_text_of(path))
         return Rules.model_validate(data)
     except OSError as error:
         raise InvalidInput(f"{path} can't be read: {error.strerror}") from None
     except ValidationError as error:
         raise InvalidRules(path, list(dict.fromkeys(_problems(error)))) from None
+    except RecursionError:
+        raise InvalidRules(path, ["not YAML that can be read: nested too deeply"]) from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise InvalidRules(path, [f"not YAML: {_cause(error)}"]) from None
 
@@ -56,10 +88,24 @@ def write_rules(rules: Rules) -> str:
     return text.getvalue()
 
 
+#: Bytes of a file of rules: some 10,000 promotions.
+MOST_BYTES = 2_000_000
+
+
+def _text_of(path: Path) -> str:
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise InvalidInput(f"{path}: {size:,} bytes, of {MOST_BYTES:,} at most")
+    return path.read_text("utf-8")
+
+
 def _yaml() -> Any:  # its attributes are typed as what they are before they are set
     # Pure: libyaml, where it is installed, reads YAML 1.1, in which NO (Norway) is false.
     yaml: Any = YAML(typ="safe", pure=True)
     yaml.Constructor = _AsWritten
+    yaml.Composer = _WithoutAliases
+    yaml.Representer = _Quoting
+    yaml.representer.ignore_aliases = lambda _value: True  # what we write we read
     yaml.default_flow_style = False
     yaml.allow_unicode = True
     yaml.sort_base_mapping_type_on_output = False

@@ -39,7 +39,8 @@ def judge(data: Any, doubts: Sequence[Fault], place: Callable[[Problem], Fault])
     try:
         document = read_order(data)
     except InvalidOrder as error:
-        found = [place(problem) for problem in error.problems]
+        further = Problem("order", f"{error.more:,} more faults", "none")
+        found = [place(each) for each in (*error.problems, *([further] if error.more else []))]
         named = {(fault.line, fault.field) for fault in found}
         return found + [doubt for doubt in doubts if (doubt.line, doubt.field) not in named]
     return list(doubts) or document

@@ -17,7 +17,7 @@ from pipeline.intake.files.sent import Sent, judge
 from pipeline.intake.files.slots import Slot, position_of, slots_of
 from pipeline.intake.schema import MOST_BYTES, MOST_LINES, Problem, fit_to_show
 
-_IN_LINE = re.compile(r"lines\.(\d+)\.")
+_IN_LINE = re.compile(r"lines\.([0-9]+)\.")
 
 
 class Sheet:
