@@ -27,7 +27,10 @@ PORTS = {"smtp": 25, "smtps": 465}
 TEMPLATES = Path(__file__).parent / "templates"
 
 #: Words of what needs no quotes, with points where none may stand: first, last, or two in a row.
-_DOTTED = re.compile(r"(?=\.|.*\.\.|.*\.\Z)[\w.!#$%&'*+/=?^`{|}~-]+", re.ASCII)
+_DOTTED = re.compile(r"\A(?=\.|.*\.\.|.*\.\Z)[\w.!#$%&'*+/=?^`{|}~-]+", re.ASCII)
+#: What means something between addresses. In quotes it would not, but Python's writer of headers
+#: takes the quotes off a name that is too long for one line.
+_SPECIALS = re.compile(r"[()<>\[\]:;@\\,\"]")
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 
@@ -80,7 +83,7 @@ def render(topic: str, part: str, payload: Mapping[str, Any]) -> str:
 
 
 def _recipient(notification: Notification) -> Address:
-    name = _in_header(notification.payload.get("customer_name") or "")
+    name = _in_header(_SPECIALS.sub(" ", notification.payload.get("customer_name") or ""))
     return _address(name, notification.target)
 
 
@@ -204,7 +207,7 @@ class _Server:
         self._timeout = timeout
 
     def connect(self) -> smtplib.SMTP:
-        """Encrypted where possible, logged in where asked for. Raises OSError."""
+        """Encrypted where possible, logged in where asked for, and never in clear. Raises OSError."""
         if self._encrypted:
             smtp: smtplib.SMTP = smtplib.SMTP_SSL(
                 self._host, self._port, timeout=self._timeout, context=ssl.create_default_context()
@@ -223,6 +226,12 @@ class _Server:
         if not self._encrypted and smtp.has_extn("starttls"):
             smtp.starttls(context=self._starttls_context())
             smtp.ehlo()
+        if self._user and not isinstance(smtp.sock, ssl.SSLSocket):
+            # Who hides that the server offers STARTTLS would read the password.
+            raise smtplib.SMTPNotSupportedError(
+                "it offers no STARTTLS, and the password is not sent in clear; set smtps://… or a "
+                "server that encrypts"
+            )
         if self._user:
             smtp.login(self._user, self._password)
 

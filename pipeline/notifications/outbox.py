@@ -12,7 +12,7 @@ from pipeline.notifications.deliver import Courier
 from pipeline.notifications.message import SHIPPED, Channel, Delivered, Delivery, Notification
 from pipeline.order import Order
 from pipeline.pricing.quote import Quote
-from pipeline.redaction import redact
+from pipeline.redaction import redact_start
 from pipeline.storage import fulfilment, notifications, orders, quotes
 from pipeline.storage.database import Tx
 from pipeline.storage.notifications import Pending
@@ -86,7 +86,7 @@ def write(tx: Tx, pending: Sequence[Pending], deliveries: Sequence[Delivery]) ->
 
 def _result(pending: Pending, delivery: Delivery) -> tuple[str, str, float, str | None]:
     state = _state(pending, delivery)
-    error = None if isinstance(delivery, Delivered) else redact(delivery.error)[:255]
+    error = None if isinstance(delivery, Delivered) else redact_start(delivery.error, 255)
     return pending.id, state, backoff(pending.attempts + 1) if state == "pending" else 0.0, error
 
 

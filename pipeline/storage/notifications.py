@@ -110,6 +110,14 @@ _POSTPONE = (
     .where(notifications.c.id == _dated.c.id)
     .values(due_at=now(bindparam("seconds", type_=Float)))
 )
+_HASTEN = (
+    update(notifications)
+    .where(
+        notifications.c.state == "pending", notifications.c.attempts > 0,
+        notifications.c.due_at > now(),
+    )
+    .values(due_at=now())
+)  # fmt: skip
 _WITHDRAW = update(notifications).where(notifications.c.id == _dated.c.id).values(state="withdrawn")
 
 
@@ -142,6 +150,11 @@ def take_due(tx: Tx, most: int, seconds: float) -> tuple[list[Pending], int]:
     if withdrawn:
         tx.execute(_WITHDRAW, {"rows": pack(withdrawn)})
     return taken, len(withdrawn)
+
+
+def hasten(tx: Tx) -> None:
+    """Whatever waits to be tried again is due. What has not been tried yet is being sent by who wrote it."""
+    tx.execute(_HASTEN)
 
 
 def waiting(tx: Tx) -> dict[tuple[str, bool], int]:

@@ -32,5 +32,5 @@ def deliver_notifications(app: Application) -> dict[str, int]:
 
 JOB = Job(
     "deliver-notifications", Every(10), "try again what could not be delivered",
-    deliver_notifications,
+    deliver_notifications, when_asked=notifications.hasten,
 )  # fmt: skip

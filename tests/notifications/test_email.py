@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator
 from email import message_from_bytes
+from email.errors import MessageError
+from email.generator import BytesGenerator
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
@@ -15,6 +19,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword
 
+from benchmarks.ports import free_port
 from pipeline.errors import ConfigurationError
 from pipeline.notifications.email import EmailSender, FileMailbox
 from pipeline.notifications.message import Delivered, Failed, Notification
@@ -59,6 +64,7 @@ class Server:
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
+        self.raw: list[bytes] = []
         self.recipients: list[str] = []
         self.connections = 0
         self.encrypted: list[bool] = []
@@ -85,6 +91,7 @@ class Server:
         answer = self.answers.pop(0) if self.answers else "250 OK"
         if answer.startswith("250"):
             assert isinstance(envelope.content, bytes)
+            self.raw.append(envelope.content)
             received = message_from_bytes(envelope.content, policy=default)
             assert isinstance(received, EmailMessage)
             self.mails.append(received)
@@ -97,12 +104,6 @@ class Server:
         assert isinstance(data, LoginPassword), mechanism
         self.logins.append((data.login, data.password))
         return AuthResult(success=data.password == b"p@ss", handled=False)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 Start = Callable[..., Server]
@@ -318,6 +319,19 @@ def test_a_password_is_not_shown_to_a_server_that_can_not_prove_itself(start: St
     assert server.logins == []
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+@pytest.mark.parametrize("login", ["shop:p%40ss@", "shop@"])
+def test_a_password_is_never_sent_in_clear(start: Start, login: str) -> None:
+    """Who hides that the server offers STARTTLS would read it."""
+    server = start(logins=True, auth_require_tls=False)
+
+    (result,) = sender(server, login).send([mail()])
+
+    assert isinstance(result, Failed)
+    assert "it offers no STARTTLS, and the password is not sent in clear" in result.error
+    assert (server.logins, server.encrypted) == ([], [])
+
+
 def test_a_wrong_password_is_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server's refusal of the login reaches the operator."""
     monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
@@ -360,6 +374,111 @@ def test_a_name_can_not_make_headers(start: Start, field: str, name: str) -> Non
     )
 
 
+#: What a mail program would take for a header, or the beginning of a text, if it got there whole.
+ATTACK = "x\r\nReply-To: thief@evil.example\r\nContent-Type: text/html\r\n\r\n<h1>Pay here</h1>"
+_Q = "".join(f"={byte:02x}" for byte in ATTACK.encode())
+_B = base64.b64encode(ATTACK.encode()).decode()
+VARIANTS = {
+    "q": f"=?utf-8?q?{_Q}?=",
+    "Q, capitals": f"=?UTF-8?Q?{_Q.upper().replace('X', 'x')}?=",
+    "as found": "=?utf-8?q?x=0d=0aReply-To:_thief@evil.example=0d=0aContent-Type:_text/html"
+    "=0d=0a=0d=0a<h1>Pay_here:_evil.example</h1>?=",
+    "base64": f"=?utf-8?b?{_B}?=",
+    "base64 without its end": f"=?utf-8?B?{_B.rstrip('=')}?=",
+    "latin-1": f"=?iso-8859-1?q?{_Q}?=",
+    "ascii": f"=?us-ascii?q?{_Q}?=",
+    "utf-16": f"=?utf-16?b?{base64.b64encode(ATTACK.encode('utf-16')).decode()}?=",
+    "utf-7": "=?utf-7?q?x+AA0ACg-Reply-To:_thief@evil.example+AA0ACgANAAo-Pay?=",
+    "unknown charset": f"=?x-nothing?q?{_Q}?=",
+    "with a language": f"=?utf-8*en?q?{_Q}?=",
+    "line feed alone": "=?utf-8?q?x=0aReply-To:_thief@evil.example=0a=0aPay?=",
+    "carriage return alone": "=?utf-8?q?x=0dReply-To:_thief@evil.example=0d=0dPay?=",
+    "two words": f"=?utf-8?q?{_Q[:60]}?= =?utf-8?q?{_Q[60:]}?=",
+    "behind a name": f"Ada =?utf-8?q?{_Q}?= Lovelace",
+    "in quotes": f'"=?utf-8?q?{_Q}?="',
+    "one in another": f"=?utf-8?q?=3d?utf-8?q?{_Q}?=?=",
+    "a second mark": f"==??utf-8?q?{_Q}?=",
+    "parted by a tab": f"=\t?utf-8?q?{_Q}?=",
+    "parted by nothing seen": f"=\u200b?utf-8?q?{_Q}?=",
+    "without its end": f"=?utf-8?q?{_Q}",
+    "plain": ATTACK,
+    "unicode breaks": ATTACK.replace("\r\n", "\u2028"),
+    "next line": ATTACK.replace("\r\n", "\x85"),
+    "percent": ATTACK.replace("\r\n", "%0d%0a"),
+    "quoted-printable": ATTACK.replace("\r\n", "=0D=0A"),
+    "the end of the data": "x\r\n.\r\nMAIL FROM:<a@evil.example>\r\n",
+    "addresses, folded": "a@evil.example, " * 15,
+    "an address in quotes, folded": 'Ada" <a@evil.example>, "' * 10,
+    "long": "Ada " * 60 + f"=?utf-8?q?{_Q}?=",
+}
+OURS = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version",
+        "Content-Type"]  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=list(VARIANTS))
+@pytest.mark.parametrize("field", ["customer_name", "external_id"])
+def test_headers_and_body_are_exactly_ours_whatever_a_shopper_writes(
+    start: Start, field: str, variant: str
+) -> None:
+    """As the server was sent them, byte by byte: a text of theirs adds no line to either."""
+    server = start()
+    on_one_line = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", variant).strip()
+    harmless = part_of(server, mail(**{field: "SIGN"})).replace("SIGN", on_one_line)
+
+    results = list(sender(server).send([mail(**{field: variant})]))
+
+    assert results == [Delivered()]
+    assert set(server.recipients) == {"ada@example.com"}
+    head, _, _ = server.raw[-1].partition(b"\r\n\r\n")
+    names = [line.partition(b":")[0].decode() for line in head.split(b"\r\n") if line[:1] != b" "]
+    assert sorted(names) == sorted(OURS)
+    assert part(server.mails[-1], "plain") == harmless
+    assert server.mails[-1].get_content_type() == "multipart/alternative"
+    assert [p.get_content_type() for p in server.mails[-1].iter_parts()] == [
+        "text/plain",
+        "text/html",
+    ]
+    assert "<h1" not in part(server.mails[-1], "html")
+    # What it names, and where it goes, is read as it was written.
+    to = server.mails[-1]["To"].addresses
+    assert [address.addr_spec for address in to] == ["ada@example.com"]
+    said = to[0].display_name if field == "customer_name" else server.mails[-1]["Subject"]
+    assert letters(on_one_line) in letters(str(said))
+
+
+def letters(text: str) -> str:
+    return re.sub(r"[^\w=?]", "", text)
+
+
+def part_of(server: Server, one: Notification) -> str:
+    """The text of a mail that is sent first, to compare with."""
+    assert list(sender(server).send([one])) == [Delivered()]
+    return part(server.mails[-1], "plain")
+
+
+def test_a_header_that_this_python_refuses_to_write_fails_that_mail_only(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Newer Pythons look for line breaks in what they write: HeaderWriteError."""
+    flatten = BytesGenerator.flatten
+
+    def refusing(self: Any, message: Any, *given: Any, **named: Any) -> Any:
+        if "Eve" in str(message["To"]):
+            raise MessageError("Header contains an embedded newline")
+        return flatten(self, message, *given, **named)
+
+    monkeypatch.setattr(BytesGenerator, "flatten", refusing)
+    server = start()
+
+    first, second, third = sender(server).send(
+        [mail(id_="a"), mail(id_="b", customer_name="Eve"), mail(id_="c")]
+    )
+
+    assert (first, third) == (Delivered(), Delivered())
+    assert isinstance(second, Failed)
+    assert "embedded newline" in second.error
+
+
 @pytest.mark.parametrize(
     "target",
     [
@@ -395,7 +514,7 @@ def test_an_address_that_the_rules_allow_in_quotes_alone_is_written_in_quotes(
     assert result == Delivered()
     local, _, domain = target.replace('"', "").rpartition("@")
     (to,) = server.mails[0]["To"].addresses
-    assert (to.display_name, to.username, to.domain) == ("Taro, Y", local, domain)
+    assert (to.display_name, to.username, to.domain) == ("Taro Y", local, domain)
     assert server.recipients == [f"{local}@{domain}"]
 
 

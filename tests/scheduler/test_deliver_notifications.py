@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
-from sqlalchemy import update
+from sqlalchemy import Float, literal, update
 
 from pipeline import operations
 from pipeline.notifications.deliver import Courier
@@ -18,6 +18,7 @@ from pipeline.storage.sql import now
 from pipeline.storage.tables import notifications
 from scheduler.jobs import deliver_notifications as deliver
 from scheduler.jobs.deliver_notifications import deliver_notifications
+from scheduler.table import JOBS
 from tests.support import Inbox, Mill
 
 MakeMill = Callable[..., Mill]
@@ -84,6 +85,27 @@ def test_those_behind_many_who_were_cancelled_are_told_in_the_same_run(
 
     assert done == {"tried": 1, "delivered": 1, "withdrawn": 1}
     assert [n.order_id for n in inbox.received] == [left]
+
+
+def test_who_asks_for_the_job_has_all_tried_that_wait_and_none_that_is_being_sent(
+    mill: MakeMill,
+) -> None:
+    shop = mill().stocked()
+    waits, is_sent = confirmed_untold(shop), confirmed_untold(shop)
+    with shop.database.transaction() as tx:
+        tx.execute(update(notifications).values(due_at=now(literal(600.0, Float))))
+        of_stage = notifications.c.order_id == is_sent
+        tx.execute(update(notifications).where(of_stage).values(attempts=0))
+    inbox = Inbox()
+    app: Any = SimpleNamespace(database=shop.database, courier=Courier(inbox, inbox))
+
+    by_schedule = deliver_notifications(app)
+    with shop.database.transaction() as tx:
+        JOBS["deliver-notifications"].ask(tx, "cli:ada")
+    asked_for = deliver_notifications(app)
+
+    assert (by_schedule["tried"], asked_for["tried"]) == (0, 1)
+    assert [n.order_id for n in inbox.received] == [waits]
 
 
 def counted() -> dict[str, float]:
