@@ -9,7 +9,7 @@ from typing import Any
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from pipeline.assembly import Application
@@ -34,6 +34,7 @@ from web.callers import Keys
 from web.console.app import serve_console
 from web.description import describe
 from web.envelope import Envelope, headers_of
+from web.guesses import Guesses
 from web.jobs import Jobs
 from web.routing import problems as answered
 
@@ -56,17 +57,18 @@ def create_app(application: Application, jobs: Jobs = MappingProxyType({})) -> F
         yield
 
     app = FastAPI(
-        title="Ordermill", docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=life,
-        telemetry=_NOT_BY_FASTAPI,
+        title="Ordermill", openapi_url=None, docs_url=None, redoc_url=None,
+        redirect_slashes=False, lifespan=life, telemetry=_NOT_BY_FASTAPI,
     )  # fmt: skip
     app.state.keys = Keys(application.database)
+    app.state.guesses = Guesses(application.database)
     shop = metrics.Shop(application.database, jobs, application.gateways)
     app.state.exposition = Exposition(shop)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     app.add_middleware(Envelope)
     problems.answer_with_problems(app, application.database, headers_of)
     for router in (
-        batch.routes(application.intake),
+        batch.routes(application.intake, application.choice),
         orders.routes(application),
         fulfilments.routes(application.database),
         events.routes(application.database),
@@ -80,6 +82,11 @@ def create_app(application: Application, jobs: Jobs = MappingProxyType({})) -> F
         metrics.routes(app.state.exposition),
     ):
         app.include_router(router)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def openapi() -> JSONResponse:
+        """In a thread, for it is made with the first call: half a second."""
+        return JSONResponse(app.openapi())
 
     @app.get("/healthz", operation_id="isAlive", tags=["process"])
     async def healthz() -> dict[str, str]:

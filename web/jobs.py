@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
+from pipeline.storage.database import Tx
+
 
 class Schedule(Protocol):
     def following(self, at: datetime) -> datetime: ...
@@ -20,6 +22,7 @@ class Job(Protocol):
     def description(self) -> str: ...
     @property
     def time_limit(self) -> float: ...
+    def ask(self, tx: Tx, asked_by: str) -> int: ...
 
 
 #: By name.

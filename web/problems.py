@@ -25,7 +25,8 @@ from pipeline.errors import (
     UnknownGateway,
     UnknownOrder,
 )
-from pipeline.intake.schema import Problem, problems
+from pipeline.intake.schema import Problem, Refused, problems
+from pipeline.redaction import describe
 from pipeline.storage.database import Database
 from pipeline.storage.idempotency import KeyReused
 
@@ -41,6 +42,7 @@ TYPES: dict[str, str] = {
     "unauthenticated": "No valid key",
     "forbidden": "The key is not for this",
     "conflict": "The same external_id, or reference, with another content",
+    "no_gateway": "Its source names no gateway",  # the reason that orders are held for, too
     "not-allowed-now": "Its status forbids it",
     "version-passed": "It has changed since",
     "key-reused": "The Idempotency-Key was another request's",
@@ -55,7 +57,8 @@ def type_of(kind: str) -> str:
 
 
 class Refusal(HTTPException):
-    """An answer that is a problem, of a kind; `wrong` names every bad field."""
+    """An answer that is a problem, of a kind; `wrong` names every bad field, up to 100; `more_wrong`
+    is how many others there are."""
 
     def __init__(
         self,
@@ -64,21 +67,38 @@ class Refusal(HTTPException):
         detail: str,
         *,
         wrong: Sequence[Problem] = (),
+        more_wrong: int = 0,
         headers: Mapping[str, str] | None = None,
         **more: Any,
     ) -> None:
         super().__init__(status, detail, dict(headers or {}))
         self.kind = kind
-        self.members = {**more, **({"errors": [asdict(each) for each in wrong]} if wrong else {})}
+        self.members = {**more, **named(wrong, more_wrong)}
 
 
-def invalid(wrong: Sequence[Problem]) -> Refusal:
-    """422, with every bad field."""
+def named(wrong: Sequence[Problem], more: int) -> dict[str, Any]:
+    """As members of an answer: what is wrong, and how many more such things there are, if any."""
+    errors = {"errors": [asdict(each) for each in wrong]} if wrong else {}
+    return {**errors, "more_errors": more} if more else errors
+
+
+def invalid(wrong: Sequence[Problem], more: int = 0) -> Refusal:
+    """422, with every bad field; `more` is how many others there are."""
     fields = ", ".join(each.field for each in wrong[:5])
-    more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-    return Refusal(
-        HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", f"wrong: {fields}{more}", wrong=wrong
-    )
+    others = max(0, len(wrong) - 5) + more
+    told = f"wrong: {fields} and {others:,} more" if others else f"wrong: {fields}"
+    return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", told, wrong=wrong, more_wrong=more)
+
+
+def refused_by(error: Refused, skip: int = 0) -> Refusal:
+    """422, with what a model found wrong; `skip` so many parts of each path."""
+    found = problems(error, skip)
+    return invalid(found, len(error.errors()) - len(found))
+
+
+def no_gateway(lack: str) -> Refusal:
+    """409, as `lack` says: whoever sends orders comes again once an operator has named a gateway."""
+    return Refusal(HTTPStatus.CONFLICT, "no_gateway", f"{lack}; nothing was taken in")
 
 
 def refusal_of(error: InvalidInput) -> Refusal:
@@ -138,7 +158,7 @@ def answer_with_problems(
 
     @app.exception_handler(RequestValidationError)
     def wrong(_: Request, error: RequestValidationError) -> Response:
-        return answer(invalid(problems(error, skip=1)))
+        return answer(refused_by(error, skip=1))
 
     @app.exception_handler(HTTPException)
     def http(_: Request, error: HTTPException) -> Response:
@@ -149,6 +169,9 @@ def answer_with_problems(
     def away(request: Request, error: DBAPIError | SqlTimeoutError) -> Response:
         # Whoever asked comes again: gateways repeat what they were not told we have.
         if database.is_disconnect(error):
+            # Away, busy, read-only, or its disk is full: who reads the log is to know which.
+            cause = getattr(error, "orig", None) or error
+            log.warning("a request is refused, the database can't serve it: %s", describe(cause))
             return unavailable()
         return defect(request, error)
 

@@ -8,18 +8,21 @@ from math import ceil
 
 
 class Bucket:
-    """Holds up to a second's worth of requests, and fills at `rate` a second. Not for threads."""
+    """Holds up to a second's worth of requests, or `most`, and fills at `rate` a second. Not for
+    threads."""
 
-    def __init__(self, rate: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, rate: int, clock: Callable[[], float] = time.monotonic, most: int | None = None
+    ) -> None:
         self.rate = rate
         self._clock = clock
-        self._tokens = float(rate)
+        self._most = self._tokens = float(most or rate)
         self._at = clock()
 
     def take(self) -> bool:
         """Whether there was one to take."""
         now = self._clock()
-        self._tokens = min(float(self.rate), self._tokens + (now - self._at) * self.rate)
+        self._tokens = min(self._most, self._tokens + (now - self._at) * self.rate)
         self._at = now
         if self._tokens < 1.0:
             return False

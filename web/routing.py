@@ -26,7 +26,7 @@ class Route(APIRoute):
             try:
                 return await handle(request)
             except InvalidOrder as error:
-                raise invalid(error.problems) from None
+                raise invalid(error.problems, error.more) from None
             except InvalidInput as error:
                 raise refusal_of(error) from None
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from pipeline import check_postgres
 from pipeline.storage import feed, orders
 from pipeline.storage.database import Database
 from pipeline.storage.orders import Note
@@ -112,6 +113,26 @@ def test_what_was_written_before_and_commits_after_is_not_skipped(
 
     assert meanwhile == []  # held back, as an older one may yet come
     assert [event["kind"] for event in afterwards] == ["slow", "quick"]
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_it_says_for_how_long_somebodys_transaction_has_held_it_back_and_check_says_whose(
+    client: TestClient, shop: Mill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_postgres, "HELD_BACK", 1.0)
+    order = shop.accept()
+
+    before = client.get("/v1/events").json()
+    with shop.database.transaction() as tx:
+        tx.exec_driver_sql("SET LOCAL application_name = 'report'")
+        orders.note(tx, [Note(order, "slow")], "test")
+        tx.exec_driver_sql("SELECT pg_sleep(1.1)")
+        meanwhile = client.get("/v1/events").json()
+        [told] = [f for f in check_postgres.look(shop.database) if f[0] == "feed"]
+
+    assert before["held_back"] == 0
+    assert meanwhile["held_back"] >= 1
+    assert (told[1], "(report, process" in told[2]) == ("warning", True)
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)

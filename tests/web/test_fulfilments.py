@@ -125,7 +125,7 @@ def test_a_shipment_that_is_sent_again_with_its_etag_is_not_refused_for_its_own_
 
 def test_what_is_due_is_asked_for_with_the_shipment(client: TestClient, shop: Mill) -> None:
     with shop.database.transaction() as tx:
-        sources.put(tx, "shop", Policy(capture="later"))
+        sources.put(tx, "shop", Policy(gateway="sandbox", capture="later"))
         shop.source = sources.by_name(tx, "shop")
     order = confirmed(shop)
 

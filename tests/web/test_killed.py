@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.ports import free_port
 from pipeline.storage.database import Database
 from tests.support import Mill, an_order
 from tests.web.conftest import MakeKey
@@ -27,9 +28,7 @@ CONNECTIONS = 16
 @contextmanager
 def serving(database: Database, home: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """`ordermill web` on the test's database; its port, and its process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     env = {
         **os.environ,
         "ORDERMILL_HOME": str(home),

@@ -531,7 +531,7 @@ A_MONTH_OF_RUNS = """
 """
 
 
-def test_the_last_run_of_a_job_is_found_by_the_index_on_moments(
+def test_the_last_run_of_a_job_is_found_by_an_index_on_moments(
     postgres_database: Database,
 ) -> None:
     said: list[tuple[str, Any]] = []
@@ -547,7 +547,7 @@ def test_the_last_run_of_a_job_is_found_by_the_index_on_moments(
         query, values = said[-1]
         plan = "\n".join(tx.exec_driver_sql(f"EXPLAIN {query}", values).scalars())
 
-    assert "Index Scan Backward using uq_job_runs_moment" in plan
+    assert "Index Scan Backward using" in plan
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

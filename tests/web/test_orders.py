@@ -19,6 +19,7 @@ from pipeline.assembly import Application
 from pipeline.source import Policy
 from pipeline.storage import sources
 from tests.support import MUG, TEE, Mill, an_order
+from web.api import quotes
 
 As = Callable[..., TestClient]
 
@@ -164,14 +165,17 @@ def test_orders_that_come_at_once_share_commits(client: TestClient, shop: Mill) 
 
 
 def test_while_the_database_is_away_nothing_is_accepted_and_the_client_comes_again(
-    client: TestClient, application: Application, shop: Mill
+    client: TestClient,
+    application: Application,
+    shop: Mill,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     client.get("/v1/orders")  # its key is known
     away = threading.Event()
 
     def refuse(_: Any) -> None:
         if away.is_set():
-            raise OperationalError("SELECT", {}, OSError("gone"))
+            raise OperationalError("SELECT", {}, OSError("No space left on device"))
 
     event.listen(application.database.engine, "begin", refuse)
     away.set()
@@ -180,6 +184,9 @@ def test_while_the_database_is_away_nothing_is_accepted_and_the_client_comes_aga
         problem(answer, 503, "unavailable")
         assert answer.headers["retry-after"] == "5"
     away.clear()
+    said = [r.getMessage() for r in caplog.records if r.name == "web.problems"]
+    assert len(said) == 2
+    assert all("No space left on device" in each for each in said)
     assert shop.query("SELECT count(*) FROM orders") == [(0,)]
     assert client.post("/v1/orders", json=an_order()).status_code == 202
 
@@ -278,7 +285,7 @@ def test_what_is_sold_already_for_more_than_is_known_can_only_be_cancelled(
     client: TestClient, shop: Mill
 ) -> None:
     with shop.database.transaction() as tx:
-        sources.put(tx, "shop", Policy(price_policy="as_sold"))
+        sources.put(tx, "shop", Policy(gateway="sandbox", price_policy="as_sold"))
     lines = [{"sku": MUG, "quantity": 2, "unit_price": "10.00"}]
     order = {**an_order(), "lines": lines, "total": "24.90"}
     placed = client.post("/v1/orders", json=order).json()
@@ -550,6 +557,50 @@ def test_a_refund_names_itself(client: TestClient, shop: Mill) -> None:
     assert body["errors"][0]["field"] == "Idempotency-Key"
 
 
+# --- How much is answered -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/v1/orders", "/v1/quotes"])
+@pytest.mark.parametrize(
+    ("wrong", "count"),
+    [
+        ({"lines": [{}] * 10_000}, 20_000),
+        ({"lines": [dict.fromkeys("abcdefghi", 1)] * 10_000}, 110_000),
+        ({"metadata": {f"x{n}": 1 for n in range(99)}, "lines": [{}] * 100}, 0),
+    ],
+)
+def test_a_hundred_errors_are_named_and_the_rest_is_counted(
+    client: TestClient, path: str, wrong: dict[str, Any], count: int
+) -> None:
+    answer = client.post(path, json={**an_order(), **wrong})
+
+    body = problem(answer, 422, "invalid")
+    assert len(body["errors"]) == 100
+    assert count == 0 or body["more_errors"] == count - 100
+    assert f" and {95 + body['more_errors']:,} more" in body["detail"]
+    assert len(answer.content) < 100_000
+
+
+@pytest.mark.parametrize("many", [150, 9_000, 150_000])
+def test_an_object_with_too_many_names_is_refused_in_one_sentence(
+    client: TestClient, many: int
+) -> None:
+    answer = client.post("/v1/orders", json={**an_order(), **{f"x{n}": 1 for n in range(many)}})
+
+    assert answer.status_code in (400, 422)
+    assert len(answer.content) < 1_000
+
+
+def test_errors_are_never_longer_than_100_kb_however_they_are_written(client: TestClient) -> None:
+    sign = "\U0001f9f0"
+    order = {**an_order(), "lines": [{sign * 500 + str(n): sign * 500 for n in range(90)}] * 3}
+
+    answer = client.post("/v1/orders", json=order)
+
+    assert len(problem(answer, 422, "invalid")["errors"]) == 100
+    assert len(answer.content) < 100_000
+
+
 # --- Quotes ---------------------------------------------------------------------------------------
 
 
@@ -560,6 +611,40 @@ def test_an_order_is_priced_without_being_placed(client: TestClient, shop: Mill)
     assert [(x["sku"], x["gross"]) for x in quote["lines"]] == [(MUG, "20.00")]
     assert quote["explanation"][0]["what"] == "2 × MUG-01 at 10.00 (catalogue)"
     assert shop.query("SELECT count(*) FROM orders") == [(0,)]
+
+
+def test_of_a_long_explanation_the_beginning_is_told(
+    client: TestClient, shop: Mill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = an_order(lines=[(MUG, 1), (TEE, 1)])
+    whole = client.post("/v1/quotes", json=order).json()
+    monkeypatch.setattr(quotes, "MOST_ROWS", 1)
+    begun = client.post("/v1/quotes", json=order).json()
+
+    assert len(whole["explanation"]) > 1
+    assert whole["explanation_is_cut"] is False
+    assert (begun["explanation"], begun["explanation_is_cut"]) == (whole["explanation"][:1], True)
+    assert (begun["lines"], begun["total"]) == (whole["lines"], whole["total"])
+
+
+def test_a_quote_that_takes_too_long_is_given_up(
+    client: TestClient, shop: Mill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quotes, "MOST_SECONDS", -1.0)
+
+    body = problem(client.post("/v1/quotes", json=an_order(lines=[(MUG, 1)])), 422, "invalid")
+
+    assert body["detail"].startswith("lines: it takes more than -1 seconds to price them")
+
+
+def test_an_order_that_is_placed_is_priced_however_long_it_takes(
+    client: TestClient, shop: Mill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quotes, "MOST_SECONDS", -1.0)
+    client.post("/v1/orders", json=an_order(lines=[(MUG, 1)]))
+    shop.turn()
+
+    assert shop.status(1) == "confirmed"
 
 
 def test_what_has_no_price_says_why(client: TestClient) -> None:

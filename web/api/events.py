@@ -38,6 +38,7 @@ def routes(database: Database) -> APIRouter:
             items=[FeedEvent(**event) for event in page.events],
             next=cursor(end.at.isoformat(), end.order_id, end.seq),
             more=page.more,
+            held_back=int(page.held_back),
         )
 
     return api

@@ -51,7 +51,7 @@ Place = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(printa
 #: Units by a line's number, from 1.
 Units = Annotated[
     dict[
-        Annotated[str, Field(pattern=r"^[1-9]\d{0,5}$")],
+        Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}$")],
         Annotated[int, Field(ge=1, le=MOST_QUANTITY)],
     ],
     Field(max_length=1000),

@@ -91,7 +91,7 @@ def routes(database: Database, jobs: Jobs) -> APIRouter:
         """Let a job run now, beside its schedule: as soon as a scheduler takes it."""
         _known(name, jobs, "job")
         with acting(caller, "job.run", name) as doing:
-            number = doing.detail["run"] = job_runs.ask(doing.tx, name, caller.actor)
+            number = doing.detail["run"] = jobs[name].ask(doing.tx, caller.actor)
             asked = job_runs.one(doing.tx, number)
         response.headers["Location"] = f"/v1/jobs/runs/{number}"
         return models.Run(**job_runs.told(asked))

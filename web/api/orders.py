@@ -21,6 +21,7 @@ from pipeline.intake.schema import MOST_BYTES, OrderIn
 from pipeline.money import to_minor
 from pipeline.operations import Announcements
 from pipeline.order import Status
+from pipeline.source import Source
 from pipeline.storage import idempotency, levels, upstream, waiting
 from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection
@@ -42,7 +43,7 @@ from web.api.orders_told import etag_of, matches, order_of, refund_of, row_of, u
 from web.bodies import is_long, read_json, reads
 from web.callers import Caller, Reader, Seller, Steerer
 from web.cursors import cursor, position
-from web.problems import Refusal, invalid
+from web.problems import Refusal, invalid, no_gateway
 from web.routing import WITH_BODY, answers, problems, router, takes
 
 
@@ -68,6 +69,9 @@ def routes(application: Application) -> APIRouter:
         same external_id with another content 409. An Idempotency-Key is not needed: external_id is
         one."""
         data = await read_json(request, MOST_BYTES)
+        if lack := application.choice.lack(source.name, source.policy):
+            await run_in_threadpool(require_known, source, data, lack)
+        await request.app.state.guesses.require(request.state.key, source, data)
         offered = (
             await run_in_threadpool(intake.offer, source, data)
             if is_long(request)
@@ -79,6 +83,12 @@ def routes(application: Application) -> APIRouter:
         if receipt.verdict is Verdict.DUPLICATE:
             return _accepted(receipt, await run_in_threadpool(status_of, receipt), 200)
         raise _refused(receipt)
+
+    def require_known(source: Source, data: Any, lack: str) -> None:
+        """Nothing new is taken in that can't be paid; an order that is here is still told of."""
+        external_id = data.get("external_id") if isinstance(data, dict) else None
+        if not isinstance(external_id, str) or not intake.has(source, external_id):
+            raise no_gateway(lack)
 
     def status_of(receipt: Receipt) -> Status:
         with database.snapshot() as tx:
@@ -283,11 +293,11 @@ def _accepted(receipt: Receipt, status: Status, code: int) -> Response:
 
 def _refused(receipt: Receipt) -> Refusal:
     if receipt.verdict is Verdict.REJECTED:
-        return invalid(receipt.problems)
+        return invalid(receipt.problems, receipt.more)
     return Refusal(
         HTTPStatus.CONFLICT, "conflict",
         f"external_id {receipt.external_id} is order {receipt.order_id}, with another content",
-        wrong=receipt.problems, order_id=receipt.order_id,
+        wrong=receipt.problems, more_wrong=receipt.more, order_id=receipt.order_id,
     )  # fmt: skip
 
 

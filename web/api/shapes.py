@@ -45,6 +45,7 @@ class Problem(Out):
     status: int
     detail: str
     errors: list[FieldError] | None = None
+    more_errors: Annotated[int | None, Field(description="How many others are wrong.")] = None
     order_id: int | None = None
 
 
@@ -196,11 +197,13 @@ class FeedEvent(Event):
 
 
 class Feed(Out):
-    """`next` is where to go on, now (`more`) or after a while: it is never null."""
+    """`next` is where to go on, now (`more`) or after a while: it is never null. `held_back` are whole
+    seconds for which a transaction that is still open has held back the newest events: 0 as a rule."""
 
     items: list[FeedEvent]
     next: str
     more: bool
+    held_back: int = 0
 
 
 class Capture(Out):
@@ -284,7 +287,10 @@ class Quote(Out):
     rules: str
     rules_version: int | None
     holds: str | None
-    explanation: list[dict[str, str | None]]
+    explanation: Annotated[
+        list[dict[str, str | None]], Field(description="The first 1,000 rows of how it came about.")
+    ]
+    explanation_is_cut: Annotated[bool, Field(description="Whether there are more rows.")] = False
 
 
 # --- Catalogue and stock --------------------------------------------------------------------------

@@ -51,9 +51,10 @@ class Endpoint(Out):
 
 
 class EndpointMade(Endpoint):
-    """`secret` is what to verify its webhooks with: it is not told again."""
+    """`secret` is what to verify its webhooks with. It is told once: the same request again has
+    null there, and whoever has lost the first answer asks for a new secret (rotate)."""
 
-    secret: str
+    secret: str | None
 
 
 class Delivery(Out):

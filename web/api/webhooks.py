@@ -64,11 +64,14 @@ def routes(application: Application) -> APIRouter:
         """Make an endpoint of the source. Its secret is told this once."""
         _check_url(application, given.url)
 
+        fresh: list[str] = []
+
         def make(tx: Tx) -> dict[str, Any]:
             made = webhooks.create(
                 tx, source.id, given.url, f"source {source.name}"[:64], types=given.types,
                 since=given.since,
             )  # fmt: skip
+            fresh.append(webhooks.secret(made))
             return {"id": made.id}
 
         with database.transaction() as tx:
@@ -79,7 +82,7 @@ def routes(application: Application) -> APIRouter:
             )  # fmt: skip
             made = storage.one(tx, kept["id"])
         response.headers["Location"] = f"/v1/webhooks/{made.id}"
-        return with_secret(made)
+        return with_secret(made, fresh)
 
     @api.get(
         "/webhooks/{endpoint_id}",
@@ -107,8 +110,11 @@ def routes(application: Application) -> APIRouter:
         """Give an endpoint a new secret, told this once. Until the overlap is over each webhook has a
         signature by either."""
 
+        fresh: list[str] = []
+
         def do(tx: Tx) -> dict[str, Any]:
-            return {"id": endpoints.rotate(tx, endpoint_id, float(overlap)).id}
+            fresh.append(webhooks.secret(endpoints.rotate(tx, endpoint_id, float(overlap))))
+            return {"id": endpoint_id}
 
         with database.transaction() as tx:
             visible(tx, caller, endpoint_id)
@@ -116,7 +122,7 @@ def routes(application: Application) -> APIRouter:
                 tx, caller.owner, idempotency_key,
                 _digest("rotate", endpoint_id, str(overlap)), lambda: do(tx),
             )  # fmt: skip
-            return with_secret(storage.one(tx, endpoint_id))
+            return with_secret(storage.one(tx, endpoint_id), fresh)
 
     @api.post(
         "/webhooks/{endpoint_id}/disable",
@@ -149,8 +155,9 @@ def routes(application: Application) -> APIRouter:
             enabled = endpoints.enable(tx, endpoint_id, from_now=from_now)
         return models.Endpoint(**endpoints.told(enabled))
 
-    def with_secret(endpoint: Endpoint) -> models.EndpointMade:
-        return models.EndpointMade(**endpoints.told(endpoint), secret=webhooks.secret(endpoint))
+    def with_secret(endpoint: Endpoint, fresh: list[str]) -> models.EndpointMade:
+        """`fresh` has the secret if this request has made it."""
+        return models.EndpointMade(**endpoints.told(endpoint), secret=fresh[0] if fresh else None)
 
     return api
 
