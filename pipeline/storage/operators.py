@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import and_, bindparam, case, delete, func, select, update
@@ -148,13 +149,13 @@ _OLD = delete(sign_ins).where(_is_old)
 _PARDON = delete(sign_ins).where(sign_ins.c.key == bindparam("of_key"))
 
 
-def attempt(tx: Tx, limits: dict[str, int]) -> bool:
-    """Count an attempt against each of the keys, before the password is looked at; whether none has
-    had more than its limit in the window. One statement a key, under its row's lock: attempts at
+def attempt(tx: Tx, keys: Iterable[str]) -> dict[str, int]:
+    """Count an attempt against each of the keys, before the password is looked at; how many each has
+    had in the window, this one among them. One statement a key, under its row's lock: attempts at
     once are all counted."""
     tx.execute(_OLD)
-    allowed = True
-    for key in sorted(limits):
+    made = {}
+    for key in sorted(keys):
         row = insert_into(tx, sign_ins).values(key=_key(key), attempts=1, since=now())
         counted = row.on_conflict_do_update(
             index_elements=["key"],
@@ -163,8 +164,8 @@ def attempt(tx: Tx, limits: dict[str, int]) -> bool:
                 "since": case((_is_old, now()), else_=sign_ins.c.since),
             },
         ).returning(sign_ins.c.attempts)
-        allowed = tx.execute(counted).scalar_one() <= limits[key] and allowed
-    return allowed
+        made[key] = int(tx.execute(counted).scalar_one())
+    return made
 
 
 def pardon(tx: Tx, key: str) -> None:

@@ -35,6 +35,7 @@ from web.console import (
     orders,
     overview,
     queues,
+    refusals,
     signing,
     sources,
     stock,
@@ -46,7 +47,7 @@ from web.console.render import STATIC, problem
 from web.jobs import Job
 
 PAGES = (
-    overview, bulk, orders, order, operations, deciding, fulfilment, queues, jobs, stock, sources, webhooks,
+    overview, bulk, orders, order, operations, deciding, fulfilment, queues, refusals, jobs, stock, sources, webhooks,
     audit, log, signing,
 )  # fmt: skip
 

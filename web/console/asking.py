@@ -13,6 +13,7 @@ from pipeline.money import to_text
 from pipeline.payments.account import Operation
 from pipeline.storage import orders, views
 from pipeline.storage.database import Tx
+from pipeline.typed import is_digits
 from web.console.guard import Caller, Changed
 
 
@@ -55,14 +56,14 @@ def units_of_lines(form: Mapping[str, str]) -> dict[int, int]:
         int(name.removeprefix("line_")): _units(name, units)
         for name, units in form.items()
         if name.startswith("line_")
-        and name[5:].isdecimal()
+        and is_digits(name[5:])
         and len(name) < 12
         and units not in ("", "0")
     }
 
 
 def _units(name: str, given: str) -> int:
-    if not given.isdecimal() or len(given) > 9:
+    if not is_digits(given) or len(given) > 9:
         raise InvalidInput(f"{name}: got {given[:32]!r}, expected a number of units")
     return int(given)
 

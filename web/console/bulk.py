@@ -23,6 +23,7 @@ from pipeline.storage.sources import all_sources
 from web.console import deciding
 from web.console.filters import Asked, from_form, moment
 from web.console.guard import Caller, Operator
+from web.console.signing import confirm, is_confirmed
 
 router = APIRouter()
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ def _ask(
     return caller.page(
         "bulk.html", 422 if wrong else 200, act=act, asked=asked, found=found, rate=rate,
         will=WILL[act], kinds=kinds, zones=zones, fields=deciding.ADDRESS, form=form, wrong=wrong,
+        password=act == "cancel" and not is_confirmed(caller),
     )  # fmt: skip
 
 
@@ -82,6 +84,10 @@ def requeue(caller: Operator) -> Response:
 
 @router.post("/bulk/cancel")
 def cancel(caller: Operator) -> Response:
+    # Some of them may be paid: money goes back as it does by a refund.
+    if wrong := confirm(caller):
+        form = {k: v for k, v in caller.form.items() if k != "password"}
+        return _ask(caller, "cancel", from_form(form), form.get("rate", ""), wrong=wrong)
     return _do(caller, "cancel")
 
 

@@ -65,9 +65,9 @@ def ask_run(caller: Operator, name: str) -> Response:
 
 @router.post("/{name}/run")
 def run_now(caller: Operator, name: str) -> Response:
-    _known(caller, name)
+    job = _known(caller, name)
     with caller.act("job.run", name) as act:
-        number = act.detail["run"] = job_runs.ask(act.tx, name, caller.actor)
+        number = act.detail["run"] = job.ask(act.tx, caller.actor)
     return caller.done(f"/console/jobs/{name}", f"Run {number} waits for a scheduler.")
 
 

@@ -12,7 +12,7 @@ from pipeline import operations
 from pipeline.acts import Act
 from pipeline.errors import InvalidInput
 from pipeline.money import to_minor, to_text
-from pipeline.payments.account import Operation, fold
+from pipeline.payments.account import Account, Operation, fold
 from pipeline.storage import orders, payments, views
 from pipeline.storage.database import Tx
 from web.console.asking import ask, back, do_now, kept, seen, units_of_lines, with_version
@@ -48,11 +48,20 @@ def requeue(caller: Operator, order_id: Number) -> Response:
 
 @router.get("/cancel")
 def ask_cancel(caller: Operator, order_id: Number) -> Response:
-    found, version = with_version(caller, order_id)
+    return _ask_cancel(caller, order_id)
+
+
+def _account(caller: Caller, order_id: int) -> Account:
     with caller.read() as tx:
-        account = fold(payments.read(tx, [order_id])[order_id])
+        return fold(payments.read(tx, [order_id])[order_id])
+
+
+def _ask_cancel(caller: Caller, order_id: int, wrong: str = "") -> Response:
+    found, version = with_version(caller, order_id)
+    account = _account(caller, order_id)
+    password = account.owed > 0 and not is_confirmed(caller)
     if found["shipments"]:
-        return _ask_cancel_rest(caller, found, version)
+        return _ask_cancel_rest(caller, found, version, password=password, wrong=wrong)
     says = [f"Order {order_id} is {found['status']}.", CANCEL]
     if account.owed > 0:
         owed = to_text(account.owed, found["currency"])
@@ -63,10 +72,15 @@ def ask_cancel(caller: Operator, order_id: Number) -> Response:
         says.append(f"{units:,} reserved units are released; orders that wait have them first.")
     says.append("This can't be undone.")
     title = f"Cancel order {order_id}"
-    return ask(caller, order_id, title, says, "Cancel the order", version=version)
+    return ask(
+        caller, order_id, title, says, "Cancel the order", version=version, password=password,
+        wrong=wrong,
+    )  # fmt: skip
 
 
-def _ask_cancel_rest(caller: Caller, order: dict[str, Any], version: int) -> Response:
+def _ask_cancel_rest(
+    caller: Caller, order: dict[str, Any], version: int, *, password: bool, wrong: str
+) -> Response:
     """Of an order of which part was shipped: what is tried says what it comes to."""
     order_id, currency = order["id"], order["currency"]
 
@@ -83,11 +97,17 @@ def _ask_cancel_rest(caller: Caller, order: dict[str, Any], version: int) -> Res
         "What was shipped stays sold, and the order confirmed. This can't be undone.",
     ]
     title = f"Cancel what is left of order {order_id}"
-    return ask(caller, order_id, title, says, "Cancel what is left", version=version)
+    return ask(
+        caller, order_id, title, says, "Cancel what is left", version=version, password=password,
+        wrong=wrong,
+    )  # fmt: skip
 
 
 @router.post("/cancel")
 def cancel(caller: Operator, order_id: Number) -> Response:
+    # Money goes back as it does by a refund. What is paid in between changes the order's version.
+    if _account(caller, order_id).owed > 0 and (wrong := confirm(caller)):
+        return _ask_cancel(caller, order_id, wrong)
     with caller.act("cancel", order_id) as act:
         seen(act.tx, caller, order_id)
         announcements = operations.cancel(act.tx, order_id, caller.actor)

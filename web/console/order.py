@@ -24,6 +24,7 @@ def order(caller: Viewer, order_id: Number) -> Response:
         account = fold(payments.read(tx, [order_id])[order_id])
         is_settled = Status(found["status"]) in SETTLED
         waits_in = None if is_settled else dispatches.holding(tx, order_id)
+    views.tell_wait(found, waits_in)
     is_held = found["status"] == Status.ON_HOLD
     hold = hold_of(order_id, found["reason"], found["events"]) if is_held else None
     quote = found["quote"]

@@ -15,6 +15,7 @@ from pipeline.order import Status
 from pipeline.storage import catalogue, sources, views
 from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection, count_held
+from pipeline.typed import is_digits
 from web.console.filters import Asked
 from web.console.guard import Before, Viewer
 
@@ -54,7 +55,7 @@ def search(caller: Viewer, q: str = "") -> Response:
 def _meant(tx: Tx, q: str) -> str:
     if not q:
         return "/console/orders"
-    if q.isdecimal() and len(q) < 19 and views.page(tx, before=int(q) + 1, most=1)[:1]:
+    if is_digits(q) and len(q) < 19 and views.page(tx, before=int(q) + 1, most=1)[:1]:
         found = views.page(tx, before=int(q) + 1, most=1)[0]
         if found["id"] == int(q):
             return f"/console/orders/{q}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -12,14 +11,27 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from pipeline.operators import is_password
 from pipeline.storage import operators, operators_log
-from web.console.guard import Caller, Console, Viewer, cookie_name, is_private, read_form
+from web.console.guard import (
+    Caller,
+    Console,
+    Viewer,
+    cookie_name,
+    is_private,
+    read_form,
+    session_cookie,
+)
 from web.console.render import render
+from web.networks import network_of
 
 router = APIRouter()
 
-#: Attempts in a quarter of an hour: by one address at one name, by one address, at one name. The
-#: last is the widest, or a stranger could lock an operator out.
-AT_ONE_NAME, BY_ONE_ADDRESS, FROM_ALL = 10, 50, 100
+#: Attempts in a quarter of an hour: by one network at one name, and by one network.
+AT_ONE_NAME, BY_ONE_ADDRESS = 10, 50
+#: After so many at one name from everywhere each network has only a few: strangers who guess from
+#: many places are slowed down, and the operator is not locked out by them.
+FROM_ALL, BESIDE_STRANGERS = 100, 3
+#: Of who is signed in, to confirm something: by session, so that no stranger uses them up.
+OF_ONE_SESSION = 10
 RETRY_AFTER = int(operators.WINDOW)
 WRONG = "Wrong name or password."
 TOO_OFTEN = "Too many attempts. Wait a quarter of an hour, then try again."
@@ -53,28 +65,29 @@ def _sign_in(request: Request, form: dict[str, str]) -> Response:
     session_id = secrets.token_urlsafe(32)
     with console.app.database.transaction() as tx:
         # A new id at each sign-in: one that a stranger has planted is worth nothing.
-        operators.sign_out(tx, request.cookies.get(cookie_name(request), ""))
+        operators.sign_out(tx, session_cookie(request))
         operators.sign_in(tx, found.id, session_id, secrets.token_urlsafe(32))
         operators.pardon(tx, _pair(request, name))
         operators_log.add(tx, name, "sign-in", _address(request))
     answer = RedirectResponse(_ours(then), HTTPStatus.SEE_OTHER)
     answer.set_cookie(
         cookie_name(request), session_id, path="/", httponly=True, samesite="lax",
-        secure=request.url.scheme == "https",
+        secure=request.scope["scheme"] == "https",
     )  # fmt: skip
     return answer
 
 
 def is_allowed(console: Console, request: Request, name: str) -> bool:
     """Whether this attempt may be looked at; it counts either way."""
-    address = _address(request)
-    limits = {
-        _pair(request, name): AT_ONE_NAME,
-        f"address\0{address}": BY_ONE_ADDRESS,
-        f"name\0{name}": FROM_ALL,
-    }
+    pair, network, everywhere = (
+        _pair(request, name),
+        f"address\0{network_of(_address(request))}",
+        f"name\0{name}",
+    )
     with console.app.database.transaction() as tx:
-        return operators.attempt(tx, limits)
+        made = operators.attempt(tx, [pair, network, everywhere])
+    at_one_name = AT_ONE_NAME if made[everywhere] <= FROM_ALL else BESIDE_STRANGERS
+    return made[pair] <= at_one_name and made[network] <= BY_ONE_ADDRESS
 
 
 def is_confirmed(caller: Caller, seconds: float = 300.0) -> bool:
@@ -87,14 +100,17 @@ def confirm(caller: Caller) -> str | None:
     """Look at the password that the form has, unless it was given lately; what is wrong, or None."""
     if is_confirmed(caller):
         return None
-    if not is_allowed(caller.console, caller.request, caller.name):
+    tries = f"session\0{caller.session_id}"
+    with caller.app.database.transaction() as tx:
+        made = operators.attempt(tx, [tries])
+    if made[tries] > OF_ONE_SESSION:
         return TOO_OFTEN
     with caller.read() as tx:
         found = operators.one(tx, caller.name)
     if not is_password(found.password, caller.form.get("password", "")):
         return "Wrong password."
     with caller.app.database.transaction() as tx:
-        operators.pardon(tx, _pair(caller.request, caller.name))
+        operators.pardon(tx, tries)
         operators.confirm(tx, caller.session_id)
     return None
 
@@ -124,7 +140,7 @@ def _signed_out(caller: Caller) -> Response:
     answer = RedirectResponse("/console/sign-in", HTTPStatus.SEE_OTHER)
     answer.delete_cookie(
         cookie_name(caller.request), path="/", httponly=True, samesite="lax",
-        secure=caller.request.url.scheme == "https",
+        secure=caller.request.scope["scheme"] == "https",
     )  # fmt: skip
     return answer
 
@@ -144,9 +160,9 @@ def _form(
 
 def _ours(where: str) -> str:
     """`where`, if it is a page of the console; its overview if not."""
-    parts = urlsplit(where)
-    is_ours = not parts.scheme and not parts.netloc and parts.path.startswith("/console")
-    return where if is_ours and "\\" not in where and where.isprintable() else "/console/"
+    # By its letters, not as a URL: browsers and urlsplit read ///host differently.
+    is_ours = where.startswith(("/console/", "/console?")) and "\\" not in where
+    return where if is_ours and where.isprintable() else "/console/"
 
 
 def _address(request: Request) -> str:
@@ -154,4 +170,4 @@ def _address(request: Request) -> str:
 
 
 def _pair(request: Request, name: str) -> str:
-    return f"both\0{_address(request)}\0{name}"
+    return f"both\0{network_of(_address(request))}\0{name}"

@@ -142,7 +142,7 @@ def _location(form: dict[str, str]) -> str:
 
 def _number(field: str, given: str) -> int:
     try:
-        return int(given) if len(given) < 16 else int("")
+        return int(given) if len(given) < 16 and given.isascii() else int("")
     except ValueError:
         raise InvalidInput(f"{field}: got {given[:32]!r}, expected a whole number") from None
 

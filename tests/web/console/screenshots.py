@@ -73,7 +73,7 @@ def make_shop(home: Path) -> tuple[Application, dict[str, int | str]]:
     settings = Settings(
         _env_file=None,
         home=home,
-        webhook_secret=SecretStr("of a picture"),
+        webhook_secret=SecretStr("the secret of a picture, and of none"),
         webhook_allow="127.0.0.1",
     )
     home.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def make_shop(home: Path) -> tuple[Application, dict[str, int | str]]:
     for _ in range(23):
         mill.accept()
     with database.transaction() as tx:
-        sources.put(tx, "market", Policy(price_policy="as_sold", lane="bulk"))
+        sources.put(tx, "market", Policy(gateway="sandbox", price_policy="as_sold", lane="bulk"))
         queues.pause(tx, "pay", "operator:ada")
         _history(tx)
         for name, role in (("ada", "admin"), ("grace", "operator")):

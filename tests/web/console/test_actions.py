@@ -15,7 +15,8 @@ from pipeline.storage.database import Database
 from pipeline.storage.sql import now
 from pipeline.storage.tables import operator_sessions
 from tests.support import MUG, Mill
-from tests.web.console.conftest import Announced, Browser, actors, held, logged
+from tests.web.console.conftest import ORIGIN, Announced, Browser, actors, held, logged
+from web.console import signing
 
 Open = Callable[..., Browser]
 
@@ -159,6 +160,92 @@ def test_a_refund_that_can_not_be_is_told_where_it_is_asked_for(
     assert "What would that be?" in answer.text
 
 
+def test_cancelling_a_paid_order_asks_for_the_password_as_a_refund_does(
+    grace: Browser, shop: Mill, confirmed: int, database: Database
+) -> None:
+    with database.transaction() as tx:
+        tx.execute(operator_sessions.update().values(confirmed_at=now(-301)))
+    path = f"/orders/{confirmed}/cancel"
+
+    page = grace.text(path)
+    without = grace.do(path)
+    wrong = grace.do(path, password="wrong")
+    before = shop.status(confirmed)
+    right = grace.do(path, password="correct horse battery")
+    shop.turn()
+
+    assert "Your password, again" in page
+    assert [each.status_code for each in (without, wrong, right)] == [403, 403, 200]
+    assert "Wrong password." in wrong.text
+    assert (before, shop.status(confirmed)) == ("confirmed", "cancelled")
+
+
+def test_cancelling_an_unpaid_order_asks_for_no_password(
+    grace: Browser, shop: Mill, database: Database
+) -> None:
+    [order_id] = held(shop, 1)
+    with database.transaction() as tx:
+        tx.execute(operator_sessions.update().values(confirmed_at=now(-301)))
+
+    page, answer = grace.text(f"/orders/{order_id}/cancel"), grace.do(f"/orders/{order_id}/cancel")
+
+    assert "Your password, again" not in page
+    assert answer.status_code == 200
+
+
+def test_cancelling_all_that_match_asks_for_the_password(
+    grace: Browser, shop: Mill, database: Database
+) -> None:
+    [order_id] = held(shop, 1)
+    with database.transaction() as tx:
+        tx.execute(operator_sessions.update().values(confirmed_at=now(-301)))
+    path, asked = "/bulk/cancel", "?reason=country_held"
+
+    page = grace.text(path + asked)
+    without = grace.do(path, asked)
+    before = shop.status(order_id)
+    right = grace.do(path, asked, password="correct horse battery")
+
+    assert "Your password, again" in page
+    assert "Wrong password." in without.text
+    assert (before, right.status_code) == ("on_hold", 200)
+    assert shop.status(order_id) in ("cancelling", "cancelled")
+
+
+def test_who_is_signed_in_confirms_whatever_strangers_try(
+    grace: Browser, shop: Mill, confirmed: int, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing, "FROM_ALL", 5)
+    monkeypatch.setattr(signing, "BY_ONE_ADDRESS", 5)
+    with database.transaction() as tx:
+        tx.execute(operator_sessions.update().values(confirmed_at=now(-301)))
+    stranger = TestClient(grace.client.app, base_url=ORIGIN)
+    for _ in range(12):
+        stranger.post(
+            "/console/sign-in", data={"name": "grace", "password": "wrong"},
+            headers={"Origin": ORIGIN},
+        )  # fmt: skip
+
+    answer = grace.do(f"/orders/{confirmed}/cancel", password="correct horse battery")
+
+    assert answer.status_code == 200
+
+
+def test_a_session_guesses_its_password_a_few_times_only(
+    grace: Browser, shop: Mill, confirmed: int, database: Database
+) -> None:
+    with database.transaction() as tx:
+        tx.execute(operator_sessions.update().values(confirmed_at=now(-301)))
+    path = f"/orders/{confirmed}/cancel"
+    for _ in range(signing.OF_ONE_SESSION):
+        assert "Wrong password." in grace.do(path, password="wrong").text
+
+    right = grace.do(path, password="correct horse battery")
+
+    assert (right.status_code, shop.status(confirmed)) == (403, "confirmed")
+    assert "Too many attempts" in right.text
+
+
 def test_a_refund_asks_for_the_password_again_after_five_minutes(
     grace: Browser, shop: Mill, confirmed: int, database: Database
 ) -> None:
@@ -195,7 +282,7 @@ def test_a_refund_that_the_gateway_refuses_is_told(
 
 def test_what_was_authorized_is_captured(grace: Browser, shop: Mill) -> None:
     with shop.database.transaction() as tx:
-        sources.put(tx, "shop", Policy(capture="later"))
+        sources.put(tx, "shop", Policy(gateway="sandbox", capture="later"))
         shop.source = sources.by_name(tx, "shop")
     order_id = shop.accept()
     shop.turn()

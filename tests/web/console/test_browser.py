@@ -74,7 +74,7 @@ def page(opened: Browser, address: str, request: pytest.FixtureRequest) -> Itera
 def many_on_hold(shop: Mill, count: int) -> None:
     """So many orders to France, which are on hold, taken in as an upstream system would."""
     with shop.database.transaction() as tx:
-        sources.put(tx, "shop", Policy(hold_countries=frozenset({"FR"})))
+        sources.put(tx, "shop", Policy(gateway="sandbox", hold_countries=frozenset({"FR"})))
         shop.source = sources.by_name(tx, "shop")
     there = {"country": "FR", "postal_code": "75001"}
     shop.intake.accept_all(shop.source, [an_order(ship_to=there) for _ in range(count)])

@@ -82,7 +82,7 @@ def test_a_shipment_that_is_sent_twice_leaves_once(grace: Browser, shop: Mill, o
 
 def test_the_money_that_is_due_is_taken_with_it(grace: Browser, shop: Mill) -> None:
     with shop.database.transaction() as tx:
-        sources.put(tx, "shop", Policy(capture="later"))
+        sources.put(tx, "shop", Policy(gateway="sandbox", capture="later"))
         shop.source = sources.by_name(tx, "shop")
     order = shop.accept()
     shop.turn()

@@ -10,7 +10,16 @@ import pytest
 
 from pipeline.assembly import Application
 from pipeline.source import Policy
-from pipeline.storage import catalogue, clock, job_runs, operators_log, processes, queues, sources
+from pipeline.storage import (
+    catalogue,
+    clock,
+    job_runs,
+    operators_log,
+    processes,
+    queues,
+    refusals,
+    sources,
+)
 from pipeline.storage.database import Database
 from scheduler.table import JOBS
 from scheduler.tick import run_until_ended
@@ -25,7 +34,8 @@ EMPTY = {
     "/orders": "There is no order yet.",
     "/orders?status=on_hold": "No order matches.",
     "/queues": "validate",
-    "/workers": "No process was seen in the last hour.",
+    "/refusals": "Nothing was refused of messages.",
+    "/workers": "No process was seen lately.",
     "/jobs": "has not run",
     "/jobs/audit": "It has not run yet.",
     "/stock": "There is no product yet.",
@@ -62,7 +72,7 @@ def all_pages(order_id: int, sku: str, source: str) -> list[str]:
     return [
         "/", "/held", "/orders", f"/orders/{order_id}", f"/orders/{order_id}/cancel",
         f"/orders/{order_id}/requeue", "/orders?status=on_hold", "/bulk/cancel", "/queues",
-        "/workers", "/jobs", "/jobs/audit", "/stock", f"/stock/sku?sku={sku}", "/sources",
+        "/workers", "/refusals", "/jobs", "/jobs/audit", "/stock", f"/stock/sku?sku={sku}", "/sources",
         f"/sources/{source}", "/audit", "/log", "/me",
     ]  # fmt: skip
 
@@ -74,7 +84,9 @@ def test_what_upstream_systems_send_is_shown_and_never_run(
         catalogue.put(tx, [catalogue.ProductIn(EVIL, EVIL, True, False, {"EUR": 100})])
         queues.pause(tx, "notify", EVIL)
         operators_log.add(tx, "ada", EVIL, EVIL, {EVIL: EVIL}, "done")
-        processes.seen(tx, "1", "worker", EVIL, 1, json.dumps([]))
+        processes.seen(tx, "1", "worker", EVIL, 1, json.dumps([{"clock": -3_600}]))
+        refusals.add(tx, "shop", [(EVIL, [EVIL])])
+        refusals.put_aside(tx, "intake", EVIL, EVIL, len(EVIL))
     [order_id] = held(
         shop, 1, external_id=EVIL, customer={"email": "a@example.com", "name": EVIL},
         lines=[(EVIL, 1), (MUG, 1)], metadata={"note": EVIL},
@@ -106,6 +118,7 @@ def test_the_overview_says_what_needs_a_person_before_all_else(
         queues.pause(tx, "pay", "operator:ada")
         doing = json.dumps([{"gateway": "stripe", "breaker": "open"}])
         processes.seen(tx, "1", "worker", "mill-1", 17, doing)
+        refusals.put_aside(tx, "intake", "it is no JSON", "not json", 8)
         run = job_runs.fire(tx, "audit", clock.read(tx), "token", "mill-1", 15.0)
         job_runs.finish(tx, run or 0, "token", "failed", None, "the shelf is gone", "")
 
@@ -115,6 +128,7 @@ def test_the_overview_says_what_needs_a_person_before_all_else(
     assert "3 on hold: country held" in top
     assert "its country is among its source&#39;s hold_countries" in top
     assert "pay is paused" in top
+    assert "1 message could not be read" in top
     assert "The gateway stripe is unwell" in top
     assert "No scheduler is running" in top
     assert "No worker is running" not in top
@@ -221,7 +235,7 @@ def test_a_source_shows_what_is_set_and_what_is_default(
     browser: Open, shop: Mill, database: Database
 ) -> None:
     with database.transaction() as tx:
-        sources.put(tx, "market", Policy(lane="bulk"))
+        sources.put(tx, "market", Policy(gateway="sandbox", lane="bulk"))
 
     page = browser("viewer").text("/sources/market")
 

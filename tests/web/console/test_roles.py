@@ -16,7 +16,7 @@ ANYBODY = "anybody"
 RULES = {
     ANYBODY: {"GET /sign-in", "POST /sign-in"},
     "viewer": {
-        "GET /", "GET /held", "GET /workers", "GET /live", "GET /orders", "GET /search",
+        "GET /", "GET /held", "GET /refusals", "GET /workers", "GET /live", "GET /orders", "GET /search",
         "GET /orders/{order_id}", "GET /queues", "GET /jobs", "GET /jobs/{name}",
         "GET /jobs/{name}/runs/{run_id}", "GET /stock", "GET /stock/sku", "GET /sources",
         "GET /sources/{name}", "GET /webhooks/{endpoint_id}",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
+from fastapi import Request
 from fastapi.testclient import TestClient
 
 from pipeline.operators import hash_password, is_password
@@ -15,6 +17,7 @@ from pipeline.storage.tables import operator_sessions, sign_ins
 from tests.support import Mill
 from tests.web.console.conftest import ORIGIN, PASSWORD, Browser, held
 from web.console import signing
+from web.console.guard import session_cookie
 
 Open = Callable[..., Browser]
 
@@ -43,7 +46,26 @@ def test_who_is_not_signed_in_is_sent_to_sign_in_and_then_to_where_he_wanted(
 
 @pytest.mark.parametrize(
     "elsewhere",
-    ["https://evil.example/", "//evil.example/console", "/console\\evil", "javascript:alert(1)"],
+    [
+        "https://evil.example/",
+        "//evil.example/console",
+        "/console\\evil",
+        "javascript:alert(1)",
+        "///evil.example/console/",
+        "////evil.example/console/",
+        "/\t/evil.example/console/",
+        "/console\t//evil.example",
+        "\\\\evil.example/console",
+        "/ /evil.example/console",
+        "https:/console/",
+        "https:///evil.example/console",
+        "/consolevil",
+        "console/",
+        "",
+        "/\n/evil.example/console",
+        "/./\\evil.example/console",
+        "/.//evil.example/console/",
+    ],
 )
 def test_after_signing_in_nobody_is_sent_to_another_site(browser: Open, elsewhere: str) -> None:
     browser("viewer")
@@ -235,6 +257,60 @@ def test_an_address_that_tries_many_names_is_stopped(
     assert answers == [403] * 5 + [429]
 
 
+def from_address(guesser: Browser, address: str, name: str, password: str) -> int:
+    elsewhere = TestClient(guesser.client.app, base_url=ORIGIN, client=(address, 5))
+    answer = elsewhere.post(
+        "/console/sign-in", data={"name": name, "password": password}, headers={"Origin": ORIGIN},
+        follow_redirects=False,
+    )  # fmt: skip
+    return answer.status_code
+
+
+def test_addresses_of_one_ipv6_network_are_one(browser: Open) -> None:
+    browser("viewer")
+    guesser = browser(None)
+
+    answers = [
+        from_address(guesser, f"2001:db8:1:2::{n:x}", "viewer", "wrong")
+        for n in range(signing.AT_ONE_NAME + 1)
+    ]
+    neighbour = from_address(guesser, "2001:db8:1:3::1", "viewer", PASSWORD)
+
+    assert answers == [403] * signing.AT_ONE_NAME + [429]
+    assert neighbour == 303
+
+
+def test_an_ipv4_address_is_itself_however_it_is_written(browser: Open) -> None:
+    browser("viewer")
+    guesser = browser(None)
+    for _ in range(signing.AT_ONE_NAME):
+        from_address(guesser, "::ffff:203.0.113.9", "viewer", "wrong")
+
+    same = from_address(guesser, "203.0.113.9", "viewer", PASSWORD)
+    other = from_address(guesser, "::ffff:203.0.113.8", "viewer", PASSWORD)
+
+    assert (same, other) == (429, 303)
+
+
+def test_strangers_from_everywhere_are_slowed_down_and_lock_nobody_out(
+    browser: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing, "FROM_ALL", 20)
+    browser("viewer")
+    guesser = browser(None)
+    for n in range(30):
+        from_address(guesser, f"2001:db8:{n:x}::1", "viewer", "wrong")
+
+    stranger = [
+        from_address(guesser, "2001:db8:ffff::1", "viewer", "wrong")
+        for _ in range(signing.BESIDE_STRANGERS + 1)
+    ]
+    right = from_address(guesser, "198.51.100.7", "viewer", PASSWORD)
+
+    assert stranger == [403] * signing.BESIDE_STRANGERS + [429]
+    assert right == 303
+
+
 def test_what_was_typed_as_a_name_is_not_kept(browser: Open, database: Database) -> None:
     browser(None).sign_in("hunter2-typed-in-the-wrong-field", "wrong")
 
@@ -296,3 +372,47 @@ def test_a_form_that_is_too_long_or_none_is_refused(browser: Open) -> None:
     other = operator.client.post("/console/queues/pay/pause", json={}, headers={"Origin": ORIGIN})
 
     assert (long.status_code, other.status_code) == (413, 415)
+
+
+def test_a_cookie_of_any_length_is_read_in_a_time_that_grows_as_it_does() -> None:
+    """Python's own reader takes the square of it for a cookie in quotes: anybody may send one."""
+    for bad in ('"' + '\\"' * 500_000 + '"', "\\101" * 500_000, "; " * 500_000, "=" * 1_000_000):
+        for cookie in (f"ordermill={bad}", f"a={bad}; ordermill=x"):
+            began = time.thread_time()
+            session_cookie(asking(cookie))
+            assert time.thread_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("cookie", "expected"),
+    [
+        ("ordermill=abc", "abc"),
+        ("a=b; ordermill=abc; c=d", "abc"),
+        ('ordermill="abc"', "abc"),
+        ("xordermill=abc", ""),
+        ("ordermill", ""),
+        ("", ""),
+    ],
+)
+def test_our_cookie_is_found_among_others(cookie: str, expected: str) -> None:
+    assert session_cookie(asking(cookie)) == expected
+
+
+def asking(cookie: str) -> Request:
+    headers = [(b"host", b"127.0.0.1"), (b"cookie", cookie.encode())]
+    return Request({"type": "http", "scheme": "http", "path": "/", "query_string": b"",
+                    "server": ("127.0.0.1", 80), "headers": headers})  # fmt: skip
+
+
+@pytest.mark.parametrize("host", ["[", "[::1", "a[b]c", "]", "x y", "\\"])
+@pytest.mark.parametrize("header", ["host", "origin", "referer"])
+def test_what_is_no_host_is_refused_and_no_defect(browser: Open, header: str, host: str) -> None:
+    nobody = browser(None).client
+    value = host if header == "host" else f"http://{host}"
+
+    for asked in (
+        nobody.get("/console/sign-in", headers={header: value}, follow_redirects=False),
+        nobody.get("/console/orders?a=b", headers={header: value}, follow_redirects=False),
+        nobody.post("/console/sign-in", data={"name": "a"}, headers={header: value}),
+    ):
+        assert asked.status_code < 500
