@@ -15,6 +15,7 @@ from ordermill.output import AsJson, console, show, show_json
 from ordermill.session import acting, application
 from pipeline.errors import InvalidInput
 from pipeline.intake.schema import problems
+from pipeline.payments.choice import mend
 from pipeline.places.countries import country_code
 from pipeline.source import Policy
 from pipeline.storage import rules
@@ -73,6 +74,9 @@ def set_source(
         kept = _read(file) if file else before.model_dump(mode="json", exclude_defaults=True)
         fields = {k: v for k, v in kept.items() if k not in (reset or [])}
         after = _policy(name, fields | given)
+        lack = app.choice.lack(name, after)
+        if lack and after.gateway:
+            raise InvalidInput(f"{lack}; expected stripe or manual")
         storage.put(tx, name, after)
         has_rules = rules.newest(tx, [after.rules])[after.rules].number is not None
         act.detail["changes"] = changes = _changes(before, after)
@@ -81,6 +85,8 @@ def set_source(
         return
     console.print(f"Source {name} is set.", markup=False)
     show(changes, False, empty="Its policy is as it was." if there else "All has its default.")
+    if lack:
+        console.print(f"It names no gateway, so its orders wait: {mend(name)}.", markup=False)
     if not has_rules:
         console.print(
             f"There are no rules {after.rules} yet: no tax, no shipping, no promotions until "

@@ -103,6 +103,10 @@ HOLD_REASONS: dict[str, HoldReason] = {
         "let it wait until another day, or cancel it; if all has come meanwhile, requeue it",
         "ordermill orders decide {id} --wait-until DAY",
     ),
+    "no_gateway": HoldReason(
+        "its source names no gateway, or the sandbox where there is a live key: nobody would be paid",
+        "name one, `ordermill sources set NAME --set gateway=…`, then requeue it; or cancel it",
+    ),
     "payment_unknown": HoldReason(
         "the gateway gave no answer to be trusted, and may have charged", _WHEN_IT_ANSWERS
     ),
@@ -111,6 +115,12 @@ HOLD_REASONS: dict[str, HoldReason] = {
         "is not why; the code says what is wrong",
         "mend that (the gateway's account, the method that was sent, the source's gateway), then "
         "requeue it: it is asked for anew; or cancel it",
+    ),
+    "payment_key_taken": HoldReason(
+        "the gateway has a payment of another amount under its key, and this database knows of none: "
+        "a failover has lost it, or a restored backup",
+        "look the key up at the gateway and give that payment back, or cancel the order; requeued, it "
+        "is charged anew",
     ),
     "undo_unknown": HoldReason(
         "the gateway gave no answer to be trusted while money was given back", _WHEN_IT_ANSWERS

@@ -82,7 +82,7 @@ class Account:
     that have not ended: they may or may not have happened; one for which the customer must act is
     `pending` among them, with its reference, and `waited` the seconds since. `returning` sums the
     refunds on their way, `disputed` the disputes open or lost, `lost` those lost, `bounced` the
-    refunds that came back.
+    refunds that came back. `written` counts the rows that all this was read from.
     """
 
     authorization: Operation | None
@@ -95,6 +95,7 @@ class Account:
     open: tuple[Operation, ...]
     waited: float = 0.0
     bounced: int = 0
+    written: int = 0
 
     def open_of(self, kind: Kind) -> Operation | None:
         return next((op for op in self.open if op.kind == kind), None)
@@ -150,6 +151,7 @@ def fold(operations: Iterable[Operation]) -> Account:
         open=tuple(op for op in under_way if not is_foreign(op)),
         waited=next((op.age for op in written if (op.kind, op.state) == _WAITS), 0.0),
         bounced=_sum((op for op in latest if has_bounced(op)), "refund"),
+        written=len(written),
     )
 
 

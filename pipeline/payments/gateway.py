@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from pipeline.errors import InvalidInput
-from pipeline.redaction import redact
+from pipeline.redaction import redact_start
 
 Kind = Literal["authorize", "capture", "void", "refund", "dispute"]
 
@@ -26,6 +26,10 @@ def capture_key(authorization: str) -> str:
 
 def void_key(authorization: str) -> str:
     return f"{authorization}.void"
+
+
+#: Characters of a gateway's own words that are kept.
+MOST_TOLD = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,12 @@ class Declined:
     code: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "code", redact(self.code))
+        object.__setattr__(self, "code", redact_start(self.code, MOST_TOLD))
+
+
+#: Under the key another amount was booked. This database knows of no such payment: a failover lost
+#: the order that it was for.
+KEY_TAKEN = Declined("idempotency_key_reused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,7 @@ class Refused:
     code: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "code", redact(self.code))
+        object.__setattr__(self, "code", redact_start(self.code, MOST_TOLD))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,7 @@ class Unknown:
     cause: str
 
     def __post_init__(self) -> None:  # often an error's own words, and it is logged and kept
-        object.__setattr__(self, "cause", redact(self.cause))
+        object.__setattr__(self, "cause", redact_start(self.cause, MOST_TOLD))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +113,7 @@ class Unavailable:
     retry_after: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "cause", redact(self.cause))
+        object.__setattr__(self, "cause", redact_start(self.cause, MOST_TOLD))
 
 
 Answer = Succeeded | RequiresAction | Declined | Refused | Unknown | Unavailable

@@ -9,13 +9,10 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Literal, TypeVar
-
-from limits import RateLimitItemPerSecond
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from pipeline.payments.gateway import (
     Answer,
@@ -88,6 +85,24 @@ class Breaker:
                 self._asks_again_at = self._clock() + self._rest
 
 
+class Turns:
+    """So many calls in any second, by the monotonic clock: a host's clock that is set back must not
+    make anybody wait for the time that it was."""
+
+    def __init__(self, rate: int) -> None:
+        self._taken = deque[float](maxlen=rate)
+        self._lock = threading.Lock()
+
+    def take(self) -> float:
+        """0 if there was a turn, which is taken; else the seconds until there will be one."""
+        with self._lock:
+            at = time.monotonic()
+            if len(self._taken) == self._taken.maxlen and at - self._taken[0] < 1.0:
+                return 1.0 - (at - self._taken[0])
+            self._taken.append(at)
+            return 0.0
+
+
 class GuardedGateway:
     """`gateway` behind a breaker and at most `rate` calls a second (0: any number).
 
@@ -99,8 +114,7 @@ class GuardedGateway:
         self.name = gateway.name
         self.gateway = gateway
         self._breaker = breaker
-        self._rate = RateLimitItemPerSecond(rate) if rate else None
-        self._limiter = MovingWindowRateLimiter(MemoryStorage()) if rate else None
+        self._turns = Turns(rate) if rate else None
 
     @property
     def state(self) -> State:
@@ -148,12 +162,10 @@ class GuardedGateway:
 
     def _wait_for_a_turn(self) -> float | None:
         """None once it has come; the seconds after which to try again if it would take long."""
-        if self._limiter is None or self._rate is None:
+        if self._turns is None:
             return None
         give_up = time.monotonic() + PATIENCE
-        while not self._limiter.hit(self._rate):
-            reset = self._limiter.get_window_stats(self._rate).reset_time
-            left = max(reset - time.time(), 0.001)
+        while (left := self._turns.take()) > 0:
             if time.monotonic() + left > give_up:
                 return left
             time.sleep(left)

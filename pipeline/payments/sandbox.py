@@ -28,6 +28,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from pipeline.errors import ConfigurationError, GatewayAway, InvalidInput
 from pipeline.payments.gateway import (
+    KEY_TAKEN,
     Answer,
     BookEntry,
     Call,
@@ -319,7 +320,7 @@ class SandboxGateway:
     def _said(self, line: Line, asked: Line) -> Answer:
         """What is to be said, as things stand now, to who asks for what is recorded as `line`."""
         if line.asks != asked.asks:
-            return Declined("idempotency_key_reused")
+            return KEY_TAKEN
         if line.decline:
             return Declined(line.decline)
         its = reference(line.key)

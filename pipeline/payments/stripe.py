@@ -22,6 +22,7 @@ from pipeline.errors import GatewayAway
 from pipeline.payments import stripe_words as words
 from pipeline.payments.amounts import to_stripe
 from pipeline.payments.gateway import (
+    KEY_TAKEN,
     Answer,
     BookEntry,
     Call,
@@ -113,7 +114,7 @@ class StripeGateway:
                 # Asked in other words, as after an upgrade of ours: what did the first come to?
                 return self.find(call) or Unknown("stripe knows the key with other parameters")
             except stripe.StripeError as error:
-                if not (words.is_saved_failure(error) and _has_settled(call)):
+                if not (words.is_saved_failure(error) and _has_settled(call, error)):
                     return words.answer_to(error)
             except _GARBAGE as error:
                 return _not_understood(error)
@@ -348,15 +349,17 @@ def _if_same(call: Call, made: stripe.PaymentIntent | stripe.Refund, answer: Ans
     same = made.amount == to_stripe(call.amount, call.currency)
     if same and made.currency.upper() == call.currency:
         return answer
-    return Declined("idempotency_key_reused")
+    return KEY_TAKEN
 
 
 def _is_disputed(intent: stripe.PaymentIntent) -> bool:
     return bool(getattr(intent.latest_charge, "disputed", False))
 
 
-def _has_settled(call: Call) -> bool:
-    return call.asked_at is not None and datetime.now(UTC) - call.asked_at > SETTLED
+def _has_settled(call: Call, failure: stripe.StripeError) -> bool:
+    """By Stripe's clock: this host's may be an hour ahead, and a second key would charge twice."""
+    at = words.answered_at(failure)
+    return at is not None and call.asked_at is not None and at - call.asked_at > SETTLED
 
 
 def _not_understood(error: Exception) -> Unknown:

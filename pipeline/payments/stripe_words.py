@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import httpx
@@ -32,6 +33,7 @@ from pipeline.payments.gateway import (
     capture_key,
     void_key,
 )
+from pipeline.typed import is_digits
 
 _NEVER_SENT = (
     httpx.ConnectError,
@@ -95,6 +97,15 @@ def is_saved_failure(error: stripe.StripeError) -> bool:
     """Whether it is what Stripe once answered under the key: it failed, or called it invalid."""
     failed = (error.http_status or 0) >= 500 or isinstance(error, stripe.InvalidRequestError)
     return failed and _is_replay(error.headers)
+
+
+def answered_at(error: stripe.StripeError) -> datetime | None:
+    """When Stripe answered so, by its own clock."""
+    told = (error.headers or {}).get("date")
+    try:
+        return None if told is None else parsedate_to_datetime(told)
+    except ValueError:
+        return None
 
 
 def _is_replay(headers: Any) -> bool:
@@ -178,7 +189,7 @@ def payment(
 
 def _order_id(noted: str | None) -> int | None:
     """What others write there may be anything; an id is of 18 digits at most, as databases have it."""
-    return int(noted) if noted and noted.isdecimal() and len(noted) <= 18 else None
+    return int(noted) if noted and is_digits(noted) and len(noted) <= 18 else None
 
 
 _STATUS: dict[str, Literal["requires_action", "authorized", "captured", "voided", "failed"]] = {

@@ -5,7 +5,7 @@ In:  a priced order; its operations so far. Each operation's key is persisted be
 Out: Advance (captured; or authorized, where the source's policy captures later, or if it is free);
      Reject (declined, no method, its customer let the time for paying pass, or what was taken has
      been given back there); Hold (the gateway calls the request invalid: our fault, not the
-     customer's; requeued, it is asked for anew); Retry (unknown: ask; unavailable: later, for nothing; requires_action:
+     customer's; requeued, it is asked for anew. Or its source names no gateway); Retry (unknown: ask; unavailable: later, for nothing; requires_action:
      look again, or be woken).
 Undo: undo_pay.py.
 """
@@ -18,7 +18,10 @@ from pipeline.money import to_text
 from pipeline.order import Order
 from pipeline.outcome import Advance, Hold, Outcome, Reject, Retry
 from pipeline.payments.account import Account, Operation
+from pipeline.payments.callers import Callers
+from pipeline.payments.choice import GatewayChoice
 from pipeline.payments.gateway import (
+    KEY_TAKEN,
     Declined,
     Refused,
     RequiresAction,
@@ -28,7 +31,15 @@ from pipeline.payments.gateway import (
     capture_key,
 )
 from pipeline.payments.manual import ManualGateway
-from pipeline.stages.payment_step import AWAY_LOOK, Finding, PaymentStep, Task, decisive, rows
+from pipeline.stages.payment_step import (
+    AWAY_LOOK,
+    Finding,
+    PaymentStep,
+    Task,
+    decisive,
+    next_key,
+    rows,
+)
 from pipeline.storage import payments, quotes
 from pipeline.storage.database import Tx
 
@@ -38,6 +49,10 @@ ACTION_LOOK = 60.0
 
 
 class Pay(PaymentStep):
+    def __init__(self, callers: Callers, choice: GatewayChoice) -> None:
+        super().__init__(callers)
+        self._choice = choice
+
     def intend(self, tx: Tx, orders: Sequence[Order]) -> list[Task]:
         totals = quotes.totals(tx, [order.id for order in orders])
         return self._persist(
@@ -49,8 +64,13 @@ class Pay(PaymentStep):
             return []
         # The policy may have been changed since: what was begun is brought to its end, where it is.
         authorization = account.authorization or account.open_of("authorize")
-        gateway = authorization.gateway if authorization else order.source.policy.gateway
-        first = authorization or self._new(order, "authorize", total, gateway)
+        begun = authorization.gateway if authorization else None
+        gateway = begun or self._choice.of(order.source.policy)
+        if gateway is None:
+            return []
+        first = authorization or self._new(
+            order, "authorize", total, gateway, next_key(order, account, "authorize")
+        )
         wanted = [first] if account.authorization is None else []
         capture = account.open_of("capture")
         if capture is None and _is_taken_at_once(order, gateway):
@@ -84,6 +104,8 @@ def decide(finding: Finding) -> Outcome:
                 return Reject("payment_expired", had_effect=True)
             look = max(ACTION_LOOK, waited / 10)
             return Retry("requires_action", after=min(look, left), burns=False)
+        case Declined(KEY_TAKEN.code):
+            return Hold("payment_key_taken", {"operation": operation.kind, "key": operation.key})
         case Declined(code):
             return Reject("declined", {"code": code}, had_effect=operation.kind == "capture")
         case Refused(code):
@@ -104,4 +126,7 @@ def _nothing_to_ask(task: Task) -> Outcome:
         return Reject(short, had_effect=True)
     if task.total == 0 or account.captured or account.authorization:
         return Advance()
-    return Reject("no_payment_method")
+    if task.order.payment_method is None:
+        return Reject("no_payment_method")
+    # It was accepted before its source had to name one, or the name was taken away since.
+    return Hold("no_gateway")

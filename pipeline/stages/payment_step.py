@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -93,8 +93,7 @@ class PaymentStep(Step[list[Task], list[Finding]]):
         return self.callers.perform(operation.gateway, call, by, doubtful=doubtful)
 
     @staticmethod
-    def _new(order: Order, kind: Kind, amount: int, gateway: str, key: str = "") -> Operation:
-        key = key or uuid.uuid4().hex
+    def _new(order: Order, kind: Kind, amount: int, gateway: str, key: str) -> Operation:
         return Operation(order.id, key, kind, "requested", amount, order.currency, gateway)
 
     def _persist(
@@ -114,6 +113,17 @@ class PaymentStep(Step[list[Task], list[Finding]]):
             tasks.append(Task(order, account, operations, doubtful, totals.get(order.id, 0)))
         payments.add(tx, [op for t in tasks for op in t.operations if op.key not in t.doubtful])
         return tasks
+
+
+def next_key(order: Order, account: Account, kind: Kind) -> str:
+    """The key of the next operation: made of what came before it, so that it is the same once more if
+    the newest rows are lost. A standby that takes over may lack them, though the gateway did what
+    they asked for; asked again under that key it does nothing twice. The time when the source was
+    made keeps shops apart that share a gateway and call their orders alike."""
+    source = order.source
+    since = "" if source.created_at is None else source.created_at.isoformat()
+    made_of = (since, source.name, order.external_id, kind, account.written)
+    return hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]
 
 
 def _built_on(declined: Operation, task: Task) -> Sequence[Operation]:

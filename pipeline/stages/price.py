@@ -23,7 +23,7 @@ from pipeline.pricing.carts import Goods, cart_of, is_as_sold
 from pipeline.pricing.engine import price
 from pipeline.pricing.prices import PriceBook
 from pipeline.pricing.quote import NotPriced, Quote
-from pipeline.pricing.redemption import Key, Use, keys_of, spent, uses_of
+from pipeline.pricing.redemption import Key, Use, spent, uses_of
 from pipeline.stages.step import Step
 from pipeline.storage import catalogue, coupons, quotes, rules
 from pipeline.storage import orders as order_store
@@ -88,7 +88,7 @@ def look_up(
         ),
         newest,
         earlier,
-        coupons.used(tx, keys_of(use for o, v in known for use in wished(o, v))),
+        coupons.used_by(tx, [use for o, v in known for use in wished(o, v)]),
         frozenset(
             order_store.of_regulars(
                 tx,

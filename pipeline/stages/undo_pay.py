@@ -32,7 +32,7 @@ from pipeline.payments.gateway import (
     void_key,
 )
 from pipeline.payments.observed import authorization_of, observed
-from pipeline.stages.payment_step import AWAY_LOOK, Finding, PaymentStep, Task, decisive
+from pipeline.stages.payment_step import AWAY_LOOK, Finding, PaymentStep, Task, decisive, next_key
 from pipeline.storage import orders, payments
 from pipeline.storage.database import Tx
 
@@ -56,10 +56,14 @@ class UndoPay(PaymentStep):
         if authorized is None:
             return []
         if account.owed > 0:
-            return [self._new(order, "refund", account.owed, authorized.gateway)]
+            return [self._refund(order, account, authorized)]
         if not account.captured and not account.voided:
             return [self._void(order, account, authorized)]
         return []
+
+    def _refund(self, order: Order, account: Account, authorized: Operation) -> Operation:
+        key = next_key(order, account, "refund")
+        return self._new(order, "refund", account.owed, authorized.gateway, key)
 
     def _void(self, order: Order, account: Account, authorized: Operation) -> Operation:
         key = void_key(authorized.key)

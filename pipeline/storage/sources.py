@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, select
+import json
+from datetime import datetime
+
+from sqlalchemy import bindparam, inspect, select
 
 from pipeline.errors import UnknownSource
 from pipeline.source import Policy, Source
@@ -11,12 +14,14 @@ from pipeline.storage.sql import now
 from pipeline.storage.tables import sources
 from pipeline.storage.upsert import insert_into
 
-_ALL = select(sources.c.id, sources.c.name, sources.c.policy).order_by(sources.c.name)
+_ALL = select(sources.c.id, sources.c.name, sources.c.policy, sources.c.created_at).order_by(
+    sources.c.name
+)
 
 
 def all_sources(tx: Tx) -> dict[int, Source]:
     """All sources by id; there are a handful."""
-    return {r.id: _source(r.id, r.name, r.policy) for r in tx.execute(_ALL)}
+    return {r.id: _source(*r) for r in tx.execute(_ALL)}
 
 
 def by_name(tx: Tx, name: str) -> Source:
@@ -27,8 +32,15 @@ def by_name(tx: Tx, name: str) -> Source:
     raise UnknownSource(name)
 
 
+def named_gateways(tx: Tx) -> dict[str, str | None]:
+    """The gateway that each source's policy names, by the source; in any schema, even in none."""
+    if not inspect(tx).has_table(sources.name):
+        return {}
+    return {r.name: json.loads(r.policy).get("gateway") for r in tx.execute(_ALL)}
+
+
 _LOCK = (
-    select(sources.c.id, sources.c.name, sources.c.policy)
+    select(sources.c.id, sources.c.name, sources.c.policy, sources.c.created_at)
     .where(sources.c.name == bindparam("wanted"))
     .with_for_update()
 )
@@ -37,7 +49,7 @@ _LOCK = (
 def lock(tx: Tx, name: str) -> Source | None:
     """The source of that name, locked so that its policy can be changed; None if there is none."""
     found = tx.execute(_LOCK, {"wanted": name}).one_or_none()
-    return None if found is None else _source(found.id, found.name, found.policy)
+    return None if found is None else _source(*found)
 
 
 def put(tx: Tx, name: str, policy: Policy) -> None:
@@ -47,14 +59,19 @@ def put(tx: Tx, name: str, policy: Policy) -> None:
     tx.execute(row.on_conflict_do_update(index_elements=["name"], set_={"policy": body}))
 
 
-_parsed: dict[tuple[int, str, str], Source] = {}
+_parsed: dict[tuple[int, str, str, datetime], Source] = {}
 
 
-def _source(source_id: int, name: str, policy: str) -> Source:
+def _source(source_id: int, name: str, policy: str, created_at: datetime) -> Source:
     # Every batch asks for all policies: parse each text once. The text is its own key.
-    key = (source_id, name, policy)
+    key = (source_id, name, policy, created_at)
     if key not in _parsed:
         if len(_parsed) > 1000:
             _parsed.clear()
-        _parsed[key] = Source(id=source_id, name=name, policy=Policy.model_validate_json(policy))
+        _parsed[key] = Source(
+            id=source_id,
+            name=name,
+            policy=Policy.model_validate_json(policy),
+            created_at=created_at,
+        )
     return _parsed[key]

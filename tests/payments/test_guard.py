@@ -286,6 +286,17 @@ def test_a_rate_that_is_used_up_opens_no_circuit(
     assert guarded.state == "closed"
 
 
+def test_a_host_s_clock_that_is_set_back_makes_nobody_wait(
+    gateway: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded = limited(gateway, 1)
+    assert guarded.perform(CALL) == DONE
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 3_600)
+
+    assert guarded.perform(CALL) == DONE
+
+
 def test_each_gateway_has_a_rate_of_its_own(
     gateway: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,8 +96,8 @@ class Life:
         self.heard += len(come)
         told = [hook for hook in come if self.dice.random() < 0.67] * 2
         self.dice.shuffle(told)
-        for body, headers in told:
-            if self.dice.random() < 0.1:
+        for number, (body, headers) in enumerate(told):
+            if number % 10 == 0:
                 self.forged += 1
                 with pytest.raises(InvalidEvent):
                     self.shop.gateway_events.receive("stripe", body + b" ", headers)

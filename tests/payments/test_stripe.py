@@ -216,6 +216,24 @@ def test_a_saved_failure_is_not_got_round_before_it_has_settled(
     assert server.listed("payment_intents") == []
 
 
+def test_a_host_whose_clock_is_an_hour_ahead_gets_round_nothing_either(
+    proxy: FaultyProxy, gateway: StripeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.now(tz) + timedelta(hours=1)
+
+    call = authorize()
+    monkeypatch.setattr(adapter, "datetime", Ahead)
+    proxy.fault("saved_error")
+
+    answers = [make_sure(gateway, call) for _ in range(3)]
+
+    assert answers == [Unknown("stripe answered 500")] * 3
+    assert {seen.idempotency_key for seen in proxy.seen if seen.method == "POST"} == {KEY}
+
+
 def test_failures_that_are_saved_under_every_key_stay_unknown(
     proxy: FaultyProxy, gateway: StripeGateway, server: Server
 ) -> None:
