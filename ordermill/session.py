@@ -15,7 +15,8 @@ from pipeline.redaction import guard_logs
 from pipeline.settings import Settings, load_settings
 from pipeline.storage.database import Database
 from pipeline.telemetry import logs, tracing
-from workers.announcer import BrokerAnnouncer
+from pipeline.telemetry.repeats import Repeats
+from workers.announcer import BrokerAnnouncer, PatientAnnouncer
 from workers.broker import make_broker
 
 
@@ -30,22 +31,25 @@ def configure_logging(settings: Settings) -> None:
     to_stderr.setFormatter(logs.formatter(settings.log_format))
     logging.basicConfig(level=settings.log_level, handlers=[to_stderr])
     guard_logs(settings.secrets)
-    # httpx logs every URL, and a webhook's may hold a token; APScheduler every tick.
+    to_stderr.addFilter(Repeats(to_stderr))
+    # httpx logs every URL, and a webhook's may hold a token.
     for name in ("httpx", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # A tick that comes while the last one runs is left out, as it should be.
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    # Six lines for each attempt to connect; what came of it we say ourselves.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
 @contextmanager
 def application() -> Iterator[Application]:
     """An application for one command. What it announces goes to the broker of the settings."""
     settings = load_settings()
-    app = assemble(settings, BrokerAnnouncer(make_broker(settings.broker_url, [])))
+    announcer = PatientAnnouncer(BrokerAnnouncer(make_broker(settings.broker_url, [])))
+    app = assemble(settings, announcer, role="cli", looks_after_commit=True)
     try:
         with tracing.configured("cli"):
             yield app
     finally:
+        announcer.close()
         app.close()
 
 
@@ -72,7 +76,7 @@ def of_orders(order_ids: Iterable[int]) -> dict[str, Any]:
 @contextmanager
 def bare_database() -> Iterator[Database]:
     """The database, whatever its schema."""
-    database = open_database(load_settings())
+    database = open_database(load_settings(), "cli")
     try:
         yield database
     finally:

@@ -3,47 +3,51 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
-import redis
 from sqlalchemy import text
 
+from pipeline import check_postgres, private
+from pipeline.assembly import gateway_choice
+from pipeline.check_broker import check_broker
+from pipeline.checked import Check
+from pipeline.overview import all_processes
+from pipeline.payments.choice import PLAY, GatewayChoice, mend
+from pipeline.presence import MOST_SKEW
+from pipeline.redaction import redact
 from pipeline.settings import Settings
-from pipeline.storage import processes, rules, sources, webhooks
+from pipeline.source import Policy
+from pipeline.storage import clock, refusals, rules, sources, webhooks
 from pipeline.storage.database import Database, Schema, wanted_schema
 from pipeline.version import VERSION
 
-Level = Literal["ok", "warning", "error"]
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing looked at. `mend` says what to do about it, unless it is ok."""
-
-    name: str
-    level: Level
-    found: str
-    mend: str = ""
+A_DAY = 86_400.0
 
 
 def check(settings: Settings, database: Database) -> list[Check]:
     """Look at everything; an error means that orders would not flow, or could be lost."""
-    found = [*_database(database), *_broker(settings), *_secrets(settings)]
-    if all(c.level != "error" for c in found):
+    found = list(_database(database))
+    can_be_read = not any(c.level == "error" and c.name in ("database", "schema") for c in found)
+    found += [*check_broker(settings), *_secrets(settings), *_home(settings)]
+    if can_be_read:
         found += [
             *_gateways(settings, database),
             *_vies(settings, database),
             *_rules(database),
             *_webhooks(database),
+            *_messages(database),
+            *_clocks(database),
         ]
+    if all(c.level != "error" for c in found):
         found += _processes(settings, database)
-    return found
+    # A password may stand anywhere in a URL, and errors quote URLs.
+    return [replace(c, found=redact(c.found), mend=redact(c.mend)) for c in found]
 
 
 def _database(database: Database) -> Iterator[Check]:
-    shown = database.url.render_as_string(hide_password=True)
+    shown = database.shown
     try:
         schema = database.schema()
     except Exception as error:
@@ -78,6 +82,12 @@ def _schema(schema: Schema) -> Check:
 
 
 def _postgres(database: Database) -> Iterator[Check]:
+    yield from _durable(database)
+    for found in check_postgres.look(database):
+        yield Check(*found)
+
+
+def _durable(database: Database) -> Iterator[Check]:
     with database.engine.connect() as connection:
 
         def setting(name: str) -> str:
@@ -101,43 +111,6 @@ def _postgres(database: Database) -> Iterator[Check]:
         )  # fmt: skip
 
 
-def _broker(settings: Settings) -> Iterator[Check]:
-    shown = settings.broker_url.split("@")[-1]
-    scheme = settings.broker_url.split(":", 1)[0]
-    if scheme in ("memory", "amqp", "amqps"):
-        yield Check("broker", "ok", shown)
-        return
-    if scheme not in ("redis", "rediss", "unix"):
-        yield Check(
-            "broker", "error", f"{shown} is of no known kind",
-            "set ORDERMILL_BROKER_URL to memory://, redis://… or amqp://…",
-        )  # fmt: skip
-        return
-    client: Any = redis.Redis.from_url(settings.broker_url, socket_connect_timeout=3)
-    try:
-        persistence = client.config_get("appendonly").get("appendonly")
-        eviction = client.config_get("maxmemory-policy").get("maxmemory-policy")
-    except redis.RedisError as error:
-        yield Check(
-            "broker", "error", f"{shown} can't be reached: {error}",
-            "start the server, or set ORDERMILL_BROKER_URL",
-        )  # fmt: skip
-        return
-    yield Check("broker", "ok", shown)
-    if persistence == "no":
-        yield Check(
-            "broker persistence", "warning",
-            "is off: orders enqueued as messages and not yet taken in are lost when it restarts "
-            "(orders accepted in any other way are safe)",
-            "set appendonly yes",
-        )  # fmt: skip
-    if eviction != "noeviction":
-        yield Check(
-            "broker eviction", "error", f"is {eviction}: it drops messages when memory is short",
-            "set maxmemory-policy noeviction",
-        )  # fmt: skip
-
-
 def _secrets(settings: Settings) -> Iterator[Check]:
     if not settings.is_embedded and not settings.webhook_secret.get_secret_value():
         yield Check(
@@ -156,11 +129,19 @@ def _secrets(settings: Settings) -> Iterator[Check]:
         )  # fmt: skip
 
 
+def _home(settings: Settings) -> Iterator[Check]:
+    if private.is_open(settings.home):
+        yield Check(
+            "home", "warning", f"{settings.home} can be looked into by others on this machine",
+            f"`chmod 700 {settings.home}`",
+        )  # fmt: skip
+
+
 def _gateways(settings: Settings, database: Database) -> Iterator[Check]:
     with database.snapshot() as tx:
-        on_stripe = [
-            s.name for s in sources.all_sources(tx).values() if s.policy.gateway == "stripe"
-        ]
+        policies = {s.name: s.policy for s in sources.all_sources(tx).values()}
+    yield from _unpaid(gateway_choice(settings), policies)
+    on_stripe = [name for name, policy in policies.items() if policy.gateway == "stripe"]
     if on_stripe and not settings.stripe_key.get_secret_value():
         yield Check(
             "stripe", "error",
@@ -173,6 +154,22 @@ def _gateways(settings: Settings, database: Database) -> Iterator[Check]:
             "stripe", "warning",
             "can't tell us of events: without their secret they are refused, and only polled for",
             "set ORDERMILL_STRIPE_WEBHOOK_SECRET to the endpoint's signing secret",
+        )  # fmt: skip
+
+
+def _unpaid(choice: GatewayChoice, policies: Mapping[str, Policy]) -> Iterator[Check]:
+    """Sources whose orders wait as nobody would be paid, and those that only play."""
+    played = []
+    for name, policy in policies.items():
+        if lack := choice.lack(name, policy):
+            yield Check("gateway", "error", f"{lack}: its orders wait", mend(name))
+        elif choice.of(policy) == PLAY:
+            played.append(name)
+    if played and (not choice.is_home or choice.has_live_key):
+        yield Check(
+            "gateway", "warning",
+            f"is the {PLAY} for {', '.join(played)}: their orders are confirmed, and nobody pays",
+            mend(played[0]),
         )  # fmt: skip
 
 
@@ -215,7 +212,7 @@ def _webhooks(database: Database) -> Iterator[Check]:
 
 def _processes(settings: Settings, database: Database) -> Iterator[Check]:
     with database.snapshot() as tx:
-        alive = [p for p in processes.all_processes(tx) if p.alive]
+        alive = [p for p in all_processes(tx) if p.alive]
     there = {p.role for p in alive}
     for role in ("worker", "scheduler"):
         if role in there:
@@ -223,6 +220,32 @@ def _processes(settings: Settings, database: Database) -> Iterator[Check]:
         else:
             start = "up" if settings.is_embedded else role
             yield Check(role, "warning", "none is running", f"start one with `ordermill {start}`")
+
+
+def _clocks(database: Database) -> Iterator[Check]:
+    """Nothing of ours waits by a host's clock, but dates of mails and signatures are by it, and whether
+    a certificate or another's signature is too old."""
+    with database.snapshot() as tx:
+        wrong = {p.host: p.clock for p in all_processes(tx) if p.alive and p.clock}
+        here = clock.skew(tx)
+    if abs(here) > MOST_SKEW:
+        wrong["this host"] = round(here)
+    for host, seconds in wrong.items():
+        yield Check(
+            "clock", "warning", f"of {host} is {clock.told(seconds)}",
+            "let both hosts keep time (NTP); webhooks that are signed by a wrong clock are refused",
+        )  # fmt: skip
+
+
+def _messages(database: Database) -> Iterator[Check]:
+    with database.snapshot() as tx:
+        count, last = refusals.put_aside_since(tx, A_DAY)
+    if count:
+        yield Check(
+            "messages", "warning",
+            f"{count} could not be read within a day, the last at {last:%Y-%m-%d %H:%M} UTC",
+            "`ordermill refusals ls` says why; have them sent again",
+        )  # fmt: skip
 
 
 def _versions(running: Iterable[Any]) -> str:

@@ -16,6 +16,7 @@ OrdermillError
 ├── GatewayAway             a payment gateway's list could not be read to its end
 ├── FeedAway                a feed of stock counts gave no answer that can be used
 ├── DeliveryFailed          something that was to be told did not get to everyone it is for
+├── MaybeDone               the database was lost while it committed: nobody knows whether it did
 ├── LeaseLost               another worker holds what we thought was ours; our work is discarded
 └── InvariantBroken         a guard that must never fire has fired; the transaction is rolled back
 """
@@ -117,6 +118,16 @@ class FeedAway(OrdermillError):
 
 class DeliveryFailed(OrdermillError):
     """Something that was to be told did not get to everyone it is for."""
+
+
+class MaybeDone(OrdermillError):
+    """The answer to a COMMIT was lost, and the server can't tell what became of it."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(
+            "the database was lost while it recorded this: it may have been done, or not. Look "
+            f"before you do it again. The cause: {cause}"
+        )
 
 
 class LeaseLost(OrdermillError):

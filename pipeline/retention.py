@@ -153,8 +153,8 @@ def erase(
             batch = order_ids[start : start + MOST_ORDERS]
             done = erasure.erase(tx, batch, actor, dry_run=dry_run)
             discard(mails, done.mails)
-            if done.emails:
-                erasure.erase_mentions(tx, done.emails)
+            if done.emails or done.external_ids:
+                erasure.erase_mentions(tx, done.emails, done.external_ids)
         for name in ("erased", "already", "refused", "unknown"):
             getattr(all_done, name).extend(getattr(done, name))
     return all_done

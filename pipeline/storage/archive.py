@@ -99,16 +99,17 @@ _is_news = exists(
         payment_operations.c.order_id == orders.c.id, gateway_events.c.processed_at.is_(None)
     )
 )  # fmt: skip
-_is_settled = and_(
-    orders.c.source_id == bindparam("source_id"),
+_is_of_source = orders.c.source_id == bindparam("source_id")
+_has_ended = and_(
     orders.c.status.in_(sorted(ENDED)),
     orders.c.settled_at < _cutoff(),
     orders.c.id < select(func.max(orders.alias("all").c.id)).scalar_subquery(),
 )
+_is_settled = and_(_is_of_source, _has_ended)
 #: Really over: nothing is promised, asked for or yet to be told, and nothing has happened to it
 #: since. So one that came back from the archive stays as long again.
 _is_over = and_(
-    _is_settled,
+    _has_ended,
     _has(events, events.c.seq == orders.c.version, events.c.at < _cutoff()),
     not_(_has(reservations)),
     not_(_has(payment_tasks)),
@@ -119,7 +120,7 @@ _is_over = and_(
 )
 _is_unerased = _has(order_documents, order_documents.c.erased_at.is_(None))
 
-_COUNT = select(func.count()).select_from(orders).where(_is_over)
+_COUNT = select(func.count()).select_from(orders).where(_is_of_source, _is_over)
 _LOCK_SETTLED = (
     select(orders.c.id)
     .where(orders.c.id > bindparam("after"), _is_settled)
@@ -128,6 +129,7 @@ _LOCK_SETTLED = (
     .with_for_update(of=orders, skip_locked=True)
 )
 _LOCK_UNERASED = _LOCK_SETTLED.where(_is_unerased)
+# Not by the source as well: SQLite would take its index, and read all of its orders for each page.
 _OVER = select(orders.c.id).where(orders.c.id.in_(ids()), _is_over).order_by(orders.c.id)
 
 
@@ -146,7 +148,9 @@ def lock_over(
     lock = _LOCK_UNERASED if unerased else _LOCK_SETTLED
     locked = list(tx.execute(lock, {**within, "after": after, "most": most}).scalars())
     # Asked again once they are locked: what was written before nobody else can write now.
-    over = list(tx.execute(_OVER, {**within, "ids": pack(locked)}).scalars()) if locked else []
+    over = (
+        list(tx.execute(_OVER, {"cutoff": cutoff, "ids": pack(locked)}).scalars()) if locked else []
+    )
     return over, locked[-1] if len(locked) == most else None
 
 

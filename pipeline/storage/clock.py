@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 
 from sqlalchemy import select
@@ -12,3 +13,20 @@ from pipeline.storage.sql import now
 
 def read(tx: Tx) -> datetime:
     return tx.execute(select(now().label("now"))).scalar_one()
+
+
+def skew(tx: Tx) -> float:
+    """Seconds by which this host's clock is ahead of the database's; negative if it is behind. What the
+    question takes is not counted."""
+    before = time.time()
+    database = read(tx).timestamp()
+    after = time.time()
+    if database < before:
+        return before - database
+    return min(0.0, after - database)
+
+
+def told(seconds: float) -> str:
+    """A skew in words."""
+    where = "ahead of" if seconds > 0 else "behind"
+    return f"{abs(seconds):,.0f} s {where} the database's"

@@ -16,12 +16,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as SqlTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from pipeline.errors import CodeOutdated, ConfigurationError, SchemaOutdated
+from pipeline.errors import CodeOutdated, ConfigurationError, MaybeDone, SchemaOutdated
+from pipeline.redaction import redact
+from pipeline.storage import postgres
 from pipeline.storage.sql import teach_sqlite
 
 log = logging.getLogger(__name__)
@@ -29,18 +31,12 @@ log = logging.getLogger(__name__)
 #: A transaction in progress. Stages hand it to the queries in this package and do nothing else with it.
 Tx = Connection
 
-#: SQLSTATE classes that pass: connection, rollback (deadlock), resources, operator intervention.
-_TRANSIENT = ("08", "40", "53", "57")
+#: What a connection is called where nobody says it better.
+APPLICATION = "ordermill"
 
-#: A server that died, or a network that swallows, is noticed in 10 to 25 s rather than in a
-#: quarter of an hour: a renewal of leases that hangs lets go of work that is well.
-_POSTGRES_CONNECTION = {
-    "connect_timeout": 5,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-}
+#: Seconds that one waits for another who writes to SQLite; and for one who brings the schema up.
+PATIENCE = 30
+UPGRADE_PATIENCE = 3_600
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -82,35 +78,39 @@ def whole_tables(tx: Tx) -> Iterator[None]:
 class Database:
     """A pool of connections to one database.
 
-    `url` is an SQLAlchemy URL; `postgresql://` means psycopg 3.
+    `url` is SQLite's as SQLAlchemy has it, or a Postgres address in any form that libpq reads. Its
+    connections bear the name of `application`, unless `url` gives another.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 16) -> None:
-        try:
-            parsed = make_url(url)
-        except ArgumentError:
-            raise ConfigurationError(
-                "ORDERMILL_DATABASE_URL is no URL; expected postgresql://… or sqlite:///…"
-            ) from None
-        if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        self.url = parsed
+    def __init__(self, url: str, *, pool_size: int = 16, application: str = APPLICATION) -> None:
+        self.url = _parse(url)
         self._before_commit: Callable[[Tx], None] | None = None
-        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._looks_after_commit = False
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = create_engine(
-            parsed,
+            self.url,
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_pre_ping=False,  # a broken connection costs one retried batch, a ping costs every one
             pool_use_lifo=True,
             hide_parameters=True,  # an error's text is logged, and orders are people's
-            connect_args={} if self.is_sqlite else _POSTGRES_CONNECTION,
+            **({} if self.is_sqlite else postgres.engine_options(self.url, application)),
         )
         if self.is_sqlite:
             event.listen(self.engine, "connect", _configure_sqlite)
             event.listen(self.engine, "begin", _begin_immediate)
         else:
-            event.listen(self.engine, "connect", _configure_postgres)
+            postgres.configure(self.engine)
+
+    @property
+    def hosts(self) -> list[str]:
+        """The hosts that its address names."""
+        return postgres.hosts(self.url)
+
+    @property
+    def shown(self) -> str:
+        """Where it is, without what is secret in that."""
+        return postgres.shown(self.url)
 
     def guarded(self, before_commit: Callable[[Tx], None]) -> Database:
         """The same pool, for one whose right to write may end: each of its transactions calls
@@ -119,25 +119,36 @@ class Database:
         guarded._before_commit = before_commit
         return guarded
 
+    def look_after_commit(self) -> None:
+        """From now on a transaction whose COMMIT got no answer is looked up, before it counts as failed:
+        for a person's command, which nobody repeats. It costs each transaction a statement."""
+        self._looks_after_commit = not self.is_sqlite  # there no answer gets lost
+
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
         """Read and write; commits at the end of the block, rolls back on an exception."""
-        with self.engine.begin() as tx:
-            yield tx
-            if self._before_commit is not None:
-                self._before_commit(tx)
+        if self._looks_after_commit:
+            with postgres.certain(self.engine, self.is_disconnect) as tx:
+                yield from self._use(tx)
+        else:
+            with self.engine.begin() as tx:
+                yield from self._use(tx)
+
+    def _use(self, tx: Tx) -> Iterator[Tx]:
+        yield tx
+        if self._before_commit is not None:
+            self._before_commit(tx)
 
     @contextmanager
     def snapshot(self) -> Iterator[Tx]:
         """Read only, all statements at one moment: what an audit or a report needs."""
-        options: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        with self.engine.connect().execution_options(read_only=True, **options) as tx:
+        with self.engine.connect().execution_options(read_only=True) as tx:
             yield tx
             tx.rollback()
 
     def is_disconnect(self, error: BaseException) -> bool:
         """Whether `error` says that the database was away, restarted or too busy: worth the same again."""
-        if isinstance(error, (DisconnectionError, SqlTimeoutError)):
+        if isinstance(error, (DisconnectionError, SqlTimeoutError, MaybeDone)):
             return True
         if not isinstance(error, DBAPIError):
             return False
@@ -145,7 +156,7 @@ class Database:
         return (
             error.connection_invalidated
             or isinstance(error.orig, OSError)
-            or sqlstate.startswith(_TRANSIENT)
+            or postgres.passes(sqlstate)
             or (isinstance(error, OperationalError) and not sqlstate)
         )
 
@@ -157,19 +168,16 @@ class Database:
     def schema(self) -> Schema:
         """The revision the database is at, and the code that it serves."""
         with self.engine.connect() as connection:
-            revision = MigrationContext.configure(connection).get_current_revision()
-            if not inspect(connection).has_table("schema_serves"):  # it is older than 0017
-                return Schema(revision, frozenset())
-            served = connection.execute(text("SELECT code_schema FROM schema_serves"))
-            return Schema(revision, frozenset(served.scalars()))
+            return _schema(connection)
 
     def upgrade(self) -> None:
         """Bring the schema to what this version needs, and let it name the code that it serves. A
-        newer one stays as it is; CodeOutdated if it doesn't serve this code."""
-        if (found := self.schema()).is_newer:
-            _require(found)
-            return
-        with self.engine.begin() as connection:
+        newer one stays as it is; CodeOutdated if it doesn't serve this code. Of several at once one
+        does it, and the others wait for its end."""
+        with self._one_at_a_time() as connection:
+            if (found := _schema(connection)).is_newer:
+                _require(found)
+                return
             config = _alembic()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -179,6 +187,19 @@ class Database:
                 [{"served": each} for each in _served_by_the_newest()],
             )
 
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[Connection]:
+        """A transaction that waits for those that others have begun this way, however long they take."""
+        with self.engine.connect() as connection:
+            if self.is_sqlite:  # there one writes at a time
+                _be_patient(connection, UPGRADE_PATIENCE)
+            with connection.begin():
+                if not self.is_sqlite:
+                    postgres.wait_for_turn(connection)
+                yield connection
+            if self.is_sqlite:
+                _be_patient(connection, PATIENCE)
+
     def require_schema(self) -> None:
         """Raise SchemaOutdated or CodeOutdated unless this code may work on the schema: it was written
         for it, or the schema names it."""
@@ -186,20 +207,49 @@ class Database:
             _require(self.schema())
 
     def wait_until_there(self, patience: float) -> None:
-        """Wait for a server that is starting or restarting, up to `patience` seconds; then raise."""
-        give_up = time.monotonic() + patience
+        """Wait for a server that is starting or restarting, up to `patience` seconds; then raise. Each
+        cause is logged once."""
+        begun = time.monotonic()
+        causes: set[str] = set()
         while True:
             try:
                 with self.engine.connect():
-                    return
+                    break
             except Exception as error:
-                if not self.is_disconnect(error) or time.monotonic() > give_up:
+                if not self.is_disconnect(error) or time.monotonic() > begun + patience:
                     raise
-                log.warning("waiting for the database: %s", type(error).__name__)
+                cause = redact(str(getattr(error, "orig", error))).strip()
+                if cause not in causes:
+                    log.warning("waiting for the database: %s", cause)
+                causes.add(cause)
                 time.sleep(1.0)
+        if causes:
+            log.warning("the database is there after %.0f s", time.monotonic() - begun)
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _parse(given: str) -> URL:
+    if postgres.is_address(given):
+        return postgres.parse(given)
+    try:
+        url = make_url(given)
+        if url.get_backend_name() == "sqlite":
+            return url
+    except (ArgumentError, ValueError):
+        pass
+    raise ConfigurationError(
+        "ORDERMILL_DATABASE_URL is no address of a database; expected postgresql://… or sqlite:///…"
+    )
+
+
+def _schema(connection: Connection) -> Schema:
+    revision = MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("schema_serves"):  # it is older than 0017
+        return Schema(revision, frozenset())
+    served = connection.execute(text("SELECT code_schema FROM schema_serves"))
+    return Schema(revision, frozenset(served.scalars()))
 
 
 def _require(found: Schema) -> None:
@@ -239,20 +289,18 @@ def _alembic() -> Config:
 def _configure_sqlite(connection: Any, _record: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # we write BEGIN ourselves, below
     for pragma in (
+        f"busy_timeout={1_000 * PATIENCE}",  # first, for what comes after it may have to wait
         "journal_mode=WAL",
         "synchronous=FULL",
-        "busy_timeout=30000",
         "foreign_keys=ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
     teach_sqlite(connection)
 
 
-def _configure_postgres(connection: Any, _record: ConnectionPoolEntry) -> None:
-    # A host that froze in the middle of a transaction must let go of its locks. And the last day of
-    # 9999 is in the year 10000 east of Greenwich: psycopg can't read a time in a zone where it is.
-    connection.execute("SET idle_in_transaction_session_timeout = '30s'; SET TIME ZONE 'UTC'")
-    connection.commit()
+def _be_patient(connection: Connection, seconds: int) -> None:
+    raw: Any = connection.connection.dbapi_connection
+    raw.execute(f"PRAGMA busy_timeout = {1_000 * seconds}")
 
 
 def _begin_immediate(connection: Connection) -> None:

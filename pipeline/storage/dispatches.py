@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -35,7 +36,8 @@ from pipeline.storage.tables import backorders, dispatches, queues
 @dataclass(frozen=True, slots=True)
 class Dispatch:
     """A dispatch as found. `deaths` counts the leases that ran out under it, the last one included;
-    `lapsed`: one did since it was last claimed."""
+    `lapsed`: one did since it was last claimed. `cause`: why its orders wait, if they were looked at
+    and do; `looks`: how often each was, by the side of `order_ids`."""
 
     id: int
     step: str
@@ -44,6 +46,8 @@ class Dispatch:
     attempts: int
     deaths: int
     lapsed: bool = False
+    cause: str | None = None
+    looks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class NewDispatch:
     deaths: int = 0
     lease: str | None = None
     leased_for: float | None = None
+    cause: str | None = None
+    looks: tuple[int, ...] = ()
 
 
 def due() -> ColumnElement[bool]:
@@ -109,6 +115,8 @@ _DUE = (
         dispatches.c.attempts,
         _DEATHS.label("deaths"),
         dispatches.c.lease.is_not(None).label("lapsed"),
+        dispatches.c.cause,
+        dispatches.c.looks,
     )
     .where(*_FOR_STEP)
     .order_by(*_IN_TURN)
@@ -131,9 +139,15 @@ def lock_due(tx: Tx, step: str, most: int, most_deaths: int = ANY_DEATHS) -> lis
             r.attempts,
             r.deaths,
             bool(r.lapsed),
+            r.cause,
+            _looks(r),
         )
         for r in found
     ]
+
+
+def _looks(row: Any) -> tuple[int, ...]:
+    return tuple(json.loads(row.looks)) if row.looks else ()
 
 
 _LEASE = (
@@ -196,18 +210,21 @@ _new = rows(
     dispatches.c.deaths,
     dispatches.c.lease,
     Column("leased_for", Float),
+    dispatches.c.cause,
+    dispatches.c.looks,
 )
 _INSERT = (
     insert(dispatches)
     .from_select(
         [
             "step", "lane", "due_at", "order_ids", "size", "attempts", "deaths", "lease",
-            "leased_until", "created_at",
+            "leased_until", "created_at", "cause", "looks",
         ],
         select(
             _new.c.step, _new.c.lane, now(_new.c.delay), _new.c.order_ids, _new.c.size,
             _new.c.attempts, _new.c.deaths, _new.c.lease,
-            case((_new.c.lease.is_not(None), now(_new.c.leased_for))), now(),
+            case((_new.c.lease.is_not(None), now(_new.c.leased_for))), now(), _new.c.cause,
+            _new.c.looks,
         ),
     )
     .returning(dispatches.c.id, dispatches.c.order_ids)
@@ -220,8 +237,8 @@ def add(tx: Tx, new: Sequence[NewDispatch]) -> list[int]:
         return []
     packed = [
         (
-            d.step, d.lane, d.delay, json.dumps(d.order_ids, separators=(",", ":")),
-            len(d.order_ids), d.attempts, d.deaths, d.lease, d.leased_for,
+            d.step, d.lane, d.delay, _json(d.order_ids), len(d.order_ids), d.attempts, d.deaths,
+            d.lease, d.leased_for, d.cause, _json(d.looks) if d.looks else None,
         )
         for d in new
     ]  # fmt: skip
@@ -230,6 +247,10 @@ def add(tx: Tx, new: Sequence[NewDispatch]) -> list[int]:
     found = [by_orders[row[3]] for row in packed]
     _place(tx, new, found)
     return found
+
+
+def _json(numbers: Sequence[int]) -> str:
+    return json.dumps(numbers, separators=(",", ":"))
 
 
 _placed = rows(backorders.c.order_id, backorders.c.dispatch_id)
@@ -256,7 +277,7 @@ _member = members(dispatches.c.order_ids)
 _WAITING_WITH = (
     select(
         dispatches.c.id, dispatches.c.step, dispatches.c.lane, dispatches.c.order_ids,
-        dispatches.c.attempts, dispatches.c.deaths,
+        dispatches.c.attempts, dispatches.c.deaths, dispatches.c.cause, dispatches.c.looks,
     )
     .where(
         or_(dispatches.c.leased_until.is_(None), dispatches.c.leased_until <= now()),
@@ -273,10 +294,14 @@ _WAITING_WITH = (
 def lock_waiting(tx: Tx, order_ids: Iterable[int]) -> list[Dispatch]:
     """Lock the dispatches that any of these orders wait in; those that somebody works on are not
     among them. Reads all dispatches: not for a stage."""
-    return [
-        Dispatch(r.id, r.step, r.lane, tuple(json.loads(r.order_ids)), r.attempts, r.deaths)
-        for r in tx.execute(_WAITING_WITH, {"wanted": pack(order_ids)})
-    ]
+    return [_waiting(r) for r in tx.execute(_WAITING_WITH, {"wanted": pack(order_ids)})]
+
+
+def _waiting(row: Any) -> Dispatch:
+    return Dispatch(
+        row.id, row.step, row.lane, tuple(json.loads(row.order_ids)), row.attempts, row.deaths,
+        cause=row.cause, looks=_looks(row),
+    )  # fmt: skip
 
 
 _STATS = select(
@@ -333,7 +358,7 @@ def waiting(tx: Tx, grace: float) -> dict[str, tuple[int, int]]:
 _WAITING_AS = (
     select(
         dispatches.c.id, dispatches.c.step, dispatches.c.lane, dispatches.c.order_ids,
-        dispatches.c.attempts, dispatches.c.deaths,
+        dispatches.c.attempts, dispatches.c.deaths, dispatches.c.cause, dispatches.c.looks,
     )
     .where(
         dispatches.c.id.in_(ids()),
@@ -347,17 +372,14 @@ _WAITING_AS = (
 
 def lock_by_id(tx: Tx, dispatch_ids: Iterable[int]) -> list[Dispatch]:
     """Lock those of these dispatches that wait: not due yet, and nobody works on them."""
-    return [
-        Dispatch(r.id, r.step, r.lane, tuple(json.loads(r.order_ids)), r.attempts, r.deaths)
-        for r in tx.execute(_WAITING_AS, {"ids": pack(dispatch_ids)})
-    ]
+    return [_waiting(r) for r in tx.execute(_WAITING_AS, {"ids": pack(dispatch_ids)})]
 
 
-_rest = rows(dispatches.c.id, dispatches.c.order_ids, dispatches.c.size)
+_rest = rows(dispatches.c.id, dispatches.c.order_ids, dispatches.c.size, dispatches.c.looks)
 _SHRINK = (
     update(dispatches)
     .where(dispatches.c.id == _rest.c.id)
-    .values(order_ids=_rest.c.order_ids, size=_rest.c.size)
+    .values(order_ids=_rest.c.order_ids, size=_rest.c.size, looks=_rest.c.looks)
 )
 
 
@@ -367,14 +389,19 @@ def hasten(tx: Tx, locked: Sequence[Dispatch], order_ids: Collection[int]) -> li
     wanted = frozenset(order_ids)
     woken: list[NewDispatch] = []
     emptied: list[int] = []
-    rest: list[tuple[int, str, int]] = []
+    rest: list[tuple[int, str, int, str | None]] = []
     for d in locked:
+        looks = dict(zip(d.order_ids, d.looks, strict=True)) if d.looks else {}
         mine = tuple(i for i in d.order_ids if i in wanted)
         others = tuple(i for i in d.order_ids if i not in wanted)
         if mine:
-            woken.append(NewDispatch(d.step, d.lane, mine, attempts=d.attempts))
+            its = tuple(looks[i] for i in mine) if looks else ()
+            woken.append(
+                NewDispatch(d.step, d.lane, mine, attempts=d.attempts, cause=d.cause, looks=its)
+            )
         if mine and others:
-            rest.append((d.id, json.dumps(others, separators=(",", ":")), len(others)))
+            left = _json([looks[i] for i in others]) if looks else None
+            rest.append((d.id, _json(others), len(others), left))
         elif mine:
             emptied.append(d.id)
     if not woken:
@@ -390,7 +417,7 @@ _HOLDING = (
         dispatches.c.id, dispatches.c.step, dispatches.c.lane, dispatches.c.size,
         dispatches.c.attempts, dispatches.c.deaths, dispatches.c.due_at, dispatches.c.created_at,
         due().label("is_due"), (dispatches.c.leased_until > now()).label("is_running"),
-        paused().label("is_paused"),
+        paused().label("is_paused"), dispatches.c.cause, dispatches.c.looks, dispatches.c.order_ids,
     )
     .where(
         exists(
@@ -401,6 +428,23 @@ _HOLDING = (
     )
     .limit(1)
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How often an order was looked at for a cause, and when it was last."""
+
+    cause: str
+    looks: int
+    last_at: datetime
+
+
+def wait_of(dispatch: Any, order_id: int) -> Wait | None:
+    """Why an order waits in a dispatch that was found by `holding`; None: it was not looked at yet."""
+    if dispatch is None or not dispatch.looks:
+        return None
+    looks = dict(zip(json.loads(dispatch.order_ids), json.loads(dispatch.looks), strict=True))
+    return Wait(dispatch.cause, looks[order_id], dispatch.created_at)
 
 
 def holding(tx: Tx, order_id: int) -> Any:

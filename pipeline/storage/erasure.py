@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, case, exists, func, null, or_, select, update
 
@@ -39,7 +40,7 @@ _PERSONAL = (order_documents, events, notifications)
 class Erased:
     """What became of the orders that were asked for: `erased` now, already so, `refused` as they
     are not settled, `unknown`. `mails` are the notifications that went to customers, `emails` the
-    addresses."""
+    addresses; `external_ids` are what sources call the orders that were erased."""
 
     erased: list[int] = field(default_factory=list)
     already: list[int] = field(default_factory=list)
@@ -47,6 +48,7 @@ class Erased:
     unknown: list[int] = field(default_factory=list)
     mails: list[str] = field(default_factory=list)
     emails: set[str] = field(default_factory=set)
+    external_ids: set[str] = field(default_factory=set)
 
 
 def orders_of(tx: Tx, email: str) -> list[int]:
@@ -91,6 +93,7 @@ def erase(tx: Tx, order_ids: Iterable[int], actor: str, *, dry_run: bool = False
     coupons.forget_customers(tx, done.erased)
     names = {i: source.name for i, source in all_sources(tx).items()}
     refusals.erase(tx, [(names[source_id], external_id) for source_id, external_id in keys])
+    done.external_ids = {external_id for _, external_id in keys}
     return done
 
 
@@ -201,8 +204,17 @@ def _mentions(text: ColumnElement[str | None]) -> ColumnElement[bool]:
     return exists(select(1).where(func.lower(text).like("%" + func.lower(said.c.text) + "%")))
 
 
+def _if_any(message: ColumnElement[str | None]) -> ColumnElement[Any]:
+    return case((message.is_not(None), ERASED))
+
+
 _ERASE_REFUSALS = (
-    update(refused).where(_mentions(refused.c.problems)).values(problems=pack([ERASED]))
+    update(refused)
+    .where(or_(_mentions(refused.c.problems), _mentions(refused.c.message)))
+    .values(problems=pack([ERASED]), message=_if_any(refused.c.message))
+)
+_ERASE_MESSAGES = (
+    update(refused).where(_mentions(refused.c.message)).values(message=_if_any(refused.c.message))
 )
 _ERASE_LOGS = (
     update(job_runs)
@@ -211,9 +223,11 @@ _ERASE_LOGS = (
 )
 
 
-def erase_mentions(tx: Tx, emails: Iterable[str]) -> None:
-    """Forget addresses where no order is named: in what intake refused, and in what jobs logged.
-    Reads all of that: it is kept for thirty days."""
+def erase_mentions(tx: Tx, emails: Iterable[str], external_ids: Iterable[str] = ()) -> None:
+    """Forget addresses where no order is named: in what intake refused, and in what jobs logged. Of
+    messages that can't be read those go, too, that name one of these orders. Reads all of that: logs
+    are kept for thirty days, such messages for seven."""
     said = {"said": pack((email,) for email in emails)}
     tx.execute(_ERASE_REFUSALS, said)
+    tx.execute(_ERASE_MESSAGES, {"said": pack((each,) for each in external_ids)})
     tx.execute(_ERASE_LOGS, said)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -42,28 +42,58 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`end` is where to go on; `more`: there was more to be had already."""
+    """`end` is where to go on; `more`: there was more to be had already. `held_back`: seconds for which
+    a transaction that is still open has held back the newest events."""
 
     events: list[dict[str, Any]]
     end: Position
     more: bool
+    held_back: float = 0.0
 
 
+_HORIZON = text("""
+    SELECT until AS at, extract(epoch FROM statement_timestamp() - until)::float AS held_back
+    FROM (
+        SELECT least(min(xact_start), statement_timestamp()) AS until
+        FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()
+    ) AS oldest
+""").columns(at=UtcDateTime)
 _OLDEST_WRITER = text("""
-    SELECT least(min(xact_start), statement_timestamp())
+    SELECT pid, coalesce(usename, '') AS role, coalesce(application_name, '') AS application,
+           extract(epoch FROM statement_timestamp() - xact_start)::float AS seconds
     FROM pg_stat_activity
     WHERE datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()
-""").columns(at=UtcDateTime)
+    ORDER BY xact_start
+    LIMIT 1
+""")
 
 
-def horizon(database: Database) -> datetime:
-    """The time before which every event is visible to a snapshot that is taken *after* this."""
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Whoever has written and not yet committed, for so many seconds."""
+
+    pid: int
+    role: str
+    application: str
+    seconds: float
+
+
+def oldest_writer(tx: Tx) -> Writer | None:
+    """Who holds the feed back the longest. Postgres only."""
+    found = tx.execute(_OLDEST_WRITER).one_or_none()
+    return None if found is None else Writer(*found)
+
+
+def horizon(database: Database) -> tuple[datetime, float]:
+    """The time before which every event is visible to a snapshot that is taken *after* this, and how
+    many seconds ago that is."""
     if database.is_sqlite:
         with database.transaction() as tx:  # holds the one lock of writers
-            return clock.read(tx)
+            return clock.read(tx), 0.0
     with database.snapshot() as tx:
-        found: datetime = tx.execute(_OLDEST_WRITER).scalar_one()
-        return found
+        found = tx.execute(_HORIZON).one()
+        return found.at, float(found.held_back)
 
 
 _e = events.c
@@ -117,9 +147,9 @@ _LAST = (
 
 def read(database: Database, after: Position, source_id: int | None, most: int) -> Page:
     """Up to `most` events after a position, of one source's orders or (None) all, oldest first."""
-    until = horizon(database)  # before the snapshot: what commits in between is in both
+    until, held_back = horizon(database)  # before the snapshot: what commits in between is in both
     with database.snapshot() as tx:
-        return _read(tx, after, until, source_id, most)
+        return replace(_read(tx, after, until, source_id, most), held_back=held_back)
 
 
 def _read(tx: Tx, after: Position, until: datetime, source_id: int | None, most: int) -> Page:

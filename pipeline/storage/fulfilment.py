@@ -18,6 +18,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    tuple_,
     update,
 )
 
@@ -78,9 +79,10 @@ _is_it = and_(
     reservations.c.line_no == _part.c.line_no,
     reservations.c.location == _part.c.location,
 )
+# Named by their whole keys: by an EXISTS that compares, SQLite reads all parts for each reservation.
 _TAKE_ALL = (
     delete(reservations)
-    .where(exists(select(1).where(_is_it, reservations.c.quantity == _part.c.quantity)))
+    .where(tuple_(*(reservations.c[c.key] for c in _part.c)).in_(select(*_part.c)))
     .returning(reservations.c.line_no)
 )
 _TAKE_SOME = (

@@ -193,6 +193,12 @@ _FINISH = (
         error=bindparam("failure"), log=bindparam("records"), lease=null(), leased_until=null(),
     )
 )  # fmt: skip
+# Of one that was broken off by no fault of its own: the attempt counts.
+_AGAIN = (
+    update(job_runs)
+    .where(_is_held())
+    .values(state="waiting", error=bindparam("failure"), lease=null(), leased_until=null())
+)
 # The attempt that was broken off in good order doesn't count.
 _RELEASE = (
     update(job_runs)
@@ -219,6 +225,12 @@ def finish(
     values = {"run_id": run_id, "token": token, "outcome": state, "told": result,
               "failure": error, "records": log}  # fmt: skip
     return tx.execute(_FINISH, values).rowcount == 1
+
+
+def again(tx: Tx, run_id: int, token: str, error: str) -> bool:
+    """Let it be run again at once, by whoever comes first; False if it was lost to another."""
+    values = {"run_id": run_id, "token": token, "failure": error}
+    return tx.execute(_AGAIN, values).rowcount == 1
 
 
 def release(tx: Tx, run_id: int, token: str) -> bool:

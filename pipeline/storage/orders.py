@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -264,6 +264,7 @@ _LOCK_HELD = (
     .join(_limit, _limit.c.source_id == orders.c.source_id)
     .where(
         orders.c.status == Status.ON_HOLD,
+        orders.c.held_at.is_not(None),  # says the same, and has an index
         orders.c.settled_at < now(-_limit.c.seconds),
         orders.c.stage.not_like(f"{UNDO}%"),
     )
@@ -275,7 +276,7 @@ _LOCK_HELD = (
 
 def lock_held(tx: Tx, limits: Mapping[int, float], most: int) -> list[int]:
     """Lock up to `most` orders that are on hold for longer than their source's limit (seconds, by
-    source id), but for those held while being undone. Reads all orders: not for a stage."""
+    source id), but for those held while being undone. Reads all orders, at the worst: not for a stage."""
     packed = pack(sorted(limits.items()))
     return list(tx.execute(_LOCK_HELD, {"limits": packed, "most": most}).scalars())
 
@@ -347,6 +348,15 @@ def decided(tx: Tx, order_ids: Iterable[int]) -> dict[int, str | None]:
 def write_decided(tx: Tx, decided: Mapping[int, str]) -> None:
     """Keep what is decided of these orders by now. The caller holds their locks."""
     tx.execute(_DECIDE, {"decisions": pack(sorted(decided.items()))})
+
+
+_WITHDRAW = update(orders).where(orders.c.id.in_(ids())).values(approved=False)
+
+
+def withdraw_approval(tx: Tx, order_ids: Collection[int]) -> None:
+    """Hold rules apply to these again. The caller holds their locks."""
+    if order_ids:
+        tx.execute(_WITHDRAW, {"ids": pack(order_ids)})
 
 
 _checked = rows(order_documents.c.order_id, order_documents.c.vat_check, parameter="checks")

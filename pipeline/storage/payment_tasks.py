@@ -17,6 +17,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    tuple_,
     update,
 )
 
@@ -65,13 +66,8 @@ _DUE = (
     .limit(bindparam("most"))
     .with_for_update(of=payment_tasks, skip_locked=True)
 )
-_DUE_OF_THESE = _DUE.where(
-    exists(
-        select(1).where(
-            _key.c.order_id == payment_tasks.c.order_id, _key.c.key == payment_tasks.c.key
-        )
-    )
-)
+_is_among = tuple_(payment_tasks.c.order_id, payment_tasks.c.key).in_(select(*_key.c))
+_DUE_OF_THESE = _DUE.where(_is_among)
 _LEASE = (
     update(payment_tasks)
     .where(_is_it)
@@ -112,9 +108,7 @@ def postpone(tx: Tx, tasks: Sequence[tuple[int, str, float]]) -> None:
 
 
 _END = (
-    delete(payment_tasks)
-    .where(exists(select(1).where(_is_it)))
-    .returning(payment_tasks.c.order_id, payment_tasks.c.key)
+    delete(payment_tasks).where(_is_among).returning(payment_tasks.c.order_id, payment_tasks.c.key)
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import and_, bindparam, delete, exists, or_, select, update
 
 from pipeline.storage.database import Tx, wanted_schema
 from pipeline.storage.sql import now
@@ -14,6 +14,9 @@ from pipeline.version import VERSION
 
 #: Seconds of silence after which a process is taken for gone.
 SILENCE = 10.0
+#: Seconds for which one that is gone is listed: who looks after a crash shall see it, who looks on
+#: the next day has no use for it.
+GONE = 300.0
 #: Seconds after which it is forgotten.
 FORGET = 3600.0
 
@@ -22,8 +25,18 @@ _SEEN = (
     .where(processes.c.id == bindparam("key"))
     .values(seen_at=now(), doing=bindparam("doing_now"))
 )
-_ALL = select(processes, (processes.c.seen_at > now(-SILENCE)).label("alive")).order_by(
-    processes.c.role, processes.c.started_at
+_is_alive = processes.c.seen_at > now(-SILENCE)
+_later = processes.alias("later")
+# One that was started again in its place, by a supervisor or by hand.
+_is_replaced = exists().where(
+    _later.c.role == processes.c.role,
+    _later.c.host == processes.c.host,
+    _later.c.started_at > processes.c.seen_at,
+)
+_ALL = (
+    select(processes, _is_alive.label("alive"))
+    .where(or_(_is_alive, and_(processes.c.seen_at > now(-GONE), ~_is_replaced)))
+    .order_by(processes.c.role, processes.c.started_at)
 )
 _LEAVE = delete(processes).where(processes.c.id == bindparam("key"))
 _FORGET = delete(processes).where(processes.c.seen_at < now(-FORGET))
@@ -47,5 +60,6 @@ def left(tx: Tx, process_id: str) -> None:
 
 
 def all_processes(tx: Tx) -> list[Any]:
-    """All that were heard of in the last hour; `alive` says whether lately."""
+    """All that are there; and those that are gone (not `alive`) for five minutes, unless another of
+    their role has started on their host since."""
     return list(tx.execute(_ALL))

@@ -190,6 +190,11 @@ dispatches = Table(
     Column("lease", String(36)),  # who works on it
     Column("leased_until", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
+    # Why its orders wait, and how often each was looked at for that: a JSON array beside order_ids.
+    # What is looked at and waits on for the same cause adds no event: it counts here. Null: none has
+    # been looked at since it came here.
+    Column("cause", String(64)),
+    Column("looks", Text),
     Index("ix_dispatches_due", "step", "lane", "due_at"),
     CheckConstraint("size > 0", name="not_empty"),
     postgresql_with={"fillfactor": 50, "autovacuum_vacuum_scale_factor": 0.0,
@@ -612,7 +617,14 @@ refusals = Table(
     Column("source", String(64), nullable=False),
     Column("external_id", String(128)),
     Column("problems", Text, nullable=False),  # JSON array of {field, value, expected}
-)
+    # Of a message that can't be read: where it came, its bytes (masked, for some days), how many
+    Column("queue", String(32)),
+    Column("message", Text),
+    Column("size", BigInteger),
+    Index("ix_refusals_source_external_id", "source", "external_id"),
+    Index("ix_refusals_put_aside", "at", postgresql_where=text("queue IS NOT NULL"),
+          sqlite_where=text("queue IS NOT NULL")),
+)  # fmt: skip
 
 queues = Table(
     "queues",
@@ -672,6 +684,7 @@ job_runs = Table(
           postgresql_where=text("state IN ('waiting', 'running')"),
           sqlite_where=text("state IN ('waiting', 'running')")),
     Index("ix_job_runs_fire_at", "fire_at"),
+    Index("ix_job_runs_job_fire_at", "job", "fire_at"),
 )  # fmt: skip
 
 # What a look at the stock found that doesn't agree: the books with themselves (ledger, reserved,

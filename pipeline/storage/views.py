@@ -11,7 +11,7 @@ from sqlalchemy import Table, func, null, select, union_all
 from pipeline.errors import UnknownOrder
 from pipeline.payments.account import fold
 from pipeline.payments.refund_tax import Split
-from pipeline.storage import archive, fulfilment, payments, refund_tax, waiting
+from pipeline.storage import archive, dispatches, fulfilment, payments, refund_tax, waiting
 from pipeline.storage.database import Tx
 from pipeline.storage.quotes import archived as archived_quote
 from pipeline.storage.selection import Selection, where
@@ -129,6 +129,19 @@ def one(tx: Tx, order_id: int) -> dict[str, Any]:
         "notifications": rows(notifications),
         "events": rows(events),
     }
+
+
+def tell_wait(order: dict[str, Any], dispatch: Any) -> None:
+    """Let the timeline of an order, as `one` tells it, say how often it was looked at since the event
+    that says why it waits, when it was last, and when it is next. `dispatch` is the one it is in, or None."""
+    wait = dispatches.wait_of(dispatch, order["id"])
+    began = next((e for e in reversed(order["events"]) if e["kind"] == "retried"), None)
+    if wait is None or wait.looks < 2 or began is None:
+        return
+    at = {"last_look": wait.last_at, "next_look": dispatch.due_at}
+    said = {name: moment.isoformat(" ", "seconds") for name, moment in at.items()}
+    detail = {**json.loads(began["detail"] or "{}"), "looks": wait.looks, **said}
+    began["detail"] = json.dumps(detail)
 
 
 def _with_split(row: dict[str, Any], split: Split | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ a transaction that first finds the lease to be ours still.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -218,7 +218,8 @@ _KEEP = (
         rest_until=case((_seconds("rest") > 0, now(_seconds("rest"))), else_=null()),
     )
 )
-_HOLD = update(webhook_endpoints).where(_is_held).values(leased_until=now(_seconds("seconds")))
+_these = _e.lease.in_(texts("tokens"))
+_RENEW = update(webhook_endpoints).where(_these).values(leased_until=now(_seconds("seconds")))
 _READ_ON = (
     update(webhook_endpoints)
     .where(_is_held)
@@ -229,7 +230,7 @@ _READ_ON = (
         read_seq=bindparam("to_seq"),
     )
 )
-_RELEASE = update(webhook_endpoints).where(_is_held).values(lease=null(), leased_until=null())
+_RELEASE = update(webhook_endpoints).where(_these).values(lease=null(), leased_until=null())
 _IS_DEAD = select(_e.failing_since < now(_seconds("offset"))).where(_is_it)
 
 
@@ -244,14 +245,14 @@ def take(tx: Tx, endpoint_id: str, token: str, seconds: float) -> Endpoint | Non
     return one(tx, endpoint_id) if taken.rowcount else None
 
 
-def hold(tx: Tx, endpoint_id: str, token: str, seconds: float) -> Endpoint:
-    """Go on holding it: the endpoint as it is by now. LeaseLost if another has it."""
-    held = tx.execute(_HOLD, {"wanted": endpoint_id, "token": token, "seconds": seconds})
-    return _ours(tx, endpoint_id, token, held)
+def renew(tx: Tx, tokens: Collection[str], seconds: float) -> None:
+    """Hold what is held by these tokens for so many seconds more."""
+    tx.execute(_RENEW, {"tokens": pack((each,) for each in sorted(tokens)), "seconds": seconds})
 
 
 def read_on(tx: Tx, endpoint_id: str, token: str, seconds: float, to: Position) -> Endpoint:
-    """As `hold`, and the feed has been made into deliveries up to there."""
+    """The feed has been made into deliveries up to there; it is held for `seconds` more. The endpoint
+    as it is by now; LeaseLost if another has it."""
     values = {"to_at": to.at, "to_order": to.order_id, "to_seq": to.seq}
     held = tx.execute(
         _READ_ON, {"wanted": endpoint_id, "token": token, "seconds": seconds, **values}
@@ -269,7 +270,7 @@ def fared(
     recovered: bool,
     rest: float,
 ) -> Endpoint:
-    """As `hold`, and it has failed so often in a row by now (`recovered`: but not before), so is left
+    """As `read_on`, but it has failed so often in a row by now (`recovered`: but not before), so is left
     alone for `rest` seconds."""
     values = {"in_a_row": failures, "recovered": recovered, "rest": rest}
     held = tx.execute(_KEEP, {"wanted": endpoint_id, "token": token, "seconds": seconds, **values})
@@ -287,9 +288,9 @@ def is_dead(tx: Tx, endpoint_id: str, seconds: float) -> bool:
     return bool(tx.execute(_IS_DEAD, {"wanted": endpoint_id, "offset": -seconds}).scalar_one())
 
 
-def release(tx: Tx, endpoint_id: str, token: str) -> None:
-    """Let another deliver to it."""
-    tx.execute(_RELEASE, {"wanted": endpoint_id, "token": token})
+def release(tx: Tx, tokens: Collection[str]) -> None:
+    """Let others deliver to the endpoints that are held by these tokens."""
+    tx.execute(_RELEASE, {"tokens": pack((each,) for each in sorted(tokens))})
 
 
 _was_found_dead = and_(_e.disabled_at.is_not(None), _e.disabled_by == OURSELVES)

@@ -297,6 +297,24 @@ def test_no_id_is_given_twice_though_all_orders_are_over(mill: MakeMill) -> None
     assert new > over[-1]
 
 
+def test_a_coupon_s_use_under_an_id_and_an_e_mail_stays_one_use_in_the_archive(
+    mill: MakeMill,
+) -> None:
+    shop = a_shop(mill)
+    promotion = {"id": "p", "name": "Half", "effect": {"type": "percent", "percent": 50}}
+    coupon = {"code": "TWICE", "promotions": ["p"], "limit_per_customer": 2}
+    shop.price_by({"promotions": [promotion], "coupons": [coupon]})
+    by_both = {"customer": {"id": "c-9", "email": "eve@example.com"}, "coupons": ["TWICE"]}
+    first = long_ago(shop, sold(shop, **by_both))
+    put_away(shop)
+    assert archived(shop) == [first]
+
+    again = [shop.accept(**by_both) for _ in range(2)]
+    shop.turn()
+
+    assert [shop.row(order).reason for order in again] == [None, "coupon_exhausted"]
+
+
 def test_what_is_of_an_archived_order_and_no_ledger_is_gone(mill: MakeMill) -> None:
     shop = a_shop(mill)
     order = long_ago(shop, sold(shop, **DEARER))
