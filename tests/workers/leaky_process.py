@@ -105,7 +105,7 @@ def _await(shop: Mill) -> None:
         "SELECT count(*) AS n FROM notifications WHERE error IS NOT NULL",
         "SELECT count(*) AS n FROM webhook_deliveries WHERE error IS NOT NULL",
     )
-    while [shop.query(query)[0].n for query in wanted] != [2, 1, 2, 1, 1]:
+    while [shop.query(query)[0].n for query in wanted] != [2, 1, 3, 1, 1]:
         assert time.monotonic() < give_up, [shop.query(query)[0].n for query in wanted]
         time.sleep(0.05)
 

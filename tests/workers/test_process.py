@@ -204,7 +204,7 @@ def test_orders_sent_as_a_message_are_taken_in(settings: Settings, shop: Mill) -
 def test_a_message_that_a_dead_worker_held_comes_back_though_its_queue_is_quiet(
     settings: Settings, shop: Mill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.broker.HEARTBEAT_TIMEOUT", 400)
+    monkeypatch.setattr("workers.redis_broker.HEARTBEAT_TIMEOUT", 400)
     dead = worker_of(settings)
     enqueue(dead, "intake", "accept_orders", "shop", [an_order()])
     assert dead.broker.do_fetch("intake", 1)  # and nothing more is heard of it
@@ -218,7 +218,7 @@ def test_a_message_that_a_dead_worker_held_comes_back_though_its_queue_is_quiet(
 def test_messages_whose_fetch_lost_its_answer_come_back(
     settings: Settings, shop: Mill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.broker.HEARTBEAT_TIMEOUT", 400)
+    monkeypatch.setattr("workers.redis_broker.HEARTBEAT_TIMEOUT", 400)
     worker = worker_of(settings)
     fetch, lost = worker.broker.do_fetch, []
 
@@ -276,6 +276,26 @@ def test_a_message_from_an_unknown_source_is_refused_whole(settings: Settings, s
         eventually(lambda: len(refused(shop)) == 2)
 
     assert {r.source for r in refused(shop)} == {"nobody"}
+    assert dead_letters(worker) == 0
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["web\x001001", "\ud800" * 99, "x" * 1_000_000, "4242 4242 4242 4242", "sk_live_4eC39HqLyjW"],
+)
+def test_the_name_of_an_unknown_source_is_written_as_what_can_be_stored_and_shown(
+    settings: Settings, shop: Mill, source: str
+) -> None:
+    worker = worker_of(settings)
+
+    enqueue(worker, "intake", "accept_orders", source, [an_order(), an_order()])
+    with running(worker):
+        eventually(lambda: BrokerAnnouncer(worker.broker).waiting("intake") == 0)
+
+    found = refused(shop)
+    assert [row.queue for row in found] == [None, None]
+    assert all(len(row.source) <= 64 and len(row.problems) < 300 for row in found)
+    assert not any(source in row.source + row.problems for row in found)
     assert dead_letters(worker) == 0
 
 
