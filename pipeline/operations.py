@@ -6,6 +6,7 @@ Each is one transaction under the order's lock, and leaves the actor's name in t
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -17,6 +18,7 @@ from pipeline.chain import CHAINS, UNDO
 from pipeline.decisions import Decision
 from pipeline.engine.record import cancelled
 from pipeline.errors import InvalidInput, NotAllowedNow, UnknownOrder
+from pipeline.hold_rules import countries_held
 from pipeline.intake.accept import DISPATCH_SIZE
 from pipeline.intake.schema import fit_to_show
 from pipeline.money import to_text
@@ -186,7 +188,10 @@ def decide_held(tx: Tx, held: Mapping[int, Any], actor: str, decision: Decision)
     if decision.kind.name == "tax_zone":
         _require_zone(tx, held, decision.value)
     known = orders.decided(tx, held)
-    orders.write_decided(tx, {i: decision.added_to(before) for i, before in known.items()})
+    decided = {i: decision.added_to(before) for i, before in known.items()}
+    if decision.kind.name == "ship_to":
+        orders.withdraw_approval(tx, _held_elsewhere(tx, held, decided))
+    orders.write_decided(tx, decided)
     moves = [_decided(i, row, decision) for i, row in held.items()]
     won = orders.move(tx, moves, actor)
     return [
@@ -194,6 +199,18 @@ def decide_held(tx: Tx, held: Mapping[int, Any], actor: str, decision: Decision)
         for m in moves
         if m.order_id in won and m.stage
     ]
+
+
+def _held_elsewhere(tx: Tx, held: Mapping[int, Any], decided: Mapping[int, str]) -> list[int]:
+    """Orders that were let pass, and whose address as it is `decided` now is in a country that their
+    source holds, and the address before was not: nobody has let that one pass."""
+    found, approved = [], [i for i, row in held.items() if row.approved]
+    for order in (each.order for each in orders.load(tx, approved)) if approved else ():
+        rule = order.source.policy.hold_countries
+        after = replace(order, decided=json.loads(decided[order.id]))
+        if countries_held(rule, after.ship_to) - countries_held(rule, order.ship_to):
+            found.append(order.id)
+    return found
 
 
 def _require_answered(order_id: int, row: Any, decision: Decision) -> None:

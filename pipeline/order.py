@@ -119,6 +119,9 @@ class Order:
     #: What was found out about its VAT id (pipeline.vat.check.VatCheck); None: nobody was asked.
     vat_check: Mapping[str, Any] | None = field(default=None, repr=False)
     _lines: list[Line] | None = field(default=None, repr=False, compare=False)
+    #: Why it waits at this stage, and how often it was looked at for that (pipeline.engine.record).
+    cause: str | None = None
+    looks: int = 0
 
     @property
     def lines(self) -> list[Line]:

@@ -16,7 +16,16 @@ from typing import Any
 from pipeline.chain import STEPS
 from pipeline.decisions import answers_to
 from pipeline.hold_reasons import HOLD_REASONS
-from pipeline.storage import clock, counters, dispatches, job_runs, processes, queues, selection
+from pipeline.storage import (
+    clock,
+    counters,
+    dispatches,
+    job_runs,
+    processes,
+    queues,
+    refusals,
+    selection,
+)
 from pipeline.storage.counters import History
 from pipeline.storage.database import Tx
 
@@ -27,6 +36,7 @@ NEEDED = {
 }
 MINUTES, HOURS = 60, 24
 HOUR = 3_600
+DAY = 24 * HOUR
 FAILURES = frozenset({"held", "rejected"})
 
 
@@ -46,7 +56,8 @@ class Queue:
 @dataclass(frozen=True, slots=True)
 class Process:
     """`doing`: batches in hand, as {step, orders, seconds}; `breakers`: gateways that are left alone.
-    `version` is that of its code, `code_schema` the schema that was written for; None if it can't say."""
+    `version` is that of its code, `code_schema` the schema that was written for; None if it can't say.
+    `clock`: seconds that its host's clock is ahead of the database's, 0 if it is right enough."""
 
     role: str
     host: str
@@ -58,6 +69,7 @@ class Process:
     breakers: list[str]
     version: str | None = None
     code_schema: str | None = None
+    clock: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +90,15 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """`jobs` are the last runs that failed, or found a problem."""
+    """`jobs` are the last runs that failed, or found a problem; `put_aside` is how many messages could
+    not be read within a day."""
 
     at: datetime
     held: list[Held]
     queues: list[Queue]
     processes: list[Process]
     jobs: list[Any]
+    put_aside: int = 0
 
     @property
     def missing(self) -> dict[str, str]:
@@ -100,7 +114,8 @@ class Overview:
     @property
     def is_calm(self) -> bool:
         paused = any(queue.paused for queue in self.queues)
-        return not (self.held or paused or self.missing or self.breakers or self.jobs)
+        needed = self.held or paused or self.missing or self.breakers or self.jobs
+        return not (needed or self.put_aside)
 
 
 def look(tx: Tx, jobs: Sequence[str] = ()) -> Overview:
@@ -111,6 +126,7 @@ def look(tx: Tx, jobs: Sequence[str] = ()) -> Overview:
         all_queues(tx),
         all_processes(tx),
         [run for run in last.values() if run.state in ("problem", "failed")],
+        refusals.put_aside_since(tx, DAY)[0],
     )
 
 
@@ -159,7 +175,7 @@ def queue_rows(tx: Tx) -> list[dict[str, Any]]:
 
 
 def all_processes(tx: Tx) -> list[Process]:
-    """All processes heard of in the last hour."""
+    """All processes that are there, and those that have gone lately."""
     return [_process(r) for r in processes.all_processes(tx)]
 
 
@@ -170,6 +186,7 @@ def _process(row: Any) -> Process:
         doing=[each for each in told if "step" in each],
         breakers=[each["gateway"] for each in told if each.get("breaker") == "open"],
         version=row.version, code_schema=row.code_schema,
+        clock=next((each["clock"] for each in told if "clock" in each), 0),
     )  # fmt: skip
 
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import text
+import pytest
+from sqlalchemy import text, update
 
 from pipeline import operations, overview
 from pipeline.overview import series
@@ -14,6 +15,8 @@ from pipeline.source import Policy
 from pipeline.storage import counters, processes
 from pipeline.storage.database import Database
 from pipeline.storage.selection import _HELD
+from pipeline.storage.sql import now
+from pipeline.storage.tables import processes as table
 from tests.support import Mill
 
 FRANCE = {"country": "FR", "postal_code": "75001"}
@@ -61,12 +64,36 @@ def test_a_process_tells_what_it_does_and_which_gateway_it_leaves_alone(
     assert (seen.breakers, list(seen.missing)) == (["stripe"], ["scheduler"])
 
 
+@pytest.mark.parametrize(
+    ("silent", "successor", "listed"),
+    [
+        (5.0, None, [True]),  # it may be slow
+        (60.0, None, [False]),
+        (60.0, ("worker", "mill-1"), [True]),  # it was started again
+        (60.0, ("worker", "mill-2"), [True, False]),  # that is another
+        (60.0, ("scheduler", "mill-1"), [True, False]),
+        (600.0, None, []),
+    ],
+)
+def test_a_process_that_is_gone_leaves_the_list_when_it_is_replaced_or_after_five_minutes(
+    database: Database, silent: float, successor: tuple[str, str] | None, listed: list[bool]
+) -> None:
+    with database.transaction() as tx:
+        processes.seen(tx, "1", "worker", "mill-1", 17, "[]")
+        tx.execute(update(table).values(started_at=now(-silent), seen_at=now(-silent)))
+        if successor is not None:
+            processes.seen(tx, "2", *successor, 18, "[]")
+        seen = overview.all_processes(tx)
+
+    assert sorted((process.alive for process in seen), reverse=True) == listed
+
+
 def test_counters_are_told_by_the_minute_and_by_the_hour(database: Database) -> None:
     with database.transaction() as tx:
         counters.add(tx, "pay", {"advanced": 5, "held": 2, "retried": 9})
         counters.add(tx, "pay", {"advanced": 1})
-        now = overview.look(tx).at
-        yesterday = now - timedelta(days=1)
+        moment = overview.look(tx).at
+        yesterday = moment - timedelta(days=1)
         minute = counters.history(tx, "minute", yesterday)
         hour = counters.history(tx, "hour", yesterday)
 
@@ -74,7 +101,7 @@ def test_counters_are_told_by_the_minute_and_by_the_hour(database: Database) -> 
         (minute, 60, timedelta(minutes=1)),
         (hour, 24, timedelta(hours=1)),
     ):
-        told = series(history, now, count, unit, "pay")
+        told = series(history, moment, count, unit, "pay")
         assert (sum(told.through), sum(told.failed)) == (6, 2)
         assert len(told.at) == count
 

@@ -113,9 +113,17 @@ def _fitting(candidates: Sequence[Dispatch], most_orders: int) -> list[Dispatch]
 
 def _read(tx: Tx, batch: Batch, chosen: Sequence[Dispatch]) -> None:
     attempts = {order_id: d.attempts + 1 for d in chosen for order_id in d.order_ids}
+    waits = {
+        order_id: (d.cause, looks)
+        for d in chosen
+        if d.looks
+        for order_id, looks in zip(d.order_ids, d.looks, strict=True)
+    }
     undoing = batch.step.startswith(UNDO)
     for loaded in orders.load(tx, attempts):
         loaded.order.attempt = attempts[loaded.order.id]
+        if waits:
+            loaded.order.cause, loaded.order.looks = waits.get(loaded.order.id, (None, 0))
         diverted = loaded.cancel_requested and not undoing
         (batch.cancelled if diverted else batch.orders).append(loaded.order)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.chain import CHAINS, UNDO
 from pipeline.engine.backoff import backoff
@@ -22,12 +22,18 @@ ENGINE = "engine"
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """Where an order goes: its move, and how long until it is due there."""
+    """Where an order goes: its move, and how long until it is due there. If it waits, why and how
+    often it was looked at for that. If it `waits_on`, as it did before, nothing has happened: it is
+    counted, and its timeline stays as it is. An outage of a night would add thousands of events to
+    each order, all of them the same."""
 
     order: Order
     move: Move
     delay: float = 0.0
     attempts: int = 0
+    cause: str | None = None
+    looks: int = 0
+    waits_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +60,24 @@ class Recorded:
 
 def decide(order: Order, step: str, outcome: Outcome, most_attempts: int) -> Next:
     """Pure: what becomes of `order` after `step` said `outcome`."""
-    if isinstance(outcome, Advance):
-        return _advanced(order, step, outcome)
-    if isinstance(outcome, Reject):
-        return _rejected(order, step, outcome)
     if isinstance(outcome, Retry) and not (outcome.burns and order.attempt >= most_attempts):
         return _retried(order, step, outcome)
-    return _held(order, step, outcome)
+    if isinstance(outcome, Advance):
+        following = _advanced(order, step, outcome)
+    elif isinstance(outcome, Reject):
+        following = _rejected(order, step, outcome)
+    else:
+        following = _held(order, step, outcome)
+    return _after_a_wait(following)
+
+
+def _after_a_wait(following: Next) -> Next:
+    """The event that ends a wait tells how often the order was looked at meanwhile."""
+    order, move = following.order, following.move
+    if order.looks < 2:  # of one look there is the event
+        return following
+    detail = {**(move.detail or {}), "waited_for": order.cause, "looks": order.looks}
+    return replace(following, move=replace(move, detail=detail))
 
 
 def _advanced(order: Order, step: str, outcome: Advance) -> Next:
@@ -93,6 +110,7 @@ def _rejected(order: Order, step: str, outcome: Reject) -> Next:
 
 def _retried(order: Order, step: str, outcome: Retry) -> Next:
     target = outcome.aside or order.status
+    waits_on = order.cause == outcome.reason and target is order.status
     delay = backoff(order.attempt) if outcome.after is None else outcome.after
     detail = {**outcome.detail, "attempt": order.attempt, "delay": round(delay, 1)}
     reason = outcome.reason
@@ -102,7 +120,10 @@ def _retried(order: Order, step: str, outcome: Retry) -> Next:
         order.id, order.status, target, step, "retried", reason, detail,
         at_stage=step, unless_cancelled=not step.startswith(UNDO),
     )  # fmt: skip
-    return Next(order, move, delay, order.attempt if outcome.burns else order.attempt - 1)
+    attempts = order.attempt if outcome.burns else order.attempt - 1
+    looks = order.looks + 1 if waits_on else 1
+    following = Next(order, move, delay, attempts, outcome.reason, looks, waits_on)
+    return following if waits_on else _after_a_wait(following)
 
 
 def _held(order: Order, step: str, outcome: Retry | Hold) -> Next:
@@ -129,7 +150,7 @@ def cancelled(order: Order, at: str | None) -> Next:
         first_undo = CHAINS[order.chain].undo_from(at, inclusive=True)
     target = Status.CANCELLING if first_undo else Status.CANCELLED
     move = Move(order.id, order.status, target, first_undo, "cancelled", "cancelled", at_stage=at)
-    return Next(order, move)
+    return _after_a_wait(Next(order, move))
 
 
 def hand_back(tx: Tx, batch: Batch) -> None:
@@ -168,7 +189,8 @@ def record(
 
 def _move(tx: Tx, nexts: list[Next]) -> list[Next]:
     """Move all; those whose cancellation came in between are sent to be undone instead."""
-    won = orders.move(tx, [n.move for n in nexts], ENGINE)
+    won = _waiting_on(tx, nexts)  # first: it locks all, in order of id
+    won |= orders.move(tx, [n.move for n in nexts if not n.waits_on], ENGINE)
     lost = [n for n in nexts if n.move.order_id not in won]
     if not lost:
         return nexts
@@ -180,16 +202,33 @@ def _move(tx: Tx, nexts: list[Next]) -> list[Next]:
     return [n for n in nexts if n.move.order_id in won] + diverted
 
 
+def _waiting_on(tx: Tx, nexts: Sequence[Next]) -> set[int]:
+    """Those that wait on, and may: nobody has moved or cancelled them, nor can until the end of the
+    transaction."""
+    waiting = [n.move for n in nexts if n.waits_on]
+    if not waiting:
+        return set()
+    rows = orders.lock_live(tx, [n.order.id for n in nexts])
+    return {
+        move.order_id
+        for move in waiting
+        if (row := rows.get(move.order_id)) is not None
+        and row.status == move.source
+        and not (move.unless_cancelled and row.cancel_requested_at is not None)
+    }
+
+
 def _succeed(tx: Tx, nexts: Sequence[Next], carry_on: CarryOn | None) -> Recorded:
     """Write the successors: one dispatch for all that go to the same step at the same time."""
-    groups: dict[tuple[str, int, float, int], list[Next]] = defaultdict(list)
+    groups: dict[_Group, list[Next]] = defaultdict(list)
     for following in nexts:
         move = following.move
         if move.stage is None or move.target is Status.ON_HOLD:
             continue
         # Retries of one batch share a dispatch while their jitter falls into the same second.
         delay = float(round(following.delay)) if following.delay > 1 else following.delay
-        key = (move.stage, following.order.lane.rank, delay, following.attempts)
+        lane = following.order.lane.rank
+        key = (move.stage, lane, delay, following.attempts, following.cause)
         groups[key].append(following)
     carried = _most_advanced(groups, carry_on)
     keys = list(groups)
@@ -209,7 +248,7 @@ def _succeed(tx: Tx, nexts: Sequence[Next], carry_on: CarryOn | None) -> Recorde
     return Recorded(announce, batch, moves)
 
 
-_Group = tuple[str, int, float, int]
+_Group = tuple[str, int, float, int, str | None]
 
 
 def _most_advanced(groups: dict[_Group, list[Next]], carry_on: CarryOn | None) -> _Group | None:
@@ -225,18 +264,23 @@ def _most_advanced(groups: dict[_Group, list[Next]], carry_on: CarryOn | None) -
 
 
 def _dispatch(key: _Group, members: Sequence[Next], carry_on: CarryOn | None) -> NewDispatch:
-    step, lane, delay, attempts = key
+    step, lane, delay, attempts, cause = key
+    members = sorted(members, key=lambda n: n.order.id)
     return NewDispatch(
         step,
         lane,
-        tuple(sorted(n.order.id for n in members)),
+        tuple(n.order.id for n in members),
         delay,
         attempts + (carry_on is not None),  # carried on is claimed: the attempt counts now
         lease=carry_on.token if carry_on else None,
         leased_for=carry_on.seconds if carry_on else None,
+        cause=cause,
+        looks=tuple(n.looks for n in members) if cause else (),
     )
 
 
 def _moved(following: Next) -> Order:
     move = following.move
-    return following.order.at(move.target, move.stage or "", following.attempts + 1)
+    moved = following.order.at(move.target, move.stage or "", following.attempts + 1)
+    moved.cause, moved.looks = following.cause, following.looks
+    return moved

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pipeline.redaction import redact
+from pipeline.redaction import redact_start
 from pipeline.telemetry import tracing
 
 TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -25,7 +25,7 @@ _fields: ContextVar[_Fields] = ContextVar("log_fields", default={})  # noqa: B03
 
 @contextmanager
 def bound(**fields: Any | Callable[[], Any]) -> Iterator[None]:
-    """Whatever is logged in the block bears these `fields`, in JSON. One that is a function is asked
+    """Whatever is logged in the block bears these `fields`. One that is a function is asked
     when something is logged, which mostly nothing is. For ids and names: nobody's address, no secret."""
     token = _fields.set({**_fields.get(), **fields})
     try:
@@ -61,7 +61,9 @@ class JsonFormatter(logging.Formatter):
 
 def _value(field: Any) -> Any:
     value = field() if callable(field) else field
-    return redact(value) if isinstance(value, str) else value  # a request's id is its sender's
+    return (
+        redact_start(value, 1_000) if isinstance(value, str) else value
+    )  # a request's id is its sender's
 
 
 def _within(told: dict[str, Any]) -> str:
@@ -83,6 +85,24 @@ def _json(told: dict[str, Any]) -> str:
     return json.dumps(told, ensure_ascii=False, default=str, separators=(",", ":"))
 
 
+class TextFormatter(logging.Formatter):
+    """A record as a line, with what it is about in brackets behind it: orders, stage, request, job."""
+
+    def __init__(self) -> None:
+        super().__init__(TEXT)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """As in `Formatter`."""
+        line = super().formatMessage(record)
+        fields = {name: _value(field) for name, field in _fields.get().items()}
+        about = " ".join(f"{name}={_short(field)}" for name, field in fields.items())
+        return f"{line} [{about}]" if about else line
+
+
+def _short(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def formatter(form: Literal["text", "json"]) -> logging.Formatter:
     """What puts records down in that form."""
-    return JsonFormatter() if form == "json" else logging.Formatter(TEXT)
+    return JsonFormatter() if form == "json" else TextFormatter()

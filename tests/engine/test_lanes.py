@@ -137,7 +137,7 @@ def test_a_shopper_whose_gateway_is_slow_does_not_stop_an_import(
         began = time.monotonic()
         bulk.give_way()
 
-    assert 0.02 <= time.monotonic() - began < 1.0
+    assert time.monotonic() - began >= 0.02  # and not for ever, as the shopper is still there
 
 
 def test_beside_shoppers_bulk_orders_are_taken_in_portions(
@@ -155,15 +155,18 @@ def test_beside_shoppers_bulk_orders_are_taken_in_portions(
 
 
 def test_shoppers_wait_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "PATIENCE", 30.0)
+    monkeypatch.setattr(lanes, "PATIENCE", threading.TIMEOUT_MAX)
     process = Lanes(1)
+    seen = []
     with process.visit("pay") as first, process.visit("pay") as second:
         assert first.admit(INTERACTIVE)
         assert second.admit(INTERACTIVE)
-        began = time.monotonic()
         second.give_way()
+        seen.append("second went on")
+        first.leave()
+        seen.append("first left")
 
-    assert time.monotonic() - began < lanes.PATIENCE
+    assert seen == ["second went on", "first left"]
 
 
 def test_of_a_backlog_a_claim_reads_and_locks_what_it_takes_and_one_more(
