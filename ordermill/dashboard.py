@@ -120,6 +120,11 @@ def _attention(now: Overview) -> Iterator[Text]:
             since = span((now.at - queue.paused.paused_at).total_seconds())
             wait = f", {queue.waiting:,} orders wait" if queue.waiting else ""
             yield Text(f"{queue.step} is paused by {queue.paused.paused_by}, {since}{wait}", WARN)
+    if now.put_aside:
+        yield Text(
+            f"{now.put_aside:,} messages could not be read within a day: ordermill refusals ls",
+            WARN,
+        )
     for run in now.jobs:
         failed = run.state == "failed"
         said = f"{run.job} {'failed' if failed else 'found a problem'}"
@@ -183,7 +188,7 @@ def spark(series: Series, width: int = 20) -> str:
 
 def _crew(processes: Sequence[Process], columns: int) -> list[Text]:
     if not processes:
-        return [Text("No process was seen in the last hour. Start everything: ordermill up", BAD)]
+        return [Text("No process was seen lately. Start everything: ordermill up", BAD)]
     table = Table(box=None, header_style=MUTED, pad_edge=False, padding=(0, 2, 0, 0))
     wide = columns >= 60
     table.add_column("  process", min_width=11, no_wrap=True)
@@ -205,6 +210,10 @@ def _does(process: Process) -> Text:
     told = Text(doing or "nothing", "" if doing else MUTED)
     for gateway in process.breakers:
         told.append(f"  leaves {gateway} alone", BAD)
+    if process.clock:
+        told.append(
+            f"  clock {abs(process.clock):,} s {'ahead' if process.clock > 0 else 'behind'}", BAD
+        )
     return told
 
 
@@ -261,6 +270,7 @@ def as_json(beat: Beat) -> dict[str, Any]:
             {"reason": h.reason, "orders": h.orders, "oldest": h.oldest, "means": h.means, "do": h.do}
             for h in now.held
         ],
+        "put_aside": now.put_aside,
         "jobs": [{"job": r.job, "run": r.id, "state": r.state, "error": r.error} for r in now.jobs],
         "queues": [
             {
@@ -278,7 +288,7 @@ def as_json(beat: Beat) -> dict[str, Any]:
             {
                 "role": p.role, "host": p.host, "pid": p.pid, "started_at": p.started_at,
                 "seen_at": p.seen_at, "alive": p.alive, "doing": p.doing, "breakers": p.breakers,
-                "version": p.version, "code_schema": p.code_schema,
+                "version": p.version, "code_schema": p.code_schema, "clock": p.clock,
             }
             for p in now.processes
         ],

@@ -108,7 +108,7 @@ def run(
         # For its log: nothing below a warning would be made otherwise.
         logging.getLogger().setLevel(app.settings.log_level)
         with acting(app, "job.run", name) as act:
-            number = act.detail["run"] = job_runs.ask(act.tx, name, actor())
+            number = act.detail["run"] = JOBS[name].ask(act.tx, actor())
         if wait:
             run_until_ended(app, JOBS[name], number, timeout)
         with app.database.snapshot() as tx:

@@ -16,12 +16,14 @@ from typing import Any
 from pipeline.engine.leases import InHand
 from pipeline.payments.gateway import Gateway
 from pipeline.payments.guard import GuardedGateway
-from pipeline.storage import processes
-from pipeline.storage.database import Database
+from pipeline.storage import clock, processes
+from pipeline.storage.database import Database, Tx
 
 log = logging.getLogger(__name__)
 
 EVERY = 2.0
+#: Seconds by which a host's clock may differ from the database's before it is said.
+MOST_SKEW = 5.0
 
 
 class Presence:
@@ -39,6 +41,7 @@ class Presence:
         self._in_hand = in_hand
         self._gateways = gateways
         self._id = str(uuid.uuid4())
+        self._skew = 0.0
         self._stopped = threading.Event()
         self._thread = threading.Thread(
             target=self._sign_until_stopped, name="presence", daemon=True
@@ -69,9 +72,24 @@ class Presence:
             if isinstance(gateway, GuardedGateway) and gateway.state == "open"
         ]
         with self._database.transaction() as tx:
+            if skew := self._measure(tx):
+                doing.append({"clock": skew})
             processes.seen(
                 tx, self._id, self._role, socket.gethostname(), os.getpid(), json.dumps(doing)
             )
+
+    def _measure(self, tx: Tx) -> int:
+        """Seconds that this host's clock is ahead of the database's; 0 if it is right enough. Nothing of
+        ours waits by it, but dates of mails, signatures and certificates are by it."""
+        skew = clock.skew(tx)
+        off = round(skew) if abs(skew) > MOST_SKEW else 0
+        if abs(off - self._skew) > MOST_SKEW:
+            self._skew = off
+            if off:
+                log.warning("the clock of this host is %s", clock.told(off))
+            else:
+                log.warning("the clock of this host is right again")
+        return off
 
     def _leave(self) -> None:
         with self._database.transaction() as tx:

@@ -10,6 +10,8 @@ from typing import Any, Literal, Protocol
 from cronsim import CronSim
 
 from pipeline.assembly import Application
+from pipeline.storage import job_runs
+from pipeline.storage.database import Tx
 
 #: Does the work, all of it again if it must: a run that dies is run again. Returns what it did, as
 #: JSON. What it writes by `app.database` is refused once the run has been taken over; what gateways
@@ -64,6 +66,10 @@ class Cron:
         return self.expression
 
 
+def _nothing(_tx: Tx) -> None:
+    pass
+
+
 def _never(_result: Mapping[str, Any]) -> bool:
     return False
 
@@ -74,7 +80,7 @@ class Job:
 
     `overlap` says what becomes of a moment that comes while the job is running: it is left out, or
     run after (several such moments once). `finds_problem` tells from the result whether a person
-    should look.
+    should look. `when_asked` is done in the transaction in which a person asks for a run.
     """
 
     name: str
@@ -84,3 +90,9 @@ class Job:
     time_limit: float = 600.0
     overlap: Literal["skip", "after"] = "skip"
     finds_problem: Callable[[Mapping[str, Any]], bool] = _never
+    when_asked: Callable[[Tx], None] = _nothing
+
+    def ask(self, tx: Tx, asked_by: str) -> int:
+        """Let it run beside its schedule, as soon as somebody takes it; the run's number."""
+        self.when_asked(tx)
+        return job_runs.ask(tx, self.name, asked_by)

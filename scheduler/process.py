@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
-from apscheduler.schedulers.background import BackgroundScheduler
 from dramatiq import Broker
 
 from pipeline.assembly import DATABASE_PATIENCE, assemble
 from pipeline.presence import Presence
 from pipeline.settings import Settings
 from pipeline.webhooks.dispatcher import Dispatcher
+from scheduler.alarm import AlarmClock
 from scheduler.announce import announce
 from scheduler.job import Job
 from scheduler.runner import Pace, Runner
 from scheduler.table import JOBS
 from scheduler.tick import tick
-from workers.announcer import BrokerAnnouncer
-from workers.broker import make_broker
+from workers.announcer import BrokerAnnouncer, PatientAnnouncer
+from workers.broker import is_away, make_broker
 
 ANNOUNCE_EVERY = 0.5
 #: Seconds that runs, and webhooks, in hand have to end when the process is told to; then others go
@@ -38,26 +38,27 @@ class SchedulerProcess:
         pace: Pace | None = None,
     ) -> None:
         pace = pace or Pace()
-        announcer = BrokerAnnouncer(broker or make_broker(settings.broker_url, []))
-        self.app = assemble(settings, announcer, patience=DATABASE_PATIENCE)
+        announcer = self._announcer = BrokerAnnouncer(
+            broker or make_broker(settings.broker_url, [])
+        )
+        self._hints = PatientAnnouncer(announcer)
+        self.app = assemble(settings, self._hints, patience=DATABASE_PATIENCE, role="scheduler")
         self._presence = Presence(self.app.database, "scheduler", gateways=self.app.gateways)
         self._runner = Runner(self.app, pace)
-        # Only an alarm clock: what is due is in the database. An alarm that comes late must still
-        # come, and once: APScheduler's default drops it silently.
-        self._clock = BackgroundScheduler(
-            timezone="UTC",
-            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
-        )
+        # Only an alarm clock: what is due is in the database.
+        self._clock = AlarmClock()
         # Not among the jobs: it is due all the time, harmless to do twice, and its history is noise.
-        self._clock.add_job(
-            partial(announce, self.app, announcer), "interval", seconds=ANNOUNCE_EVERY
-        )
-        self._clock.add_job(
-            partial(tick, self.app.database, self._runner, jobs), "interval", seconds=pace.tick
-        )
+        self._ring("announce", ANNOUNCE_EVERY, partial(announce, self.app, announcer))
+        self._ring("tick", pace.tick, partial(tick, self.app.database, self._runner, jobs))
         # Nor is this one, which has a log of its own.
         webhooks = self.app.webhooks
         self._webhooks = Dispatcher(self.app.database, webhooks.signer, webhooks.allowed)
+
+    def _ring(self, name: str, seconds: float, act: Callable[[], object]) -> None:
+        def is_outage(error: BaseException) -> bool:
+            return is_away(error) or self.app.database.is_disconnect(error)
+
+        self._clock.add(name, seconds, act, is_outage)
 
     def start(self) -> None:
         self._presence.start()
@@ -65,8 +66,9 @@ class SchedulerProcess:
         self._webhooks.start()
 
     def stop(self) -> None:
-        self._clock.shutdown(wait=True)
+        self._clock.stop()
         self._webhooks.stop(STOP_WITHIN)
         self._runner.stop(STOP_WITHIN)
+        self._hints.close()
         self._presence.stop()
         self.app.close()

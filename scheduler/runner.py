@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import socket
 import threading
 import time
@@ -39,11 +40,24 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A run that is ours, by its token."""
+    """A run that is ours, by its token; which attempt at it this is."""
 
     id: int
     job: Job
     token: str
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: its result as JSON, or its error; its log. `passes`: the database was away, or
+    let go of its connection, so that the same again may do."""
+
+    state: job_runs.State
+    result: str | None
+    error: str | None
+    log: str
+    passes: bool = False
 
 
 class Runner:
@@ -121,31 +135,35 @@ class Runner:
             return None
         if attempt > 1:
             log.warning("job %s: run %d is taken over, attempt %d", job.name, run_id, attempt)
-        return Taken(run_id, job, token)
+        return Taken(run_id, job, token, attempt)
 
     def _run(self, taken: Taken) -> None:
         try:
             with bound(job=taken.job.name, run=taken.id), self._renewing(taken):
-                self._finish(taken, *self._ended(taken))
+                self._write_patiently(taken, self._ended(taken))
         except Exception as error:  # its end can't be written: it will be found, and run again
             log.error("the end of job %s is not written: %s", taken.job.name, describe(error))
         finally:
             del self._in_hand[taken.token]
 
-    def _ended(self, taken: Taken) -> tuple[job_runs.State, str | None, str | None, str]:
-        """State, result (JSON), error, log."""
+    def _ended(self, taken: Taken) -> Ended:
         job = taken.job
         state: job_runs.State
         result = error = None
+        passes = False
         with captured(self._redact) as kept:
             try:
                 told = job.run(self._fenced(taken))
                 result = json.dumps(told)
                 state = "problem" if job.finds_problem(told) else "fine"
             except Exception as failure:
-                log.exception("job %s failed", job.name)
+                passes = self._app.database.is_disconnect(failure)
+                if passes:  # the cause is where the database is, not in the job
+                    log.warning("job %s was broken off: %s", job.name, describe(failure))
+                else:
+                    log.exception("job %s failed", job.name)
                 state, result, error = "failed", None, storable(describe(failure))
-        return state, result, error, kept.text
+        return Ended(state, result, error, kept.text, passes)
 
     def _fenced(self, taken: Taken) -> Application:
         def fence(tx: Tx) -> None:
@@ -154,13 +172,27 @@ class Runner:
 
         return replace(self._app, database=self._app.database.guarded(fence))
 
-    def _finish(
-        self, taken: Taken, state: job_runs.State, result: str | None, error: str | None, text: str
-    ) -> None:
+    def _write_patiently(self, taken: Taken, ended: Ended) -> None:
+        """A database that restarts meanwhile must not cost what was done, nor a lease's time."""
+        give_up = time.monotonic() + self._pace.lease
+        while True:
+            try:
+                return self._write(taken, ended)
+            except Exception as error:
+                if not self._app.database.is_disconnect(error) or time.monotonic() > give_up:
+                    raise
+                time.sleep(random.uniform(0.2, 0.6))
+
+    def _write(self, taken: Taken, ended: Ended) -> None:
         with self._app.database.transaction() as tx:
-            ours = job_runs.finish(tx, taken.id, taken.token, state, result, error, text)
+            if ended.passes and taken.attempt < MOST_ATTEMPTS:
+                ours = job_runs.again(tx, taken.id, taken.token, ended.error or "")
+            else:
+                ours = job_runs.finish(
+                    tx, taken.id, taken.token, ended.state, ended.result, ended.error, ended.log
+                )
         if not ours:
-            log.warning("job %s ended (%s) after it was taken from us", taken.job.name, state)
+            log.warning("job %s ended (%s) after it was taken from us", taken.job.name, ended.state)
 
     @contextmanager
     def _renewing(self, taken: Taken) -> Iterator[None]:

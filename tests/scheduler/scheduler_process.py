@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import apscheduler.schedulers.base
-import apscheduler.triggers.interval
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -47,17 +45,8 @@ def read_the_clock_from_a_table() -> None:
 
 
 def set_the_hosts_clock_off(hours: float) -> None:
-    """What APScheduler, and whoever asks for the time, believes; the database knows better."""
-
-    class Skewed(datetime.datetime):
-        @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> Skewed:
-            shifted = datetime.datetime.now(tz) + datetime.timedelta(hours=hours)
-            return cls.fromtimestamp(shifted.timestamp(), tz)
-
+    """What whoever asks the host for the time believes; the database knows better."""
     real = time.time
-    for module in (apscheduler.schedulers.base, apscheduler.triggers.interval):
-        patch.object(module, "datetime", Skewed).start()
     patch.object(time, "time", lambda: real() + hours * 3600).start()
 
 

@@ -85,7 +85,12 @@ def test_what_was_done_for_it_is_undone(shop: Mill) -> None:
         tx.execute(
             update(orders)
             .where(orders.c.id == order)
-            .values(status="on_hold", stage="notify", settled_at=now(-HOUR - 5))
+            .values(
+                status="on_hold",
+                stage="notify",
+                settled_at=now(-HOUR - 5),
+                held_at=now(-HOUR - 5),
+            )
         )
 
     done = expire(shop)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from pipeline.assembly import Application
 from pipeline.source import Policy
@@ -131,6 +134,69 @@ def test_what_a_run_would_still_write_after_it_was_taken_over_is_refused(app: Ap
     assert sources(app) == {"in-time", "other"}
     [run] = history(app)
     assert (run.state, run.attempt, run.result) == ("fine", 2, "{}")
+
+
+def cut(app: Application) -> None:
+    """The database lets go of the connection that a job is using; SQLite is locked by another."""
+    with app.database.transaction() as tx:
+        if app.database.is_sqlite:
+            raise OperationalError("SELECT 1", {}, sqlite3.OperationalError("database is locked"))
+        tx.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+
+def test_a_run_whose_connection_was_cut_is_run_again_at_once(app: Application) -> None:
+    cuts = iter([True, False])
+
+    def count(fenced: Application) -> dict[str, Any]:
+        if next(cuts):
+            cut(fenced)
+        return {"counted": 3}
+
+    nightly = job(count)
+    assert run_due(app, nightly) == 1
+    [waits] = history(app)
+    assert run_due(app, nightly) == 1
+
+    assert (waits.state, waits.attempt) == ("waiting", 1)
+    assert "OperationalError" in waits.error
+    [run] = history(app)
+    assert (run.state, run.attempt, run.result, run.error) == ("fine", 2, '{"counted": 3}', None)
+
+
+def test_but_not_for_ever(app: Application) -> None:
+    always = job(lambda fenced: cut(fenced) or {})
+
+    begun = [run_due(app, always) for _ in range(5)]
+
+    assert begun == [1, 1, 1, 0, 0]
+    [run] = history(app)
+    assert (run.state, run.attempt) == ("failed", 3)
+    assert "OperationalError" in run.error
+
+
+def test_a_run_that_raised_for_a_reason_of_its_own_has_failed(app: Application) -> None:
+    def divide(_: Application) -> dict[str, Any]:
+        raise ZeroDivisionError("by nobody")
+
+    assert [run_due(app, job(divide)) for _ in range(2)] == [1, 0]
+    assert [(run.state, run.attempt) for run in history(app)] == [("failed", 1)]
+
+
+def test_what_a_run_did_is_written_when_the_database_returns(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, away = job_runs.finish, iter([True, True, False])
+
+    def finish_if_it_is_there(*given: Any) -> bool:
+        if next(away):
+            raise OperationalError("UPDATE", {}, Exception("the server is starting up"))
+        return finish(*given)
+
+    monkeypatch.setattr(job_runs, "finish", finish_if_it_is_there)
+
+    run_due(app, job(lambda _: {"counted": 3}))
+
+    assert [(run.state, run.attempt) for run in history(app)] == [("fine", 1)]
 
 
 def test_a_process_that_stops_hands_back_what_does_not_end(app: Application) -> None:
