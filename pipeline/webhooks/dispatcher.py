@@ -14,8 +14,9 @@ import random
 import ssl
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -55,6 +56,9 @@ class Dispatcher:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._in_hand: dict[str, asyncio.Task[None]] = {}
+        #: Tokens of leases that are ours; of those that could not be handed back yet.
+        self._held: set[str] = set()
+        self._over: set[str] = set()
         # Of their own: names that nobody answers for must not keep others from the database.
         self._asking = ThreadPoolExecutor(DATABASE_THREADS, "webhooks database")
         self._resolving = ThreadPoolExecutor(NAMES, "webhooks names")
@@ -84,12 +88,18 @@ class Dispatcher:
         asyncio.run(self._deliver(endpoint_ids))
 
     async def _deliver(self, endpoint_ids: tuple[str, ...]) -> None:
-        wanting = list(endpoint_ids) or await self._ask(self._wanting)
-        await asyncio.gather(*(self._serve(each) for each in wanting))
+        async with self._keeping():
+            wanting = list(endpoint_ids) or await self._ask(self._wanting)
+            await asyncio.gather(*(self._serve(each) for each in wanting))
 
     async def _run(self) -> None:
+        async with self._keeping():
+            await self._look_until_stopped()
+
+    async def _look_until_stopped(self) -> None:
         while not self._stopping.is_set():
             try:
+                await self._hand_back()
                 wanting = await self._ask(self._wanting)
                 random.shuffle(wanting)  # nobody is always last where there are too few places
                 for endpoint_id in wanting:
@@ -115,10 +125,13 @@ class Dispatcher:
         try:
             endpoint = await self._ask(self._take, endpoint_id, token)
             if endpoint is not None:
+                self._held.add(token)
                 try:
                     await Turn(self._tools, endpoint, token).run()
                 finally:
-                    await self._ask(self._release, endpoint_id, token)
+                    self._held.discard(token)
+                    self._over.add(token)
+                    await self._hand_back()
         except LeaseLost:
             log.warning("webhook endpoint %s was taken over by another", endpoint_id)
         except Exception as error:  # what it was to be sent is pending still, and tried again
@@ -132,9 +145,39 @@ class Dispatcher:
         with self._database.transaction() as tx:
             return webhooks.take(tx, endpoint_id, token, self._pace.lease)
 
-    def _release(self, endpoint_id: str, token: str) -> None:
+    async def _hand_back(self) -> None:
+        """Let others have what we are done with. If the database is away we come again with the next
+        look: nobody should have to wait until a lease runs out."""
+        if over := frozenset(self._over):
+            await self._ask(self._release, over)
+            self._over -= over
+
+    def _release(self, tokens: Collection[str]) -> None:
         with self._database.transaction() as tx:
-            webhooks.release(tx, endpoint_id, token)
+            webhooks.release(tx, tokens)
+
+    @asynccontextmanager
+    async def _keeping(self) -> AsyncIterator[None]:
+        """Renew the leases of what is in hand meanwhile."""
+        keeper = asyncio.create_task(self._keep())
+        try:
+            yield
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(self._pace.lease / 4)
+            if held := frozenset(self._held):
+                try:
+                    await self._ask(self._renew, held)
+                except Exception as error:  # the next time may do; if not, another takes them over
+                    log.warning("could not renew leases of webhooks: %s", describe(error))
+
+    def _renew(self, tokens: Collection[str]) -> None:
+        with self._database.transaction() as tx:
+            webhooks.renew(tx, tokens, self._pace.lease)
 
     async def _ask(self, do: Callable[..., T], *arguments: Any) -> T:
         """In a thread that may wait for the database. Once begun it is done: who is cancelled

@@ -20,7 +20,8 @@ from typing import Self
 
 import httpx
 
-from pipeline.redaction import redact
+from pipeline.redaction import redact_start
+from pipeline.typed import is_digits
 from pipeline.webhooks.schedule import Answer
 from pipeline.webhooks.targets import Address, Allowed, TargetRefused, choose, host_of
 
@@ -147,7 +148,7 @@ class _Heard:
         told = [_status_words(self.status), self.oddity]
         error = "; ".join(filter(None, told)) or None
         return Answer(
-            self.status, ms, None if error is None else redact(error)[:255],
+            self.status, ms, None if error is None else redact_start(error, 255),
             _text(bytes(self.body)), self.retry_after,
         )  # fmt: skip
 
@@ -196,14 +197,14 @@ def _text(body: bytes) -> str | None:
         sign if sign.isprintable() or sign in "\n\t" else "\N{REPLACEMENT CHARACTER}"
         for sign in body[: 4 * MOST_KEPT].decode("utf-8", "replace")
     )
-    return redact(shown)[:MOST_KEPT]
+    return redact_start(shown, MOST_KEPT)
 
 
 def _retry_after(given: str | None) -> float | None:
     """Seconds, from a number of them or a date; None for anything else."""
     if given is None:
         return None
-    if given.strip().isdecimal():
+    if is_digits(given.strip()):
         return float(given.strip()[:9])
     try:
         moment = parsedate_to_datetime(given)

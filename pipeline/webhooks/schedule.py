@@ -70,11 +70,13 @@ class Health:
     recovered: bool = False
 
 
-def health(failures: int, answers: Sequence[Answer]) -> Health:
-    """Pure: how an endpoint is that had failed so often in a row, after these attempts."""
+def health(failures: int, answers: Sequence[Answer], again: Sequence[bool]) -> Health:
+    """Pure: how an endpoint is that had failed so often in a row, after these attempts. `again` says
+    of each whether it failed after the failure before it was known. Those that were under way then
+    failed beside it: they are the same hiccup, and don't count."""
     recovered = any(answer.is_success for answer in answers)
-    for answer in answers:
-        failures = 0 if answer.is_success else failures + 1
+    for answer, counts in zip(answers, again, strict=True):
+        failures = 0 if answer.is_success else max(failures + counts, 1)
     return Health(failures, max(_rest(failures), _asked(answers)), recovered)
 
 

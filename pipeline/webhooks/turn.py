@@ -40,11 +40,11 @@ _ARCHIVED = "its order has gone to the archive; GET /v1/orders/{id}/events tells
 @dataclass(frozen=True, slots=True)
 class Pace:
     """Seconds between two looks for what there is to deliver; that a silent dispatcher keeps an
-    endpoint (more than an exchange may take); for a whole exchange; after which a turn begins no
+    endpoint (its lease is renewed at a quarter); for a whole exchange; after which a turn begins no
     other, so that whoever waits for a place gets it."""
 
     look: float = 1.0
-    lease: float = 60.0
+    lease: float = 20.0
     limit: float = LIMIT
     turn: float = 60.0
 
@@ -65,11 +65,13 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was answered to a letter that was sent at `began`; None: it could not be sent any more."""
+    """What was answered to a letter that was sent at `began`; None: it could not be sent any more.
+    `again`: it failed, and began when the failure before it was known already."""
 
     letter: Letter
     began: float
     answer: Answer | None
+    again: bool = False
 
 
 class Turn:
@@ -81,6 +83,7 @@ class Turn:
         self._token = token
         self._outcomes: list[Outcome] = []
         self._failures = endpoint.failures
+        self._failed_at = 0.0
         self._ends = time.monotonic() + tools.pace.turn
 
     async def run(self) -> None:
@@ -183,7 +186,10 @@ class Turn:
         headers = self._tools.signer.headers(self._endpoint.seeds, letter.id, letter.body)
         answer = await talk.post(letter.body.encode(), headers)
         self._failures = 0 if answer.is_success else self._failures + 1
-        self._outcomes.append(Outcome(letter, began, answer))
+        again = not answer.is_success and began >= self._failed_at
+        if again:
+            self._failed_at = time.monotonic()
+        self._outcomes.append(Outcome(letter, began, answer, again))
 
     # --- What came of it --------------------------------------------------------------------------
 
@@ -195,7 +201,8 @@ class Turn:
     def _record(self, outcomes: Sequence[Outcome]) -> None:
         """The endpoint first: if it is not ours any more, nothing of it is written."""
         answers = [outcome.answer for outcome in outcomes if outcome.answer is not None]
-        found = health(self._endpoint.failures, answers)
+        again = [outcome.again for outcome in outcomes if outcome.answer is not None]
+        found = health(self._endpoint.failures, answers, again)
         its = self._endpoint.id
         with self._tools.database.transaction() as tx:
             endpoint = webhooks.fared(

@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,17 @@ LIES = {
     "/bad-length": b"HTTP/1.1 200 OK\r\ncontent-length: nonsense\r\n\r\n",
     "/bad-chunks": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nnope\r\n",
 }
+
+
+#: Seconds that a test waits for what must happen.
+PATIENCE = 30.0
+
+
+def until(is_so: Callable[[], Any], patience: float = PATIENCE) -> None:
+    give_up = time.monotonic() + patience
+    while not is_so():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
 
 
 @dataclass

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.check import Check, check
+from pipeline.check import check
+from pipeline.checked import Check
 from pipeline.settings import Settings
 from pipeline.storage import webhooks
 from pipeline.webhooks import endpoints

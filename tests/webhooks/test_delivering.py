@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -17,9 +18,9 @@ from pipeline.storage.sql import now
 from pipeline.storage.tables import events, webhook_endpoints
 from pipeline.storage.tables import webhook_deliveries as table
 from pipeline.webhooks import endpoints, turn
-from pipeline.webhooks.schedule import DEAD_AFTER, REST_AFTER, WAITS
+from pipeline.webhooks.schedule import DEAD_AFTER, REST_AFTER, WAITS, Answer, health
 from tests.support import an_order
-from tests.webhooks.conftest import Receiver, Teller
+from tests.webhooks.conftest import Receiver, Teller, until
 
 
 def test_what_is_told_is_the_event_as_the_feed_tells_it(teller: Teller, receiver: Receiver) -> None:
@@ -205,6 +206,9 @@ def test_an_endpoint_that_fails_is_left_alone_and_then_tried_with_one(
     teller.deliver()
     first = len(receiver.received)
     teller.deliver()
+    in_a_row = teller.kept(endpoint).failures
+    tired = len(receiver.received)
+    teller.deliver()
     resting = len(receiver.received)
     teller.let_time_pass()
     teller.deliver()
@@ -214,9 +218,68 @@ def test_an_endpoint_that_fails_is_left_alone_and_then_tried_with_one(
     teller.deliver()
 
     assert REST_AFTER <= first <= REST_AFTER + turn.STRANDS
-    assert (resting, probed) == (first, first + 1)
+    assert in_a_row == REST_AFTER
+    assert tired <= first + REST_AFTER
+    assert (resting, probed) == (tired, tired + 1)
     assert teller.states(endpoint) == ["delivered"] * 50
     assert teller.kept(endpoint).failures == 0
+
+
+def test_what_fails_side_by_side_is_one_hiccup_and_the_endpoint_does_not_rest(
+    teller: Teller, receiver: Receiver
+) -> None:
+    receiver.script.answers["/stalls"] = [503]
+    endpoint = teller.endpoint(receiver.url("/stalls"))
+    teller.confirmed(50)
+    dispatcher = teller.dispatcher()
+    delivering = threading.Thread(target=dispatcher.deliver)
+
+    delivering.start()
+    until(lambda: len(receiver.received) == turn.STRANDS)  # all before the first is answered
+    receiver.script.over.set()
+    delivering.join()
+    hiccup = teller.kept(endpoint)
+    failed = len(receiver.received)
+    receiver.script.answers["/stalls"] = [200]
+    dispatcher.deliver()
+    dispatcher.stop(0)
+
+    assert failed >= turn.STRANDS
+    assert (hiccup.failures < REST_AFTER, hiccup.rest_until) == (True, None)
+    assert teller.kept(endpoint).failures == 0
+    assert teller.states(endpoint).count("delivered") == 50 - failed  # these wait for their time
+
+
+@pytest.mark.parametrize(
+    ("before", "answered", "after", "rest"),
+    [
+        (0, "!!!!!!!!", 1, 0),  # eight at a time
+        (0, "!!!!|!!!!", 2, 0),  # and again
+        (4, "!!!!!!!!", 5, 5),
+        (5, "!", 6, 10),
+        (30, "!", 31, 600),
+        (7, "!!.", 0, 0),
+        (7, "!!.!!", 1, 0),
+        (7, ".|!|!", 2, 0),
+        (3, "", 3, 0),
+    ],
+)
+def test_failures_in_a_row_are_those_that_began_when_the_one_before_was_known(
+    before: int, answered: str, after: int, rest: float
+) -> None:
+    """`!` fails, `.` gets there; `|` stands where one begins that knows of the failure before."""
+    answers, again, knows = [], [], True
+    for sign in answered:
+        if sign == "|":
+            knows = True
+            continue
+        answers.append(Answer(200 if sign == "." else 500, 1))
+        again.append(sign == "!" and knows)
+        knows = False
+
+    found = health(before, answers, again)
+
+    assert (found.failures, found.rest) == (after, rest)
 
 
 def test_who_asks_for_time_is_given_it(teller: Teller, receiver: Receiver) -> None:

@@ -5,26 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
 
+from pipeline.storage import webhooks
+from pipeline.storage.database import Tx
 from pipeline.storage.sql import now
 from pipeline.storage.tables import webhook_endpoints
-from tests.webhooks.conftest import MASTER, Receiver, Teller
-
-PATIENCE = 30.0
-
-
-def until(is_so: Callable[[], Any]) -> None:
-    give_up = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
+from tests.webhooks.conftest import MASTER, Receiver, Teller, until
 
 
 def let_the_lease_run_out(teller: Teller) -> None:
@@ -98,6 +93,57 @@ def test_two_dispatchers_at_once_tell_everything_once(teller: Teller, receiver: 
     assert [set(teller.states(hook)) for hook in hooks] == [{"delivered"}] * 3
 
 
+def test_an_exchange_that_outlasts_the_lease_keeps_it(teller: Teller, receiver: Receiver) -> None:
+    teller.pace = replace(teller.pace, lease=0.4)
+    endpoint = teller.endpoint(receiver.url("/stalls"))
+    teller.confirmed()
+    slow, other = teller.dispatcher(), teller.dispatcher()
+    slow.start()
+    until(lambda: len(receiver.received) == 1)
+
+    for _ in range(10):
+        other.deliver(endpoint)
+        time.sleep(0.1)
+    receiver.script.over.set()
+    until(lambda: teller.states(endpoint) == ["delivered"])
+    slow.stop(5)
+    other.stop(0)
+
+    assert len(receiver.received) == 1
+
+
+def test_a_lease_that_could_not_be_handed_back_is_handed_back_when_the_database_returns(
+    teller: Teller, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = threading.Event()
+    release = webhooks.release
+
+    def release_if_it_is_there(tx: Tx, tokens: Collection[str]) -> None:
+        if away.is_set():
+            raise OperationalError("release", {}, Exception("the server is starting up"))
+        release(tx, tokens)
+
+    monkeypatch.setattr(webhooks, "release", release_if_it_is_there)
+    teller.pace = replace(teller.pace, lease=600.0)
+    endpoint = teller.endpoint(receiver.url())
+    teller.confirmed()
+    away.set()
+    dispatcher, other = teller.dispatcher(), teller.dispatcher()
+    dispatcher.start()
+    try:
+        until(lambda: teller.states(endpoint) == ["delivered"])
+        teller.confirmed()
+        other.deliver()
+        meanwhile = len(receiver.received)
+        away.clear()
+        until(lambda: len(receiver.received) == 2)  # the lease would last for minutes
+    finally:
+        dispatcher.stop(5)
+        other.stop(0)
+
+    assert meanwhile == 1
+
+
 def test_what_a_dispatcher_finds_that_was_taken_for_dead_is_not_written(
     teller: Teller, receiver: Receiver
 ) -> None:
@@ -144,14 +190,11 @@ def test_what_is_not_at_its_end_in_time_is_cut_off_and_told_again(
     dispatcher.start()
     until(lambda: receiver.received)
 
-    began = time.monotonic()
     dispatcher.stop(0.2)
-    took = time.monotonic() - began
     cut_off = teller.states(endpoint)
     receiver.script.over.set()
     teller.deliver()
 
-    assert took < 5
     assert cut_off == ["pending"]
     assert teller.states(endpoint) == ["delivered"]
     assert len({each.id for each in receiver.received}) == 1
