@@ -18,7 +18,7 @@ from pipeline.payments import tasks
 from pipeline.payments.account import Operation
 from pipeline.storage import orders
 from pipeline.storage.database import Tx
-from pipeline.typed import LARGEST
+from pipeline.typed import LARGEST, is_digits
 
 OrderId = Annotated[
     int, typer.Argument(max=LARGEST, help="An order's id, as `orders ls` shows it.")
@@ -113,7 +113,7 @@ def units_of_lines(given: Iterable[str]) -> dict[int, int]:
 
 def _line(given: str) -> tuple[int, int]:
     number, separator, units = given.partition("=")
-    if not separator or not number.isdecimal() or not units.isdecimal():
+    if not separator or not is_digits(number) or not is_digits(units):
         raise InvalidInput(f"--line {given!r} is not N=UNITS, such as 2=1")
     return int(number), int(units)
 

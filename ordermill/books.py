@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -16,6 +15,7 @@ from ordermill.output import AsJson, errors, show, show_json
 from ordermill.session import application
 from pipeline.assembly import Application
 from pipeline.errors import InvalidInput
+from pipeline.formulas import write_table
 from pipeline.payments import settlement_report, window
 from pipeline.payments.gateway import Gateway
 from pipeline.payments.gateway_list import keeps_list
@@ -88,9 +88,7 @@ def _found(app: Application, runs: Iterable[Reconciled]) -> Iterator[Difference]
 
 def _write(path: Path, found: Iterable[Difference]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(Difference.__dataclass_fields__))
-        writer.writeheader()
-        writer.writerows(asdict(difference) for difference in found)
+        write_table(file, list(Difference.__dataclass_fields__), map(asdict, found))
 
 
 def _summary(run: Reconciled) -> str:

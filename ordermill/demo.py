@@ -97,7 +97,7 @@ KINDS = (
     ),
     Kind("backorder", 3, _wanting(_RARE), frozenset({_CONFIRMED})),
     Kind("gateway charges, answer lost", 5, _paying("pm_timeout_after"), frozenset({_CONFIRMED})),
-    Kind("gateway flaky", 5, _paying("pm_flaky"), frozenset({_CONFIRMED})),
+    Kind("gateway answers: come later", 5, _paying("pm_rate_limited"), frozenset({_CONFIRMED})),
     Kind("too dear, waits for a person", 2, _wanting("BAG-01", 90), frozenset({("on_hold", "amount_over_limit")})),
     Kind("poison (provokes a defect)", 1, _paying("pm_crash"), frozenset({("on_hold", "defect")})),
 )  # fmt: skip

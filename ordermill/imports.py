@@ -25,6 +25,7 @@ from pipeline.intake.files.importer import import_orders as run_import
 from pipeline.intake.files.mapping import load_mapping
 from pipeline.intake.files.tally import Progress as Done
 from pipeline.money import to_text
+from pipeline.payments.choice import mend
 from pipeline.storage import sources
 
 File = Annotated[
@@ -65,6 +66,11 @@ def import_orders(
     with application() as app:
         with app.database.snapshot() as tx:
             from_source = sources.by_name(tx, source)
+        if lack := app.choice.lack(from_source.name, from_source.policy):
+            errors.print(
+                f"{lack}, so its orders wait, on hold: {mend(source)}, then requeue them.",
+                markup=False,
+            )
         columns = load_mapping(mapping) if mapping else None
         with _resumable(), progress_bar("orders") as on_progress:
             summary = run_import(app.intake, from_source, file, columns, rejects, on_progress)

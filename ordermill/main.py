@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated
 
@@ -188,8 +191,27 @@ def check(
     raise typer.Exit(1 if any(c.level == "error" for c in found) else 0)
 
 
+def _end(*_: object) -> None:
+    sys.exit(128 + signal.SIGTERM)
+
+
+@contextmanager
+def _heeding_sigterm() -> Iterator[None]:
+    """SIGTERM ends the command, whatever it waits for. A process with pid 1 has no default that would."""
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main() -> None:
     guard_logs()
+    with _heeding_sigterm():
+        _run()
+
+
+def _run() -> None:
     try:
         # Not app(): that would put Typer's hook for what nobody catches in the place of ours.
         typer.main.get_command(app)()

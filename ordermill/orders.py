@@ -19,9 +19,9 @@ from ordermill.session import application
 from pipeline.errors import InvalidInput, UnknownOrder
 from pipeline.hold_reasons import hold_of
 from pipeline.money import to_text
-from pipeline.order import Status
+from pipeline.order import SETTLED, Status
 from pipeline.pricing.explanation import explain, named
-from pipeline.storage import views
+from pipeline.storage import dispatches, views
 from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection
 from pipeline.typed import LARGEST
@@ -90,6 +90,8 @@ def show_one(
     with application() as app, app.database.snapshot() as tx:
         order_id = _named(tx, order_id, external_id, source)
         order = views.one(tx, order_id)
+        is_settled = Status(order["status"]) in SETTLED
+        views.tell_wait(order, None if is_settled else dispatches.holding(tx, order_id))
     is_held = order["status"] == Status.ON_HOLD
     hold = hold_of(order_id, order["reason"], order["events"]) if is_held else None
     if json:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline import private
 from pipeline.chain import STEPS
 from pipeline.engine.engine import Announcer, Engine, Limits
 from pipeline.engine.leases import Leases
@@ -22,6 +23,7 @@ from pipeline.notifications.deliver import Courier
 from pipeline.notifications.email import EmailSender, FileMailbox
 from pipeline.notifications.pager import LogPager, Pager
 from pipeline.payments.callers import Callers
+from pipeline.payments.choice import AT_HOME, GatewayChoice
 from pipeline.payments.events import GatewayEvents
 from pipeline.payments.gateway import Gateway
 from pipeline.payments.guard import Breaker, GuardedGateway
@@ -37,7 +39,7 @@ from pipeline.stages.step import Step
 from pipeline.stages.undo_pay import UndoPay
 from pipeline.stages.validate import Validate
 from pipeline.storage import currencies
-from pipeline.storage.database import Database
+from pipeline.storage.database import APPLICATION, Database
 from pipeline.vat.check import TRIES
 from pipeline.vat.vies import VatIds, Vies
 from pipeline.webhooks.endpoints import Webhooks
@@ -57,6 +59,7 @@ class Application:
     engine: Engine
     intake: Intake
     gateways: Mapping[str, Gateway]
+    choice: GatewayChoice
     gateway_events: GatewayEvents
     payment_tasks: TaskRunner
     courier: Courier
@@ -75,21 +78,27 @@ def assemble(
     courier: Courier | None = None,
     serves: Collection[str] = STEPS,
     patience: float = 0.0,
+    role: str = "",
+    looks_after_commit: bool = False,
 ) -> Application:
     """An application on the database of `settings`; its schema must be current (SchemaOutdated).
 
     `serves` are the steps that this process works on; for `patience` seconds it waits for a
-    database that is away.
+    database that is away. `role` is what it is called there. `looks_after_commit`: a person waits, who
+    is to be told for sure what was done (Database.look_after_commit).
     """
-    database = open_database(settings)
+    database = open_database(settings, role)
+    if looks_after_commit:
+        database.look_after_commit()
     database.wait_until_there(patience)
     database.require_schema()
     currencies.adopt(database)
     callers = Callers(gateways or open_gateways(settings), settings.gateway_calls)
     courier = courier or _courier(settings)
+    choice = gateway_choice(settings)
     engine = Engine(
         database,
-        steps(callers, courier, _vies(settings), min(TRIES, settings.attempts)),
+        steps(callers, courier, _vies(settings), min(TRIES, settings.attempts), choice),
         announcer,
         Leases(database, settings.lease_seconds),
         Limits(
@@ -107,6 +116,7 @@ def assemble(
         engine,
         intake,
         callers.gateways,
+        choice,
         GatewayEvents(database, callers, engine.announce),
         TaskRunner(database, callers),
         courier,
@@ -115,14 +125,18 @@ def assemble(
 
 
 def steps(
-    callers: Callers, courier: Courier, vat_ids: VatIds | None = None, vat_tries: int = TRIES
+    callers: Callers,
+    courier: Courier,
+    vat_ids: VatIds | None = None,
+    vat_tries: int = TRIES,
+    choice: GatewayChoice = AT_HOME,
 ) -> dict[str, Step[Any, Any]]:
     """Every step by the name of its queue. `vat_ids` are asked about VAT ids, `vat_tries` times at
-    most; None: the public VIES."""
+    most; None: the public VIES. `choice` is which gateway an order is paid at."""
     return {
-        "validate": Validate(),
+        "validate": Validate(choice),
         "price": Price(vat_ids or Vies(), vat_tries),
-        "pay": Pay(callers),
+        "pay": Pay(callers, choice),
         "reserve": Reserve(),
         "notify": Notify(courier),
         "undo_pay": UndoPay(callers),
@@ -130,13 +144,19 @@ def steps(
     }
 
 
-def open_database(settings: Settings) -> Database:
-    settings.home.mkdir(parents=True, exist_ok=True)
-    return Database(settings.database, pool_size=settings.worker_threads + 8)
+def open_database(settings: Settings, role: str = "") -> Database:
+    """The database of `settings`; `role` is what this process is called there, after our own name."""
+    private.folder(settings.home)
+    name = f"{APPLICATION} {role}".strip()
+    return Database(settings.database, pool_size=settings.worker_threads + 8, application=name)
 
 
 def open_webhooks(settings: Settings) -> Webhooks:
     return Webhooks(Signer(_webhook_secret(settings)), parse_allowed(settings.webhook_allow))
+
+
+def gateway_choice(settings: Settings) -> GatewayChoice:
+    return GatewayChoice(settings.is_home, settings.has_live_key)
 
 
 def open_gateways(settings: Settings) -> dict[str, Gateway]:

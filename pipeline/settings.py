@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
 
 import stdnum.eu.vat
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -26,15 +29,54 @@ def _own_vat_id(given: str) -> str:
         raise ValueError("a VAT id of an EU country, such as DE136695976") from None
 
 
+def _networks(given: str) -> str:
+    """Addresses and networks, as uvicorn has them."""
+    named = [each.strip() for each in given.split(",") if each.strip()]
+    try:
+        for each in named:
+            ip_network(each)
+    except ValueError:
+        raise ValueError("addresses and networks such as 10.0.0.5, 10.1.0.0/16") from None
+    return ",".join(named)
+
+
+#: Characters of the secret that others are made of: 24 of base64 are 18 bytes of chance.
+LEAST_SECRET = 24
+
+
+def _hard_to_guess(given: SecretStr) -> SecretStr:
+    if 0 < len(given.get_secret_value()) < LEAST_SECRET:
+        raise ValueError(
+            f"at least {LEAST_SECRET} characters, such as `openssl rand -base64 32` makes"
+        )
+    return given
+
+
+def _passwords(url: str) -> Iterator[str]:
+    """Those in a URL, as written and as meant: before the host, or in the query."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # whoever opens it says what is wrong
+        return
+    query = [pair.partition("=") for pair in parts.query.split("&")]
+    for written in (parts.password, *(value for name, _, value in query if "pass" in name.lower())):
+        if written:
+            yield from {written, unquote(written)}
+
+
 class Settings(BaseSettings):
     """Nothing set gives the embedded home: SQLite and a broker in the process, under `home`."""
 
     model_config = SettingsConfigDict(env_prefix="ORDERMILL_", env_file=".env", extra="ignore")
 
     home: Path = Field(Path(".ordermill"), description="folder of the embedded home")
+    proxies: Annotated[str, AfterValidator(_networks)] = Field(
+        "127.0.0.1, ::1",
+        description="reverse proxies, by address or network: who the client is they are believed",
+    )
     database_url: str = Field("", description="postgresql://…, sqlite:///…; empty: in `home`")
     broker_url: str = Field("memory://", description="memory://, redis://…, amqp://…")
-    webhook_secret: SecretStr = Field(
+    webhook_secret: Annotated[SecretStr, AfterValidator(_hard_to_guess)] = Field(
         SecretStr(""), description="master secret that webhooks are signed from"
     )
     webhook_allow: str = Field(
@@ -124,12 +166,24 @@ class Settings(BaseSettings):
         """Every value that must not be read in a log; a folder may."""
         values = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
         folder = self.stock_feed.get_secret_value()
+        values += [*_passwords(self.database_url), *_passwords(self.broker_url)]
         return [value for value in values if value != folder or "://" in folder]
 
     @property
     def is_embedded(self) -> bool:
         """Everything in one process: a broker that no other process can see."""
         return self.broker_url.startswith("memory:")
+
+    @property
+    def is_home(self) -> bool:
+        """The embedded home, where orders are tried out: SQLite, and all in one process."""
+        return self.is_embedded and self.database.startswith("sqlite")
+
+    @property
+    def has_live_key(self) -> bool:
+        """Whether some gateway's key may move real money: any that doesn't say it is for tests."""
+        key = self.stripe_key.get_secret_value()
+        return bool(key) and "_test_" not in key
 
 
 def load_settings(**overrides: object) -> Settings:

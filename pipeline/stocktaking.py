@@ -13,7 +13,7 @@ from datetime import datetime
 from pipeline.errors import InvalidInput
 from pipeline.inventory.allocation import Level
 from pipeline.inventory.movement import COUNT
-from pipeline.storage import catalogue, stock
+from pipeline.storage import catalogue, clock, stock, stock_differences
 from pipeline.storage.database import Tx
 from pipeline.storage.stock import Movement
 from pipeline.storage.stock_ledger import Standing, standing
@@ -57,7 +57,8 @@ def transfer(
 
 def count(tx: Tx, counted: Count, actor: str) -> int:
     """Make what is on hand agree with a count; the difference that was found. It is written at the
-    count's time, so that the same count again finds none."""
+    count's time, so that the same count again finds none. Differences that counts of up to then found
+    are cleared: the books agree with the newest."""
     _known(tx, counted.level)
     if not 0 <= counted.units <= MOST_UNITS:
         raise InvalidInput(f"units: got {counted.units}, expected 0 to {MOST_UNITS:,}")
@@ -67,6 +68,8 @@ def count(tx: Tx, counted: Count, actor: str) -> int:
     if isinstance(found, str):
         raise InvalidInput(f"--at: expected {found}")
     _post(tx, [found], actor)
+    now = clock.read(tx)
+    stock_differences.clear_counts(tx, [(counted.level, counted.at or now)], now)
     return found.quantity
 
 

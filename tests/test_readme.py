@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.ports import free_port
 from ordermill import output
 from ordermill.main import main
 
@@ -103,12 +103,6 @@ def run(
     with pytest.raises(SystemExit) as ended:
         main()
     return int(ended.value.code or 0), "".join(capsys.readouterr())
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def begin(command: str) -> subprocess.Popen[str]:

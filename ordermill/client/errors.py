@@ -7,6 +7,7 @@ OrdermillError
 │   ├── Forbidden        the key is not for this
 │   ├── NotFound         there is no such thing, for this key
 │   ├── Conflict         the same external_id with another content: `order_id` names the order
+│   ├── NoGateway        the key's source names none to be paid at: an operator does, then send it again
 │   ├── NotAllowedNow    the order's status forbids it
 │   ├── VersionPassed    the order is not as you saw it any more
 │   ├── Invalid          fields are wrong: `errors` has every one of them
@@ -84,6 +85,9 @@ class NotFound(ApiError): ...
 class Conflict(ApiError): ...
 
 
+class NoGateway(ApiError): ...
+
+
 class NotAllowedNow(ApiError): ...
 
 
@@ -128,6 +132,7 @@ _BY_KIND: Mapping[str, type[ApiError]] = {
     "unauthenticated": Unauthenticated,
     "forbidden": Forbidden,
     "conflict": Conflict,
+    "no_gateway": NoGateway,
     "not-allowed-now": NotAllowedNow,
     "version-passed": VersionPassed,
     "invalid": Invalid,
