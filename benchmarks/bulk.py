@@ -27,9 +27,10 @@ from sqlalchemy import text
 
 from benchmarks.assortment import an_order
 from benchmarks.contract import Latency
-from benchmarks.deployment import Deployment, deployed, free_port, wait_until_ready
+from benchmarks.deployment import Deployment, deployed, wait_until_ready
 from benchmarks.history import write_history
 from benchmarks.ours import SKUS
+from benchmarks.ports import free_port
 from pipeline.storage import sources
 
 TILL, IMPORT = "till", "import"

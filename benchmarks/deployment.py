@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import shlex
-import socket
 import subprocess
 import sys
 import tempfile
@@ -93,7 +92,7 @@ def _environment(servers: Servers, home: str) -> dict[str, str]:
         "ORDERMILL_HOME": home,
         "ORDERMILL_DATABASE_URL": servers.database_url,
         "ORDERMILL_BROKER_URL": servers.redis_url,
-        "ORDERMILL_WEBHOOK_SECRET": "benchmark",
+        "ORDERMILL_WEBHOOK_SECRET": "the secret of a benchmark, and none",
         "ORDERMILL_SANDBOX_BOOK": "memory",
         "ORDERMILL_LOG_LEVEL": "WARNING",
     }
@@ -104,14 +103,8 @@ def _stock(database: Database, names: Sequence[str]) -> None:
     with database.transaction() as tx:
         rules.add(tx, "default", Rules.model_validate(RULES), "benchmark")
         for name in names:
-            sources.put(tx, name, Policy(price_policy="as_sold", email=False))
+            sources.put(tx, name, Policy(gateway="sandbox", price_policy="as_sold", email=False))
     stock_up(database, SKUS)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def wait_until_ready(port: int) -> None:

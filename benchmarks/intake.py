@@ -22,8 +22,9 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from benchmarks.contract import Latency
-from benchmarks.deployment import Deployment, deployed, free_port, wait_until_ready
+from benchmarks.deployment import Deployment, deployed, wait_until_ready
 from benchmarks.load import CONNECTIONS, Outcome, Plan, external_id
+from benchmarks.ports import free_port
 from ordermill.processes import WebProcess, run_until_signalled
 from ordermill.session import configure_logging
 from pipeline.intake.schema import OrderIn

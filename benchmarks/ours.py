@@ -54,7 +54,7 @@ def settings() -> Settings:
     return load_settings(
         database_url=os.environ["DATABASE_URL"],
         broker_url=os.environ["REDIS_URL"],
-        webhook_secret="benchmark",
+        webhook_secret="the secret of a benchmark, and none",
         sandbox_book="memory",
         worker_threads=int(os.environ.get("THREADS", "1")),
         batch=int(os.environ.get("BATCH", "1000")),
@@ -91,7 +91,7 @@ class Shop:
         self._numbers = iter(range(1, 10**9))
         with self.app.database.transaction() as tx:
             rules.add(tx, "default", Rules.model_validate(RULES), "benchmark")
-            sources.put(tx, "shop", Policy(price_policy="as_sold"))
+            sources.put(tx, "shop", Policy(gateway="sandbox", price_policy="as_sold"))
             self.source: Source = sources.by_name(tx, "shop")
         stock_up(self.app.database, SKUS)
 

@@ -62,10 +62,16 @@ def _configure(data: Path, settings: Mapping[str, str]) -> None:
         conf.writelines(f"{name} = {value}\n" for name, value in settings.items())
 
 
-def restart_immediately(server: PostgresServer) -> None:
-    """As after a crash: every connection is cut, and the log is replayed."""
-    restart = ["-w", "-m", "immediate", "-l", str(server.log), "restart"]
-    pg_ctl(restart, pgdata=server.pgdata, user=server.system_user)
+def crash(server: PostgresServer) -> None:
+    """Every connection is cut; when it starts again, the log is replayed."""
+    pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=server.pgdata, user=server.system_user)
+
+
+def start(server: PostgresServer) -> None:
+    """Again, where it listened before: only `pg_ctl restart` remembers that by itself."""
+    where = f"-h '' -k {server.get_postmaster_info().socket_dir}"
+    command = ["-w", "-o", where, "-l", str(server.log), "start"]
+    pg_ctl(command, pgdata=server.pgdata, user=server.system_user)
     server.ensure_postgres_running()  # else the library would stop the process that is gone
 
 

@@ -1,0 +1,1 @@
+"""What strangers may send to `web`, mutated, and what it costs."""
