@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,13 @@ from pipeline.storage import database as storage
 from pipeline.storage.database import Database
 from pipeline.storage.tables import metadata
 from tests.support import Mill
+
+
+def pytest_configure() -> None:
+    """A shell makes what it runs in the background ignore SIGINT, and so would every process that
+    a test starts, and interrupts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

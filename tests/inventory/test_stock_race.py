@@ -16,7 +16,7 @@ from pipeline.storage import catalogue, stock
 from pipeline.storage.database import Database
 from pipeline.storage.stock import Movement
 from tests.inventory.test_coupon_race import Nobody, scatter
-from tests.support import MUG, Mill, an_order
+from tests.support import MUG, TEE, Mill, an_order
 
 
 def work(url: str, starts_at: float, batch: int) -> None:
@@ -93,3 +93,28 @@ def test_orders_that_want_50_skus_in_opposite_order_all_have_them(
     deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
     assert [r.deadlocks for r in shop.query(deadlocks)] == [0]
     assert [finding.what for finding in audit(shop.database, shop.gateways).findings] == []
+
+
+def held_and_lacked(shop: Mill) -> tuple[Counter[str], Counter[str]]:
+    """Units that orders hold, and those that waiting ones lack, by SKU."""
+    held = shop.query("SELECT sku, sum(quantity) AS n FROM reservations GROUP BY sku")
+    lacked = shop.query("SELECT sku, sum(units) AS n FROM backorders GROUP BY sku")
+    return Counter({r.sku: int(r.n) for r in held}), Counter({r.sku: int(r.n) for r in lacked})
+
+
+def findings(shop: Mill) -> list[str]:
+    return [finding.what for finding in audit(shop.database, shop.gateways).findings]
+
+
+def test_orders_that_find_a_part_hold_it_and_no_unit_is_held_twice(database: Database) -> None:
+    shop = Mill(database, policy=POLICY, serves=[]).stocked(units=0, backorder=True)
+    shop.receive(MUG, 50)
+    shop.receive(TEE, 30)
+    to_reserve(shop, [an_order(lines=[(MUG, 1), (TEE, 1)]) for _ in range(120)])
+    scatter(shop, "reserve", 5)
+
+    race(shop, processes=8, batch=5)
+
+    assert ends(shop) == {"reserved": 30, "backordered": 90}
+    assert held_and_lacked(shop) == ({MUG: 50, TEE: 30}, {MUG: 70, TEE: 90})
+    assert findings(shop) == []
