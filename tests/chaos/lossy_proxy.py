@@ -117,7 +117,7 @@ class LossyProxy:
         return socket.create_connection((str(host), port))
 
     def _ask(self, client: socket.socket, server: socket.socket) -> None:
-        with suppress(OSError), client, server:
+        with _ended_together(client, server):
             while data := client.recv(65_536):
                 self._flowing.wait()
                 if self._cuts(data):
@@ -125,17 +125,14 @@ class LossyProxy:
                 server.sendall(data)
                 if self._cuts_as_sent(data):
                     break
-            client.shutdown(socket.SHUT_RDWR)
-            server.shutdown(socket.SHUT_RDWR)
 
     def _answer(self, client: socket.socket, server: socket.socket) -> None:
-        with suppress(OSError), client, server:
+        with _ended_together(client, server):
             while data := server.recv(65_536):
                 self._flowing.wait()
                 if self._loses(data):
                     break
                 client.sendall(data)
-            client.shutdown(socket.SHUT_RDWR)
         with self._lock:
             self._clients.discard(client)
 
@@ -175,6 +172,18 @@ class LossyProxy:
             cuts = random.random() < CUT_AS_SENT
             self.cut_as_sent += cuts
             return cuts
+
+
+@contextmanager
+def _ended_together(client: socket.socket, server: socket.socket) -> Iterator[None]:
+    """However the block ends, a server's reset among it, both sides learn of it: closing alone would
+    leave open what the thread of the other direction waits for, and its client waits for ever."""
+    with suppress(OSError):
+        yield
+    for each in (client, server):
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+        each.close()
 
 
 @contextmanager
