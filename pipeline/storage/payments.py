@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, and_, case, exists, func, select
@@ -73,12 +74,13 @@ def read(tx: Tx, order_ids: Iterable[int]) -> dict[int, list[Operation]]:
 
 
 def add(tx: Tx, operations: Sequence[Operation]) -> None:
-    """Append. The same operation in the same state twice is once."""
+    """Append. The same operation in the same state twice is once; whoever adds it first is waited for,
+    and as everyone adds in the order of ids, nobody waits in a ring."""
     if not operations:
         return
     packed = pack(
         (o.order_id, o.key, o.kind, o.state, o.amount, o.currency, o.gateway, o.reference, o.code)
-        for o in operations
+        for o in sorted(operations, key=attrgetter("order_id"))
     )
     _ADD(tx, {"rows": packed})
 
