@@ -34,6 +34,7 @@ from web.callers import Keys
 from web.console.app import serve_console
 from web.description import describe
 from web.envelope import Envelope, headers_of
+from web.garbage import collected_when_idle
 from web.guesses import Guesses
 from web.jobs import Jobs
 from web.routing import problems as answered
@@ -54,7 +55,8 @@ def create_app(application: Application, jobs: Jobs = MappingProxyType({})) -> F
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncGenerator[None, None]:
         current_default_thread_limiter().total_tokens = THREADS
-        yield
+        async with collected_when_idle():
+            yield
 
     app = FastAPI(
         title="Ordermill", openapi_url=None, docs_url=None, redoc_url=None,
