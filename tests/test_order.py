@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 
 from pipeline.chain import CHAINS, UNDO, UNDOS, Chain
 from pipeline.engine.record import cancelled, decide
+from pipeline.errors import InvariantBroken
 from pipeline.operations import requeue
 from pipeline.order import TRANSITIONS, Lane, Line, Order, Status, is_legal
 from pipeline.outcome import Advance, Hold, Outcome, Reject, Retry
@@ -48,6 +51,31 @@ def test_the_grid_names_every_pair_of_statuses() -> None:
     assert {(source, target) for source, target, _ in cells()} == {
         (source, target) for source in Status for target in Status
     }
+
+
+def test_the_door_refuses_what_the_table_does_not_know_and_makes_none_of_the_other_moves(
+    mill: MakeMill,
+) -> None:
+    shop = mill().stocked()
+    good, bad = shop.accept(), shop.accept()
+    illegal = [
+        (source, target) for source, target, legal in cells() if not legal and source != target
+    ]
+
+    def moved(source: Status, target: Status) -> None:
+        with shop.database.transaction() as tx:
+            moves = [
+                Move(good, Status.RECEIVED, Status.VALIDATED, "price", "advanced"),
+                Move(bad, source, target, "validate", "advanced"),
+            ]
+            orders.move(tx, moves, "ada")
+
+    for source, target in illegal:
+        with pytest.raises(InvariantBroken, match=f"from {source} to {target}"):
+            moved(source, target)
+
+    assert [shop.status(order) for order in (good, bad)] == ["received", "received"]
+    assert shop.timeline(good) == ["received"]
 
 
 def test_the_table_of_moves_is_the_grid() -> None:
@@ -242,7 +270,9 @@ def test_a_move_is_written_with_its_event(mill: MakeMill) -> None:
     assert shop.timeline(order) == ["received", "advanced"]
 
 
-@pytest.mark.parametrize("elsewhere", [s for s in Status if s is not Status.RECEIVED])
+@pytest.mark.parametrize(
+    "elsewhere", [s for s in Status if s is not Status.RECEIVED and TRANSITIONS[s]]
+)
 def test_an_order_that_is_elsewhere_is_not_moved_and_nothing_is_written(
     mill: MakeMill, elsewhere: Status
 ) -> None:
@@ -250,9 +280,9 @@ def test_an_order_that_is_elsewhere_is_not_moved_and_nothing_is_written(
     order = shop.accept()
     before = shop.row(order)
 
-    won = move(shop, Move(order, elsewhere, Status.ON_HOLD, "price", "held"))
+    for target in TRANSITIONS[elsewhere]:
+        assert move(shop, Move(order, elsewhere, target, "price", "moved")) == set()
 
-    assert won == set()
     assert shop.row(order) == before
     assert shop.timeline(order) == ["received"]
 
@@ -321,9 +351,17 @@ def test_cancellation_is_asked_for_once(mill: MakeMill) -> None:
 def held_at(shop: Mill, status: Status, step: str) -> int:
     """An order put on hold at that step, from that status."""
     order = shop.accept()
-    for source, target in ((Status.RECEIVED, status), (status, Status.ON_HOLD)):
+    for source, target in pairwise([*way_to(status), Status.ON_HOLD]):
         assert move(shop, Move(order, source, target, step, "moved"))
     return order
+
+
+def way_to(status: Status) -> list[Status]:
+    """A shortest way there from where orders begin."""
+    ways = deque([[Status.RECEIVED]])
+    while (way := ways.popleft())[-1] is not status:
+        ways.extend([*way, target] for target in TRANSITIONS[way[-1]] - {Status.ON_HOLD})
+    return way
 
 
 @in_every_place

@@ -24,7 +24,7 @@ from pipeline.engine.leases import Leases
 from pipeline.engine.record import CarryOn, Recorded, hand_back, record
 from pipeline.engine.solitude import Solitude
 from pipeline.engine.watch import Watch, watched
-from pipeline.errors import LeaseLost
+from pipeline.errors import ConfigurationError, LeaseLost
 from pipeline.outcome import Hold, Outcome
 from pipeline.redaction import describe
 from pipeline.stages.step import Step
@@ -76,6 +76,10 @@ class Engine:
         self.leases = leases
         self.limits = limits
         self.serves = frozenset(steps if serves is None else serves)
+        if unknown := sorted(self.serves - steps.keys()):
+            raise ConfigurationError(
+                f"no step is called {', '.join(unknown)}: assembly.steps lacks it"
+            )
         self._solitude = Solitude()
         self._lanes = Lanes(limits.bulk)
         self._stopping = threading.Event()

@@ -82,15 +82,16 @@ def _reinstate(tx: Tx, back_again: Sequence[Order], actor: str) -> list[tuple[st
     if not back_again:
         return []
     orders.put_on_chain(tx, [order.id for order in back_again], CAPTURE_FIRST.name)
-    move = Move(0, Status.CANCELLED, Status.PRICED, "pay", "reinstated")
+    payment = CAPTURE_FIRST.link("pay")
+    move = Move(0, Status.CANCELLED, payment.source, payment.stage, "reinstated")
     orders.move(tx, [replace(move, order_id=order.id) for order in back_again], actor)
     lanes: dict[int, list[int]] = defaultdict(list)
     for order in back_again:
         lanes[order.lane.rank].append(order.id)
     made = dispatches.add(
-        tx, [NewDispatch("pay", lane, tuple(sorted(ids))) for lane, ids in lanes.items()]
+        tx, [NewDispatch(payment.stage, lane, tuple(sorted(ids))) for lane, ids in lanes.items()]
     )
-    return [("pay", i) for i in made]
+    return [(payment.stage, i) for i in made]
 
 
 def _giving_back(account: Account) -> Operation | None:

@@ -29,8 +29,8 @@ from sqlalchemy import (
 )
 
 from pipeline.chain import UNDO
-from pipeline.errors import UnknownOrder
-from pipeline.order import SETTLED, UNDECIDED, Lane, Order, Status
+from pipeline.errors import InvariantBroken, UnknownOrder
+from pipeline.order import SETTLED, UNDECIDED, Lane, Order, Status, is_legal
 from pipeline.storage import archive
 from pipeline.storage.database import Tx
 from pipeline.storage.sources import all_sources
@@ -167,9 +167,11 @@ def move(tx: Tx, moves: Sequence[Move], actor: str) -> set[int]:
     """The one door that moves an order. Returns the ids it moved: what comes back is what we won.
 
     Each won move appends one event to the timeline, so the timeline always folds to the row.
+    InvariantBroken if `TRANSITIONS` doesn't know one of the moves; then none is made.
     """
     if not moves:
         return set()
+    _require_legal(moves)
     packed = pack(
         (m.order_id, m.source, m.target, m.stage, m.reason, m.target in SETTLED,
          m.unless_cancelled, m.approve)
@@ -178,6 +180,12 @@ def move(tx: Tx, moves: Sequence[Move], actor: str) -> set[int]:
     versions = {r.id: r.version for r in tx.execute(_MOVE, {"rows": packed})}
     _append(tx, [m for m in moves if m.order_id in versions], versions, actor)
     return set(versions)
+
+
+def _require_legal(moves: Sequence[Move]) -> None:
+    for source, target in {(move.source, move.target) for move in moves}:
+        if source is not target and not is_legal(source, target):
+            raise InvariantBroken(f"an order can't be moved from {source} to {target}")
 
 
 def _append(tx: Tx, moves: Sequence[Move], versions: dict[int, int], actor: str) -> None:

@@ -6,7 +6,9 @@ import pytest
 
 from pipeline import operations
 from pipeline.engine import record
+from pipeline.errors import ConfigurationError
 from pipeline.source import Policy
+from pipeline.storage.database import Database
 from tests.support import MUG, TEE, Mill, an_order
 
 MakeMill = Callable[..., Mill]
@@ -26,6 +28,12 @@ def test_a_good_order_is_confirmed_and_its_customer_told(mill: MakeMill, chain: 
         ("authorize", 2000),
         ("capture", 2000),
     ]
+
+
+def test_an_engine_that_lacks_a_step_it_serves_refuses_to_start(sqlite_database: Database) -> None:
+    """Else the stage before it would be blamed for each order that comes there."""
+    with pytest.raises(ConfigurationError, match="screen"):
+        Mill(sqlite_database, serves=["validate", "screen"])
 
 
 def test_orders_are_moved_in_order_of_id_those_whose_cancellation_came_in_too(
