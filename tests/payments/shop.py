@@ -11,6 +11,7 @@ from sqlalchemy import update
 
 from pipeline import operations
 from pipeline.audit.audit import audit
+from pipeline.chain import CAPTURE_FIRST
 from pipeline.payments.account import Operation, fold, latest_of
 from pipeline.payments.gateway import Answer, Call, GatewayEvent, Kind, Payment, Unknown
 from pipeline.payments.sandbox import SandboxGateway
@@ -20,6 +21,9 @@ from pipeline.storage.tables import payment_operations, payment_tasks
 from tests.support import Mill
 
 MakeMill = Callable[..., Mill]
+
+#: Where an order waits for its payment, in the chain that pays first.
+UNPAID = CAPTURE_FIRST.link("pay").source
 
 
 class Gateway(SandboxGateway):

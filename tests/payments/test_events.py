@@ -29,6 +29,7 @@ from pipeline.payments.tasks import VOID_ATTEMPTS
 from pipeline.source import Policy
 from pipeline.storage import gateway_events
 from tests.payments.shop import (
+    UNPAID,
     Gateway,
     MakeMill,
     act,
@@ -239,7 +240,7 @@ def test_one_that_got_no_answer_goes_on_at_once(mill: MakeMill) -> None:
     console(shop).loses = {"capture"}
     order = shop.accept()
     shop.turn(impatient=False)
-    assert where(shop, order) == ("priced", "payment_unknown")
+    assert where(shop, order) == (UNPAID, "payment_unknown")
 
     tell(shop, events(shop)[-1])
     shop.turn(impatient=False)
@@ -421,7 +422,7 @@ def test_money_for_an_order_that_expired_unpaid_brings_it_back(mill: MakeMill, c
     console(shop).pay_late(pending(shop, order))
 
     tell(shop, events(shop)[-1])
-    assert where(shop, order) == ("priced", None)
+    assert where(shop, order) == (UNPAID, None)
     shop.turn(impatient=False)
 
     assert where(shop, order) == ("confirmed", None)

@@ -18,6 +18,7 @@ from pipeline.payments.manual import ManualGateway
 from pipeline.payments.sandbox import SandboxGateway
 from pipeline.source import Policy
 from tests.payments.shop import (
+    UNPAID,
     Gateway,
     MakeMill,
     as_if_later,
@@ -141,7 +142,7 @@ def test_a_gateway_that_is_not_configured_postpones_its_orders_for_nothing(mill:
         shop.make_due()
         shop.turn(impatient=False)
 
-    assert where(shop, order) == ("priced", "gateway_unavailable")
+    assert where(shop, order) == (UNPAID, "gateway_unavailable")
 
 
 # --- Nothing to pay -------------------------------------------------------------------------------
@@ -249,7 +250,7 @@ def test_waiting_for_a_customer_burns_no_attempts(mill: MakeMill) -> None:
         shop.make_due()
         shop.turn(impatient=False)
 
-    assert where(shop, order) == ("priced", "requires_action")
+    assert where(shop, order) == (UNPAID, "requires_action")
     assert findings(shop) == []
 
 
@@ -295,7 +296,7 @@ def test_the_time_runs_from_when_the_customer_was_asked_not_from_when_we_first_t
         shop.make_due()
         shop.turn(impatient=False)
 
-    assert where(shop, order) == ("priced", "requires_action")
+    assert where(shop, order) == (UNPAID, "requires_action")
 
 
 def delay(shop: Mill) -> float:
@@ -385,7 +386,7 @@ def test_a_look_that_gets_no_answer_is_made_again(
     console(shop).find = lambda call: answer  # type: ignore[method-assign]
     shop.make_due()
     shop.turn(impatient=False)
-    assert where(shop, order) == ("priced", reason)
+    assert where(shop, order) == (UNPAID, reason)
     del console(shop).find  # type: ignore[attr-defined]
 
     shop.turn()
