@@ -27,9 +27,9 @@ $(RUNS): requirements/run.txt
 	$(PIP_INSTALL) --require-hashes -r requirements/run.txt
 	@touch $@
 
-$(READY): $(RUNS) requirements/dev.txt pyproject.toml
+$(READY): $(RUNS) requirements/dev.txt pyproject.toml client/pyproject.toml
 	$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
-	$(PIP_INSTALL) --no-build-isolation -e .
+	$(PIP_INSTALL) --no-build-isolation -e . -e client
 	-@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib  # tests start hundreds of processes
 	@touch $@
 

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from ordermill.client import Client, NewOrder, NotFound
+from ordermill_client import Client, NewOrder, NotFound
 
 order: NewOrder = {
     "external_id": "web-2001",

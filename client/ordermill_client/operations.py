@@ -18,20 +18,10 @@ from urllib.parse import quote as quoted
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
-from ordermill.client.errors import NoAnswer, NotSettled
-from ordermill.client.given import AnyOrder, NewPrice
-from ordermill.client.steps import (
-    Answer,
-    Request,
-    Retries,
-    Steps,
-    Tell,
-    Telling,
-    Wait,
-    send,
-)
-from pipeline.order import SETTLED
-from web.api.shapes import (
+from ordermill_client.errors import NoAnswer, NotSettled
+from ordermill_client.given import AnyOrder, NewPrice
+from ordermill_client.shapes import (
+    SETTLED,
     Accepted,
     Decided,
     Event,
@@ -46,6 +36,16 @@ from web.api.shapes import (
     Product,
     Quote,
     Refund,
+)
+from ordermill_client.steps import (
+    Answer,
+    Request,
+    Retries,
+    Steps,
+    Tell,
+    Telling,
+    Wait,
+    send,
 )
 
 M = TypeVar("M", bound=BaseModel)

@@ -12,13 +12,13 @@ from typing import Any
 
 import playwright
 import pytest
+from ordermill_client import Client
 
-from ordermill.client import Client
-from tests.ordermill.client.conftest import turning
+from client.tests.conftest import turning
 from tests.support import Mill
 from tests.web.conftest import MakeKey
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
 #: Playwright, which the console's tests need, comes with a Node of its own.
 NODE = Path(str(playwright.__file__)).parent / "driver" / "node"
@@ -34,12 +34,11 @@ def command(example: str, url: str, *more: str) -> list[str]:
 
 
 def environment(key: str) -> dict[str, str]:
-    return {**os.environ, "KEY": key, "PYTHONPATH": str(ROOT)}
+    return {**os.environ, "KEY": key, "PYTHONPATH": str(ROOT / "client")}
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_the_page_s_examples_run(url: str, make_key: MakeKey, shop: Mill) -> None:
-    page = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
+    page = (ROOT / "client" / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     names: dict[str, Any] = {"URL": url, "KEY": make_key()}
 
@@ -59,7 +58,6 @@ def the_readme_s_order() -> dict[str, object]:
     return found
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("example", COMMANDS)
 def test_an_example_places_the_readme_s_order_follows_it_and_streams_many(
     url: str, make_key: MakeKey, shop: Mill, example: str
@@ -83,7 +81,6 @@ def test_an_example_places_the_readme_s_order_follows_it_and_streams_many(
     assert shop.query("SELECT count(*) FROM orders") == [(5,)]
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_in_node_verdicts_come_while_orders_are_still_drawn(
     url: str, make_key: MakeKey, shop: Mill, tmp_path: Path
 ) -> None:
@@ -107,7 +104,6 @@ def test_in_node_verdicts_come_while_orders_are_still_drawn(
     assert node.returncode == 0
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_in_node_what_is_refused_says_why(url: str, make_key: MakeKey, shop: Mill) -> None:
     done = subprocess.run(
         command("place_order.mjs", url),

@@ -11,9 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
+from ordermill_client import AsyncClient, Client, Retries
 
-from ordermill.client import AsyncClient, Client, Retries
 from pipeline.assembly import Application
+from pipeline.storage.database import Database
+from tests.conftest import sqlite_database, sqlite_template  # noqa: F401
 from tests.support import Mill
 from tests.web.conftest import app, application, gateway, make_key, shop  # noqa: F401
 from tests.web.console.serving import serving
@@ -75,6 +77,12 @@ def make_client(request: pytest.FixtureRequest) -> Iterator[MakeClient]:
         yield make
         stack.close()
         runner.close()
+
+
+@pytest.fixture
+def database(sqlite_database: Database) -> Database:  # noqa: F811
+    """The client knows nothing of the server's databases: one is enough."""
+    return sqlite_database
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ from email.utils import format_datetime
 
 import httpx
 import pytest
-
-from ordermill.client.errors import ApiError, NoAnswer, OrdermillError
-from ordermill.client.steps import Answer, Request, Retries, Send, Wait, send
+from ordermill_client.errors import ApiError, NoAnswer, OrdermillError
+from ordermill_client.steps import Answer, Request, Retries, Send, Wait, send
 
 DONE = Answer(200, {}, b"{}")
 REFUSED, BROKEN = httpx.ConnectError("refused"), httpx.ReadError("reset by peer")

@@ -10,9 +10,9 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 import httpx
 
-from ordermill.client import operations
-from ordermill.client.batch import place_all
-from ordermill.client.steps import (
+from ordermill_client import operations
+from ordermill_client.batch import place_all
+from ordermill_client.steps import (
     END,
     Answer,
     Draw,
@@ -25,6 +25,7 @@ from ordermill.client.steps import (
     Telling,
     Wait,
 )
+from ordermill_client.version import VERSION
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -119,7 +120,10 @@ class _Operations:
             )
         self.retries = retries or Retries()
         self._url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {key}", "User-Agent": "ordermill-client"}
+        self._headers = {
+            "Authorization": f"Bearer {key}",
+            "User-Agent": f"ordermill-client/{VERSION}",
+        }
         self._timeout = timeout
 
     def __repr__(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from ordermill.client.errors import ApiError, NoAnswer, api_error
+from ordermill_client.errors import ApiError, NoAnswer, api_error
 
 R = TypeVar("R")
 T = TypeVar("T")

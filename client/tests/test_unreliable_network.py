@@ -9,10 +9,10 @@ from itertools import chain
 from typing import Any
 
 import pytest
+from ordermill_client import BatchInterrupted, NoAnswer, Retries, Unavailable
 
-from ordermill.client import BatchInterrupted, NoAnswer, Retries, Unavailable
-from tests.ordermill.client.conftest import MakeClient
-from tests.ordermill.client.unreliable import BAD, unreliable
+from client.tests.conftest import MakeClient
+from client.tests.unreliable import BAD, unreliable
 from tests.support import Mill, an_order
 from tests.web.conftest import MakeKey
 
@@ -60,7 +60,6 @@ def test_thousands_in_a_batch_have_a_verdict_each_and_are_there_once(
     assert kept(shop) == Counter(order["external_id"] for order in orders)
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_batch_that_was_interrupted_is_resumed_with_what_has_no_verdict(
     url: str, make_client: MakeClient, make_key: MakeKey, shop: Mill
 ) -> None:
@@ -107,7 +106,6 @@ def test_a_refund_and_an_adjustment_are_done_once(
     assert shop.query("SELECT on_hand FROM stock_levels WHERE sku = 'TEE-01'") == [(97,)]
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_where_nobody_answers_the_time_limit_is_kept(
     url: str, make_client: MakeClient, make_key: MakeKey, shop: Mill
 ) -> None:

@@ -30,7 +30,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from web.api.shapes import FieldError, Order, Problem
+from ordermill_client.shapes import FieldError, Order, Problem
 
 
 class OrdermillError(Exception):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
+import ordermill_client as client
 import pytest
+from ordermill_client import errors
+from ordermill_client.errors import api_error
 
-from ordermill import client
-from ordermill.client import errors
-from ordermill.client.errors import api_error
 from web.problems import TYPES, type_of
 
 

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-
-from ordermill.client import (
+from ordermill_client import (
     Conflict,
     Forbidden,
     Invalid,
@@ -17,7 +16,8 @@ from ordermill.client import (
     Unauthenticated,
     VersionPassed,
 )
-from tests.ordermill.client.conftest import MakeClient, turning
+
+from client.tests.conftest import MakeClient, turning
 from tests.support import Mill, an_order
 from tests.web.conftest import MakeKey
 

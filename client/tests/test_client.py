@@ -14,8 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-
-from ordermill.client import (
+from ordermill_client import (
     ApiError,
     BatchInterrupted,
     Client,
@@ -26,8 +25,9 @@ from ordermill.client import (
     Unauthenticated,
     Unavailable,
 )
-from ordermill.client.batch import MOST_LINES
-from tests.ordermill.client.conftest import Handler, MakeClient
+from ordermill_client.batch import MOST_LINES
+
+from client.tests.conftest import Handler, MakeClient
 from tests.support import an_order
 from web.problems import type_of
 
@@ -185,7 +185,6 @@ def test_each_operation_asks_what_the_api_says(
     assert asked.headers["authorization"] == "Bearer om_live_1_2"
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_all_that_is_asked_is_in_the_api_s_description(app: FastAPI) -> None:
     described = {
         (method.upper(), re.compile(re.sub(r"\{\w+\}", "[^/]+", path)))
@@ -360,7 +359,7 @@ def test_the_feed_is_read_page_by_page_until_there_is_no_more_now(make_client: M
 def test_an_order_is_waited_for_and_not_read_again_while_it_is_as_it_was(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ordermill.client.operations.LOOK", 0.001)
+    monkeypatch.setattr("ordermill_client.operations.LOOK", 0.001)
     api = Recording(
         httpx.Response(200, json=an_order_told(), headers={"etag": '"1"'}),
         httpx.Response(304, headers={"etag": '"1"'}),

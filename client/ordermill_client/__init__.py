@@ -1,10 +1,7 @@
-"""A client of the HTTP API, for threads and for asyncio: docs/client.md.
+"""A client of Ordermill's HTTP API, for threads and for asyncio. It needs httpx and pydantic alone."""
 
-Needs httpx and pydantic, and none of the engine that it talks to.
-"""
-
-from ordermill.client.clients import AsyncClient, Client
-from ordermill.client.errors import (
+from ordermill_client.clients import AsyncClient, Client
+from ordermill_client.errors import (
     ApiError,
     BatchInterrupted,
     Conflict,
@@ -23,10 +20,8 @@ from ordermill.client.errors import (
     Unavailable,
     VersionPassed,
 )
-from ordermill.client.given import NewOrder
-from ordermill.client.steps import Retries
-from pipeline.order import Status
-from web.api.shapes import (
+from ordermill_client.given import NewOrder
+from ordermill_client.shapes import (
     Accepted,
     Decided,
     Event,
@@ -42,8 +37,10 @@ from web.api.shapes import (
     Product,
     Quote,
     Refund,
+    Status,
     Verdict,
 )
+from ordermill_client.steps import Retries
 
 __all__ = [
     "Accepted",

@@ -14,9 +14,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
-from ordermill.client.errors import ApiError, BatchInterrupted, NoAnswer
-from ordermill.client.given import AnyOrder
-from ordermill.client.steps import (
+from ordermill_client.errors import ApiError, BatchInterrupted, NoAnswer
+from ordermill_client.given import AnyOrder
+from ordermill_client.shapes import Verdict
+from ordermill_client.steps import (
     END,
     Answer,
     Draw,
@@ -30,7 +31,6 @@ from ordermill.client.steps import (
     failure,
     may_repeat,
 )
-from web.api.shapes import Verdict
 
 #: Of a part, whichever is reached first; two commits of the server's. The verdicts of so many fit
 #: into what the network holds, so nobody waits for the other to read.
