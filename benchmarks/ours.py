@@ -23,7 +23,8 @@ from benchmarks.assortment import an_order, stock_up
 from benchmarks.contract import Latency, Result, Setting
 from benchmarks.history import write_history
 from benchmarks.memory import PeakMemory, peak_memory
-from pipeline.assembly import Application, assemble, open_database
+from pipeline.assembly import Application, assemble
+from pipeline.opening import open_database
 from pipeline.pricing.rules import Rules
 from pipeline.settings import Settings, load_settings
 from pipeline.source import Policy, Source

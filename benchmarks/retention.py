@@ -26,8 +26,8 @@ from benchmarks.history import write_history
 from benchmarks.ours import Shop, settings, warm_workers
 from benchmarks.servers import fresh_servers
 from pipeline import retention
-from pipeline.assembly import open_database
 from pipeline.intake.schema import read_order
+from pipeline.opening import open_database
 from pipeline.storage.database import Database
 
 SOURCE = "past"

@@ -13,7 +13,8 @@ from pipeline.payments.choice import mend
 from pipeline.settings import load_settings
 from pipeline.source import Policy
 from pipeline.storage import sources as storage
-from pipeline.storage.database import Database, wanted_schema
+from pipeline.storage.database import Database
+from pipeline.storage.schema_version import wanted_schema
 
 db = typer.Typer(help="The database schema.", no_args_is_help=True)
 

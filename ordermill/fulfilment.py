@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -141,22 +140,5 @@ def return_units(
         tell(done, "refund", "refunded")
 
 
-def told_lines(parcels: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Shipments or returns as rows to print."""
-    return [
-        {
-            **parcel,
-            "lines": ", ".join(
-                f"{x['line_no']}={x['units']} {x['sku']}" + _from(x) for x in parcel["lines"]
-            ),
-        }
-        for parcel in parcels
-    ]
-
-
 def _units(shipped: Shipped) -> str:
     return ", ".join(f"{u.quantity} × {u.sku} from {u.location}" for u in shipped.units)
-
-
-def _from(line: Mapping[str, Any]) -> str:
-    return f" ({line['location']})" if "location" in line else ""

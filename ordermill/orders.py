@@ -1,217 +1,67 @@
-"""ordermill orders: list, show, cancel, requeue, decide, refund, capture, fulfil, return, archive,
-restore, erase."""
+"""ordermill orders: the commands about orders."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Annotated, Any
+from ordermill.lazy import Lazy, group
 
-import typer
-
-from ordermill.after_sale import capture, refund
-from ordermill.deciding import decide
-from ordermill.fulfilment import fulfil, return_units, told_lines
-from ordermill.held import cancel, requeue
-from ordermill.output import AsJson, console, one_of, show, show_json
-from ordermill.retention import archive, erase, restore
-from ordermill.selecting import ExternalId, FromSource, by_filter
-from ordermill.session import application
-from pipeline.errors import InvalidInput, UnknownOrder
-from pipeline.hold_reasons import hold_of
-from pipeline.money import to_text
-from pipeline.order import SETTLED, Status
-from pipeline.pricing.explanation import explain, named
-from pipeline.storage import dispatches, views
-from pipeline.storage.database import Tx
-from pipeline.storage.selection import Selection
-from pipeline.typed import LARGEST
-
-orders = typer.Typer(help="Look at orders, and put right what is stuck.", no_args_is_help=True)
-orders.command("refund")(refund)
-orders.command("capture")(capture)
-orders.command("fulfil")(fulfil)
-orders.command("return")(return_units)
-orders.command("cancel")(cancel)
-orders.command("requeue")(requeue)
-orders.command("decide")(decide)
-orders.command("archive")(archive)
-orders.command("restore")(restore)
-orders.command("erase")(erase)
-
-
-@orders.command("ls")
-@by_filter
-def ls(
-    selection: Selection,
-    status: Annotated[Status | None, typer.Option(help="Only orders with this status.")] = None,
-    fulfilment: Annotated[
-        str | None,
-        typer.Option(
-            parser=one_of(("unfulfilled", "partial", "fulfilled")),
-            metavar="STATUS",
-            help="Only orders shipped so far: unfulfilled, partial, fulfilled.",
-        ),
-    ] = None,
-    before: Annotated[
-        int | None, typer.Option(max=LARGEST, help="Continue an earlier page: only ids below.")
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
-    archived: Annotated[
-        bool, typer.Option("--archived", help="Those in the archive instead.")
-    ] = False,
-    json: AsJson = False,
-) -> None:
-    """List orders, newest first; --archived those that have been moved into the archive.
-
-    The ids are walked down until the page is full, so what is rare takes time among millions.
-    """
-    page = views.archived_page if archived else views.page
-    selection = replace(selection, status=status, fulfilment=fulfilment)
-    with application() as app, app.database.snapshot() as tx:
-        found = page(tx, selection, before=before, most=limit)
-    elsewhere = "" if archived else " Orders that have long been over: --archived."
-    show([_amounts(row) for row in found], json, empty=f"No order matches.{elsewhere}")
-
-
-@orders.command("show")
-def show_one(
-    order_id: Annotated[
-        int | None, typer.Argument(max=LARGEST, help="An order's id, as `orders ls` shows it.")
-    ] = None,
-    external_id: ExternalId = None,
-    source: FromSource = None,
-    pricing: Annotated[
-        bool, typer.Option("--pricing", help="And how its price came about, step by step.")
-    ] = False,
-    json: AsJson = False,
-) -> None:
-    """Show everything about one order, be it archived: lines, money, stock, notifications,
-    timeline. By id, or by --external-id."""
-    with application() as app, app.database.snapshot() as tx:
-        order_id = _named(tx, order_id, external_id, source)
-        order = views.one(tx, order_id)
-        is_settled = Status(order["status"]) in SETTLED
-        views.tell_wait(order, None if is_settled else dispatches.holding(tx, order_id))
-    is_held = order["status"] == Status.ON_HOLD
-    hold = hold_of(order_id, order["reason"], order["events"]) if is_held else None
-    if json:
-        show_json({**order, "hold": hold})
-        return
-    currency = order["currency"]
-    told = (
-        "id", "source", "external_id", "status", "reason", "stage", "payment_status",
-        "fulfilment_status",
-    )  # fmt: skip
-    summary = {k: order[k] for k in told} | {"currency": currency, "total": _total(order, hold)}
-    if (shown := order["document"].get("total")) is not None:
-        summary["total_shown"] = to_text(shown, currency)
-    if order["placed_at"]:
-        summary["placed_at"] = order["placed_at"]
-    show([summary], False, empty="")
-    if order["archived_at"]:
-        console.print(f"\nIn the archive since {order['archived_at']:%Y-%m-%d %H:%M}.")
-    if order["decided"]:
-        decided = ", ".join(f"{k}: {v}" for k, v in order["decided"].items())
-        console.print(f"\nDecided by a person: {decided}.", markup=False)
-    if order["vat_check"]:
-        console.print(f"\n{_vat_check(order['vat_check'])}", markup=False)
-    if hold:
-        _tell_hold(order_id, hold)
-    quote = order["quote"]
-    for title, rows in (
-        ("Lines", [_line(x, currency) for x in order["lines"]]),
-        ("Shipping", [_shipping(quote, currency)] if quote and quote["shipping_method"] else []),
-        (f"Pricing by {_rules(quote)}", explain(quote["steps"], currency) if pricing and quote else []),
-        ("Payments", [_money(x, currency, "amount", "net", "tax") for x in order["payments"]]),
-        ("Reservations", order["reservations"]),
-        ("Waits for", order["waits_for"]),
-        ("Shipments", told_lines(order["shipments"])),
-        ("Returns", told_lines(order["returns"])),
-        ("Cancelled", [_money(x, currency, "amount", "unpaid") for x in order["cancelled_lines"]]),
-        ("Notifications", order["notifications"]),
-        ("Timeline", order["events"]),
-    ):  # fmt: skip
-        if rows:
-            console.print(f"\n[bold]{title}[/bold]")
-            show(rows, False, empty="")
-
-
-def _named(tx: Tx, order_id: int | None, external_id: str | None, source: str | None) -> int:
-    """The id of the order that is meant."""
-    if (order_id is None) == (external_id is None):
-        raise InvalidInput("name one order, by its id or by --external-id")
-    if order_id is not None or external_id is None:
-        return order_id or 0
-    found = views.ids_of(tx, external_id)
-    of_source = {s: i for s, i in found.items() if source in (None, s)}
-    if not of_source:
-        raise UnknownOrder(external_id)
-    if len(of_source) > 1:
-        raise InvalidInput(
-            f"--source: expected one of {', '.join(sorted(found))}, which all have it"
-        )
-    return next(iter(of_source.values()))
-
-
-def _total(order: dict[str, Any], hold: dict[str, Any] | None) -> str | None:
-    """What it costs, as text. An order that was held over its price has no quote yet: the event that
-    held it says what it came to."""
-    if order["total"] is not None:
-        return to_text(order["total"], order["currency"])
-    return hold["detail"].get("total") if hold else None
-
-
-def _tell_hold(order_id: int, hold: dict[str, Any]) -> None:
-    detail = ", ".join(f"{k}: {v}" for k, v in hold["detail"].items())
-    console.print(
-        f"\nOn hold: {hold['means']}{f' ({detail})' if detail else ''}.\n"
-        f"What to do: {hold['do']}.\n"
-        f"  {hold['command']}\n"
-        f"Or undo what was done for it: ordermill orders cancel {order_id}",
-        markup=False,
-    )
-
-
-def _vat_check(kept: dict[str, Any]) -> str:
-    number = kept["consultation_number"]
-    proof = f", consultation number {number}" if number else ""
-    return f"VIES on {kept['vat_id'] or 'its VAT id'}: {kept['said']}, {kept['asked_at']}{proof}."
-
-
-def _amounts(row: dict[str, Any]) -> dict[str, Any]:
-    total = None if row["total"] is None else to_text(row["total"], row["currency"])
-    return {**row, "total": total}
-
-
-def _line(line: dict[str, Any], currency: str) -> dict[str, Any]:
-    order = (
-        "line_no",
-        "sku",
-        "quantity",
-        "unit_price",
-        "discount",
-        "tax_rate",
-        "net",
-        "tax",
-        "gross",
-    )
-    amounts = ("unit_price", "discount", "net", "tax", "gross")
-    return _money({name: line[name] for name in order}, currency, *amounts)
-
-
-def _shipping(quote: dict[str, Any], currency: str) -> dict[str, Any]:
-    net, tax = quote["shipping_net"], quote["shipping_tax"]
-    amounts = {
-        "price": quote["shipping_price"], "discount": quote["shipping_discount"],
-        "net": net, "tax": tax, "gross": net + tax,
-    }  # fmt: skip
-    return {"method": quote["shipping_method"], **_money(amounts, currency, *amounts)}
-
-
-def _rules(quote: dict[str, Any] | None) -> str:
-    return named(quote["rules"], quote["rules_version"]) if quote else ""
-
-
-def _money(row: dict[str, Any], currency: str, *names: str) -> dict[str, Any]:
-    known = [name for name in names if row[name] is not None]
-    return {k: to_text(v, currency) if k in known else v for k, v in row.items()}
+COMMANDS = {
+    "ls": Lazy(
+        "ordermill.looking",
+        "ls",
+        "List orders, newest first; --archived those that have been moved into the archive.",
+    ),
+    "show": Lazy(
+        "ordermill.looking",
+        "show_one",
+        "Show everything about one order, be it archived: lines, money, stock, notifications, timeline. By id, or by --external-id.",
+    ),
+    "refund": Lazy(
+        "ordermill.after_sale",
+        "refund",
+        "Refund a confirmed order: an amount, lines, shipping, or all that is left. Exit code 1 if the gateway refuses.",
+    ),
+    "capture": Lazy(
+        "ordermill.after_sale",
+        "capture",
+        "Take what an order has authorized, all of it or an amount; the rest is released. Exit code 1 if the gateway refuses.",
+    ),
+    "fulfil": Lazy(
+        "ordermill.fulfilment",
+        "fulfil",
+        "Ship an order: units of lines, or all that is left. The customer is told.",
+    ),
+    "return": Lazy(
+        "ordermill.fulfilment",
+        "return_units",
+        "Take back units that were shipped. Orders that wait for them have what is put into stock. Exit code 1 if the gateway refuses the refund.",
+    ),
+    "cancel": Lazy(
+        "ordermill.held",
+        "cancel",
+        "Cancel an order wherever it is. What was done for it is undone: refund, units given back.",
+    ),
+    "requeue": Lazy(
+        "ordermill.held",
+        "requeue",
+        "Put orders on hold back to work, where they were held; hold rules no longer apply to them.",
+    ),
+    "decide": Lazy(
+        "ordermill.deciding",
+        "decide",
+        "Decide about orders on hold and put them back to work; give exactly one decision.",
+    ),
+    "archive": Lazy(
+        "ordermill.retention",
+        "archive",
+        "Move orders that have long been over into the archive, in transactions of at most 1,000.",
+    ),
+    "restore": Lazy(
+        "ordermill.retention", "restore", "Bring orders back from the archive, all of them or none."
+    ),
+    "erase": Lazy(
+        "ordermill.retention",
+        "erase",
+        "Forget who ordered: names, addresses, free texts. What was sold and paid stays.",
+    ),
+}
+orders = group("Look at orders, and put right what is stuck.", COMMANDS)

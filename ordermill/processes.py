@@ -14,8 +14,9 @@ from typing import Protocol
 import uvicorn
 from dramatiq import Broker
 
-from pipeline.assembly import DATABASE_PATIENCE, assemble, open_database
+from pipeline.assembly import DATABASE_PATIENCE, assemble
 from pipeline.errors import ConfigurationError
+from pipeline.opening import open_database
 from pipeline.presence import Presence
 from pipeline.settings import Settings
 from pipeline.telemetry import tracing

@@ -6,18 +6,20 @@ import getpass
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline import acts
 from pipeline.acts import Act
-from pipeline.assembly import Application, assemble, open_database
+from pipeline.opening import open_database
 from pipeline.redaction import guard_logs
 from pipeline.settings import Settings, load_settings
-from pipeline.storage.database import Database
-from pipeline.telemetry import logs, tracing
+from pipeline.storage import currencies
+from pipeline.storage.database import Database, Tx
+from pipeline.telemetry import logs
 from pipeline.telemetry.repeats import Repeats
-from workers.announcer import BrokerAnnouncer, PatientAnnouncer
-from workers.broker import make_broker
+
+if TYPE_CHECKING:
+    from pipeline.assembly import Application
 
 
 def actor() -> str:
@@ -42,6 +44,12 @@ def configure_logging(settings: Settings) -> None:
 @contextmanager
 def application() -> Iterator[Application]:
     """An application for one command. What it announces goes to the broker of the settings."""
+    # A command that only reads doesn't wait for these: together they take a second to import.
+    from pipeline.assembly import assemble
+    from pipeline.telemetry import tracing
+    from workers.announcer import BrokerAnnouncer, PatientAnnouncer
+    from workers.broker import make_broker
+
     settings = load_settings()
     announcer = PatientAnnouncer(BrokerAnnouncer(make_broker(settings.broker_url, [])))
     app = assemble(settings, announcer, role="cli", looks_after_commit=True)
@@ -71,6 +79,16 @@ def of_orders(order_ids: Iterable[int]) -> dict[str, Any]:
     """Orders as an entry of the operators' log has them: one is its target."""
     ids = sorted(set(order_ids))
     return {"target": ids[0]} if len(ids) == 1 else {"orders": ids}
+
+
+@contextmanager
+def reading() -> Iterator[Tx]:
+    """A snapshot of the database, for a command that changes nothing. Its schema must be current."""
+    with bare_database() as database:
+        database.require_schema()
+        currencies.adopt(database)
+        with database.snapshot() as tx:
+            yield tx
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import private
 from pipeline.chain import STEPS
 from pipeline.engine.engine import Announcer, Engine, Limits
 from pipeline.engine.leases import Leases
@@ -22,6 +21,7 @@ from pipeline.intake.accept import Intake
 from pipeline.notifications.deliver import Courier
 from pipeline.notifications.email import EmailSender, FileMailbox
 from pipeline.notifications.pager import LogPager, Pager
+from pipeline.opening import open_database
 from pipeline.payments.callers import Callers
 from pipeline.payments.choice import AT_HOME, GatewayChoice
 from pipeline.payments.events import GatewayEvents
@@ -39,7 +39,7 @@ from pipeline.stages.step import Step
 from pipeline.stages.undo_pay import UndoPay
 from pipeline.stages.validate import Validate
 from pipeline.storage import currencies
-from pipeline.storage.database import APPLICATION, Database
+from pipeline.storage.database import Database
 from pipeline.vat.check import TRIES
 from pipeline.vat.vies import VatIds, Vies
 from pipeline.webhooks.endpoints import Webhooks
@@ -142,13 +142,6 @@ def steps(
         "undo_pay": UndoPay(callers),
         "undo_reserve": UndoReserve(),
     }
-
-
-def open_database(settings: Settings, role: str = "") -> Database:
-    """The database of `settings`; `role` is what this process is called there, after our own name."""
-    private.folder(settings.home)
-    name = f"{APPLICATION} {role}".strip()
-    return Database(settings.database, pool_size=settings.worker_threads + 8, application=name)
 
 
 def open_webhooks(settings: Settings) -> Webhooks:

@@ -20,7 +20,8 @@ from pipeline.redaction import redact
 from pipeline.settings import Settings
 from pipeline.source import Policy
 from pipeline.storage import clock, refusals, rules, sources, webhooks
-from pipeline.storage.database import Database, Schema, wanted_schema
+from pipeline.storage.database import Database
+from pipeline.storage.schema_version import Schema, wanted_schema
 from pipeline.version import VERSION
 
 A_DAY = 86_400.0

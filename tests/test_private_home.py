@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.assembly import open_database
 from pipeline.check import check
+from pipeline.opening import open_database
 from pipeline.settings import Settings
 from pipeline.storage.database import Database
 

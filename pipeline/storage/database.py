@@ -7,23 +7,17 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as SqlTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from pipeline.errors import CodeOutdated, ConfigurationError, MaybeDone, SchemaOutdated
+from pipeline.errors import ConfigurationError, MaybeDone
 from pipeline.redaction import redact
-from pipeline.storage import postgres
+from pipeline.storage import postgres, schema_version
+from pipeline.storage.schema_version import Schema, wanted_schema
 from pipeline.storage.sql import teach_sqlite
 
 log = logging.getLogger(__name__)
@@ -37,27 +31,6 @@ APPLICATION = "ordermill"
 #: Seconds that one waits for another who writes to SQLite; and for one who brings the schema up.
 PATIENCE = 30
 UPGRADE_PATIENCE = 3_600
-
-_MIGRATIONS = Path(__file__).parent / "migrations"
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """The schema that a database has: its revision (None: it is empty), and the schemas that code may
-    have been written for and work on it."""
-
-    revision: str | None
-    serves: frozenset[str]
-
-    @property
-    def is_newer(self) -> bool:
-        """Whether it was made by code that is newer than this."""
-        return self.revision is not None and self.revision not in _known_schemas()
-
-    @property
-    def serves_this_code(self) -> bool:
-        wanted = wanted_schema()
-        return self.revision == wanted or (self.is_newer and wanted in self.serves)
 
 
 @contextmanager
@@ -163,29 +136,25 @@ class Database:
     def schema_version(self) -> str | None:
         """The revision the database is at; None for an empty one."""
         with self.engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
+            return schema_version.found(connection)
 
     def schema(self) -> Schema:
         """The revision the database is at, and the code that it serves."""
         with self.engine.connect() as connection:
-            return _schema(connection)
+            return schema_version.read(connection)
 
     def upgrade(self) -> None:
         """Bring the schema to what this version needs, and let it name the code that it serves. A
         newer one stays as it is; CodeOutdated if it doesn't serve this code. Of several at once one
         does it, and the others wait for its end."""
+        from pipeline.storage import upgrade  # Alembic takes a tenth of a second to import
+
         with self._one_at_a_time() as connection:
-            if (found := _schema(connection)).is_newer:
-                _require(found)
-                return
-            config = _alembic()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            connection.execute(text("DELETE FROM schema_serves"))
-            connection.execute(
-                text("INSERT INTO schema_serves (code_schema) VALUES (:served)"),
-                [{"served": each} for each in _served_by_the_newest()],
-            )
+            found = schema_version.read(connection)
+            if found.is_newer:
+                schema_version.require(found)
+            else:
+                upgrade.to_newest(connection)
 
     @contextmanager
     def _one_at_a_time(self) -> Iterator[Connection]:
@@ -204,7 +173,7 @@ class Database:
         """Raise SchemaOutdated or CodeOutdated unless this code may work on the schema: it was written
         for it, or the schema names it."""
         if self.schema_version() != wanted_schema():
-            _require(self.schema())
+            schema_version.require(self.schema())
 
     def wait_until_there(self, patience: float) -> None:
         """Wait for a server that is starting or restarting, up to `patience` seconds; then raise. Each
@@ -242,48 +211,6 @@ def _parse(given: str) -> URL:
     raise ConfigurationError(
         "ORDERMILL_DATABASE_URL is no address of a database; expected postgresql://… or sqlite:///…"
     )
-
-
-def _schema(connection: Connection) -> Schema:
-    revision = MigrationContext.configure(connection).get_current_revision()
-    if not inspect(connection).has_table("schema_serves"):  # it is older than 0017
-        return Schema(revision, frozenset())
-    served = connection.execute(text("SELECT code_schema FROM schema_serves"))
-    return Schema(revision, frozenset(served.scalars()))
-
-
-def _require(found: Schema) -> None:
-    if found.serves_this_code:
-        return
-    if found.is_newer:
-        raise CodeOutdated(found.revision or "", wanted_schema(), sorted(found.serves))
-    raise SchemaOutdated(found.revision, wanted_schema())
-
-
-@cache
-def wanted_schema() -> str:
-    """The revision that this version of the code was written for."""
-    return _scripts().get_current_head() or "nothing"
-
-
-@cache
-def _known_schemas() -> frozenset[str]:
-    return frozenset(script.revision for script in _scripts().walk_revisions())
-
-
-def _served_by_the_newest() -> tuple[str, ...]:
-    served: tuple[str, ...] = _scripts().get_revision(wanted_schema()).module.serves
-    return served
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_alembic())
-
-
-def _alembic() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    return config
 
 
 def _configure_sqlite(connection: Any, _record: ConnectionPoolEntry) -> None:

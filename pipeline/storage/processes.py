@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, delete, exists, or_, select, update
 
-from pipeline.storage.database import Tx, wanted_schema
+from pipeline.storage.database import Tx
+from pipeline.storage.schema_version import wanted_schema
 from pipeline.storage.sql import now
 from pipeline.storage.tables import processes
 from pipeline.storage.upsert import insert_into

@@ -15,7 +15,8 @@ import pytest
 from sqlalchemy import create_engine
 
 from pipeline.storage import postgres
-from pipeline.storage.database import Database, wanted_schema
+from pipeline.storage.database import Database
+from pipeline.storage.schema_version import wanted_schema
 
 #: Each process takes a few seconds to begin, and many more where others keep the machine busy.
 pytestmark = pytest.mark.timeout(900)

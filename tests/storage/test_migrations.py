@@ -31,7 +31,7 @@ from pipeline.storage import (
     stock_ledger,
     webhooks,
 )
-from pipeline.storage.database import Database, _alembic
+from pipeline.storage.database import Database
 from pipeline.storage.tables import (
     archived_orders,
     backorders,
@@ -41,6 +41,7 @@ from pipeline.storage.tables import (
     orders,
     pricing_rules,
 )
+from pipeline.storage.upgrade import alembic_config
 from pipeline.webhooks.signing import derive_secret
 
 SCHEMA = "migrated"
@@ -67,7 +68,7 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[D
 
 def upgrade(database: Database, revision: str) -> None:
     with database.engine.begin() as connection:
-        config = _alembic()
+        config = alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
 

@@ -13,7 +13,9 @@ from pipeline.check import check
 from pipeline.errors import CodeOutdated, SchemaOutdated
 from pipeline.settings import Settings
 from pipeline.storage import processes
-from pipeline.storage.database import Database, _scripts, wanted_schema
+from pipeline.storage.database import Database
+from pipeline.storage.schema_version import wanted_schema
+from pipeline.storage.upgrade import migrations
 from pipeline.version import VERSION
 
 NEWER = "9999"
@@ -45,7 +47,7 @@ def schema_check(database: Database, tmp_path: Path) -> tuple[str, str]:
 def test_a_schema_that_was_upgraded_serves_the_code_that_upgraded_it(shop: Database) -> None:
     shop.require_schema()
 
-    assert shop.schema().serves == set(_scripts().get_revision(wanted_schema()).module.serves)
+    assert shop.schema().serves == set(migrations().get_revision(wanted_schema()).module.serves)
 
 
 def test_a_newer_schema_that_names_this_code_is_worked_on(shop: Database) -> None:
@@ -89,8 +91,14 @@ def test_an_older_schema_asks_for_an_upgrade(tmp_path: Path, revision: str | Non
     database.close()
 
 
+def test_a_migration_s_file_begins_with_its_revision() -> None:
+    for script in migrations().walk_revisions():
+        assert Path(script.path).name.startswith(f"{script.revision}_")
+    assert wanted_schema() == migrations().get_current_head()
+
+
 def test_every_migration_names_itself_and_older_ones_that_it_serves() -> None:
-    since = [script for script in _scripts().walk_revisions() if script.revision >= "0017"]
+    since = [script for script in migrations().walk_revisions() if script.revision >= "0017"]
 
     for script in since:
         assert script.module.serves[-1] == script.revision, script.path

@@ -299,6 +299,7 @@ def test_an_outage_is_told_once_with_a_count(
 @pytest.mark.parametrize(
     ("failovers", "each"), [(1, 20), pytest.param(3, 1_700, marks=pytest.mark.long)]
 )
+@pytest.mark.timeout(600)
 def test_sentinels_fail_over_while_orders_come(
     shop: Mill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failovers: int, each: int
 ) -> None:
