@@ -37,9 +37,20 @@ $(READY): $(RUNS) requirements/dev.txt pyproject.toml client/pyproject.toml
 run: $(RUNS) ## Show orders flowing, failing and recovering, in under a minute.
 	@$(BIN)/python -m ordermill demo
 
+# SQLite, a real Postgres and Valkey: tests start them for themselves.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
+
 .PHONY: test
-test: $(READY) ## Run all tests, against SQLite and a real Postgres and Valkey that it starts itself.
-	@$(BIN)/python -m pytest -n 3 --dist worksteal
+test: $(READY) ## Prove every rule once, where it lives; what is SQL, a lock or a race, on both databases.
+	@$(PYTEST) $(ARGS)
+
+.PHONY: test-rest
+test-rest: $(READY) ## What `make test` leaves out: the other database, long machines, schemathesis.
+	@$(PYTEST) -m 'second and not long and not promtool' $(ARGS)
+
+.PHONY: test-all
+test-all: $(READY) ## Both in one.
+	@$(PYTEST) -m 'not long and not promtool' $(ARGS)
 
 .PHONY: promtool
 promtool: $(READY) ## Let Prometheus' own tool check metrics, alerts and dashboard; it has to be installed.

@@ -26,6 +26,38 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+#: Where rules are those of SQL, locks, races and reconciliation: there each database is tried every time.
+#: Elsewhere a rule lives in Python, and Postgres is tried in second gear (`make test-all`).
+ON_BOTH_EVERY_TIME = tuple(
+    f"tests/{each}"
+    for each in (
+        "audit/", "engine/", "inventory/", "retention/", "scheduler/", "stock_reconciliation/", "storage/",
+        "payments/test_books.py", "payments/test_events.py", "webhooks/test_delivering.py",
+        "webhooks/test_under_fire.py", "workers/",
+    )
+)  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)  # before marks are looked at
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is tried on SQLite and on Postgres alike goes into second gear on Postgres."""
+    on_sqlite = {item.nodeid for item in items if _database_of(item) == "sqlite"}
+    for item in items:
+        name, _, parameters = item.nodeid.partition("[")
+        is_twin = f"{name}[{parameters.replace('postgres', 'sqlite', 1)}" in on_sqlite
+        if (
+            _database_of(item) == "postgres"
+            and is_twin
+            and not item.nodeid.startswith(ON_BOTH_EVERY_TIME)
+        ):
+            item.add_marker(pytest.mark.second)
+
+
+def _database_of(item: pytest.Item) -> object:
+    chosen = getattr(item, "callspec", None)  # it has none without parameters
+    return chosen.params.get("database") if chosen else None
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A Postgres with our schema: the one the environment names, or one of our own."""

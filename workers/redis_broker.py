@@ -13,6 +13,7 @@ can't be read can't be taken away. These scripts do what it does with messages, 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import deque
 from typing import Any
@@ -44,6 +45,9 @@ DEAD_LETTERS_FOR = 7 * 86_400_000
 BLOCK = 0.5
 #: Seconds before it tries again what failed; a server that is full is asked as often.
 AGAIN = 0.2
+#: Seconds between two looks at what others, or we ourselves, have fetched and lost. In a broker of this
+#: process that can't happen; only dead letters become too old.
+OFTEN, SELDOM = HEARTBEAT_TIMEOUT / 2_000, 60.0
 
 # A server that is full must still be drained, and what fetches writes down what it fetched.
 _ALLOW_OOM = b"#!lua flags=allow-oom\n"
@@ -129,6 +133,8 @@ class HintBroker(RedisBroker):
         super().__init__(  # type: ignore[no-untyped-call] # dramatiq's has no types
             client=client, middleware=middleware, namespace=NAMESPACE
         )
+        #: Of a broker in this process: set when something comes into that queue. Nobody polls it.
+        self.arrivals = {queue: threading.Event() for queue in QUEUES} if is_fake else None
         flags = b"" if is_fake else _ALLOW_OOM
         self.scripts = {name: client.register_script(flags + s) for name, s in _SCRIPTS.items()}
         self.outage = Outage(log, "messages can't be fetched")
@@ -158,6 +164,7 @@ class HintBroker(RedisBroker):
     def do_enqueue(self, queue: str, message_id: str, body: bytes) -> None:
         keys = [self.key(queue), self.key(queue, ".msgs")]
         self.scripts["enqueue"](keys=keys, args=[message_id, body])
+        self._wake(queue)
 
     def do_fetch(self, queue: str, most: int) -> list[tuple[bytes, bytes | None]]:
         """Up to so many messages, by their ids; None in place of bytes that are not there."""
@@ -185,6 +192,11 @@ class HintBroker(RedisBroker):
 
     def do_requeue(self, queue: str, *message_ids: bytes) -> None:
         self.scripts["requeue"](keys=[self.key(queue), self.fetched(queue)], args=message_ids)
+        self._wake(queue)
+
+    def _wake(self, queue: str) -> None:
+        if self.arrivals and queue in self.arrivals:
+            self.arrivals[queue].set()
 
     def do_bring_back(self, queue: str) -> None:
         """Give back to `queue` what workers fetched that are silent now."""
@@ -213,6 +225,7 @@ class HintConsumer(Consumer):
 
     dramatiq's own consumer sleeps up to a second between looks; a chain of stages at rest then
     takes that long for each. BLMOVE from the head of the list to its head is a peek that waits.
+    fakeredis doesn't wait, so a broker in this process says itself that something has arrived.
     """
 
     def __init__(self, broker: HintBroker, queue_name: str, prefetch: int, timeout: int) -> None:
@@ -281,17 +294,19 @@ class HintConsumer(Consumer):
         # Now and then also when nothing was: a fetch is our sign of life.
         looks_again = began > self._look_again
         if looks_again:
-            self._look_again = began + HEARTBEAT_TIMEOUT / 2_000
+            self._look_again = began + (SELDOM if self.broker.arrivals else OFTEN)
             self.broker.do_bring_back(self.queue)
             # The set is read after what we know: what is acknowledged in between is in neither.
             self._fetched.extend(self.broker.do_strays(self.queue, set(self._in_hand)))
         if not self._fetched and (found or looks_again):
             self._fetched.extend(self.broker.do_fetch(self.queue, room))
-        if not found and time.monotonic() - began < BLOCK / 2:
-            time.sleep(0.01)  # fakeredis answers at once where a server would block
 
     def _peek(self) -> bool:
         key = self.broker.key(self.queue)
+        if self.broker.arrivals:
+            arrived = self.broker.arrivals[self.queue]
+            arrived.clear()  # before the look: what comes after it wakes us
+            return bool(self.broker.client.llen(key)) or arrived.wait(BLOCK)
         try:
             wait: Any = BLOCK  # redis-py's types know whole seconds only
             return self.broker.client.blmove(key, key, wait, "LEFT", "LEFT") is not None

@@ -24,7 +24,6 @@ def kept(shop: Mill) -> Counter[str]:
     return Counter(name for (name,) in shop.query("SELECT external_id FROM orders"))
 
 
-@pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_orders_are_placed_once_each(
     url: str, make_client: MakeClient, make_key: MakeKey, shop: Mill
 ) -> None:
@@ -44,7 +43,6 @@ def test_orders_are_placed_once_each(
     assert proxy.happened.total() > 132
 
 
-@pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_thousands_in_a_batch_have_a_verdict_each_and_are_there_once(
     url: str, make_client: MakeClient, make_key: MakeKey, shop: Mill
 ) -> None:
@@ -86,7 +84,6 @@ def test_a_batch_that_was_interrupted_is_resumed_with_what_has_no_verdict(
     assert kept(shop) == Counter(told)
 
 
-@pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_a_refund_and_an_adjustment_are_done_once(
     url: str, make_client: MakeClient, make_key: MakeKey, shop: Mill
 ) -> None:
