@@ -208,7 +208,7 @@ class Top:
             return do()
         except OrdermillError as error:
             return str(error)
-        except Exception as error:
+        except Exception as error:  # an outage is said on the screen, all else is raised again
             if not self._app.database.is_disconnect(error):
                 raise
             return "The database is away: whether it was done shows once it is back."

@@ -57,7 +57,7 @@ def carried_out(database: Database, entry: int, detail: dict[str, Any]) -> Itera
     """Doing what an entry says is under way: it is told how that ended, with `detail` as it is then."""
     try:
         yield
-    except BaseException as error:
+    except BaseException as error:  # only to be told; it is raised again
         detail["why"] = describe(error)
         outcome: Outcome = "refused" if isinstance(error, InvalidInput) else "failed"
         with suppress(Exception):  # the database may be why

@@ -51,7 +51,7 @@ def _database(database: Database) -> Iterator[Check]:
     shown = database.shown
     try:
         schema = database.schema()
-    except Exception as error:
+    except Exception as error:  # whatever a database answers with, the check says it
         cause = str(error).splitlines()[0]
         yield Check(
             "database", "error", f"{shown} can't be reached: {cause}",

@@ -98,5 +98,5 @@ class Presence:
     def _safely(self, act: Callable[[], None]) -> None:
         try:
             act()
-        except Exception as error:
+        except Exception as error:  # the work goes on without a sign of life
             log.warning("no sign of life could be given: %s", type(error).__name__)

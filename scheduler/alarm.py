@@ -49,7 +49,7 @@ class AlarmClock:
             try:
                 act()
                 outage.worked()
-            except Exception as error:
+            except Exception as error:  # a clock that stops stops every job
                 outage.failed(error, is_defect=not is_outage(error))
 
         self._scheduler.add_job(ring, "interval", seconds=seconds, id=name)

@@ -156,7 +156,7 @@ class Runner:
                 told = job.run(self._fenced(taken))
                 result = json.dumps(told)
                 state = "problem" if job.finds_problem(told) else "fine"
-            except Exception as failure:
+            except Exception as failure:  # whatever a job raises is how it ended
                 passes = self._app.database.is_disconnect(failure)
                 if passes:  # the cause is where the database is, not in the job
                     log.warning("job %s was broken off: %s", job.name, describe(failure))
@@ -178,7 +178,7 @@ class Runner:
         while True:
             try:
                 return self._write(taken, ended)
-            except Exception as error:
+            except Exception as error:  # an outage is waited for, all else is raised again
                 if not self._app.database.is_disconnect(error) or time.monotonic() > give_up:
                     raise
                 time.sleep(random.uniform(0.2, 0.6))

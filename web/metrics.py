@@ -87,7 +87,7 @@ class Shop(Collector):
         try:
             with self._lock, self._database.snapshot() as tx:
                 found = self._kept.get(tx)
-        except Exception as error:
+        except Exception as error:  # without a database, what this process knows is told
             if not self._database.is_disconnect(error):
                 raise
             log.warning("the shop's figures can't be read: %s", type(error).__name__)

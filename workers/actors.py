@@ -46,7 +46,7 @@ def _worker_of(app: Application, step: str) -> Callable[..., None]:
             return
         try:
             app.engine.work(step)
-        except Exception as error:
+        except Exception as error:  # an outage is no defect of the message's; all else is raised
             if not app.database.is_disconnect(error):
                 raise
             # The dispatch is still there; the scheduler announces it when the database is back.
@@ -76,7 +76,7 @@ def _take_in(app: Application, source: str, orders: Sequence[Any]) -> None:
     while the database is away, it waits. An order that provokes a defect is put aside, alone."""
     try:
         return _patiently(app, f"{len(orders)} orders wait", lambda: _accept(app, source, orders))
-    except Exception as error:
+    except Exception as error:  # what fails by a defect is put aside with its reason
         why = f"a defect: {describe(error)}"[:500]
         if len(orders) <= 1:
             log.exception("an order of a message could not be taken in")
@@ -127,7 +127,7 @@ def _patiently(app: Application, what: str, act: Callable[[], None]) -> None:
     while True:
         try:
             return act()
-        except Exception as error:
+        except Exception as error:  # an outage is waited for, all else is raised again
             if not app.database.is_disconnect(error):
                 raise
             log.warning("%s for the database", what)

@@ -88,7 +88,7 @@ class PatientAnnouncer:
             try:
                 self._announcer.announce(step, dispatch_id)
                 self._outage.worked()
-            except Exception as error:
+            except Exception as error:  # an announcement never stops who announces
                 self._outage.failed(error)
                 with self._changed:  # those behind it would each wait as long
                     self._hints.clear()

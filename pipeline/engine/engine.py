@@ -119,7 +119,7 @@ class Engine:
         try:
             for step, dispatch_id in dispatches:
                 self.announcer.announce(step, dispatch_id)
-        except Exception as error:
+        except Exception as error:  # schedulers announce what nobody came for
             log.warning("could not announce %s: %s", dispatches, error)
 
     def _claim(self, step: str, visit: Visit, alone: bool, avoid_suspects: bool) -> Batch | None:
@@ -164,7 +164,7 @@ class Engine:
         try:
             with tx.begin_nested():
                 return step.intend(tx, batch.orders)
-        except Exception as error:
+        except Exception as error:  # a defect of a step ends on a hold, an outage is raised again
             if self.database.is_disconnect(error):
                 raise
             return Broken(error)
@@ -197,7 +197,7 @@ class Engine:
                 return self._record_patiently(batch, step, findings)
         except LeaseLost:
             raise
-        except Exception as error:
+        except Exception as error:  # as above; here the calls may have been made
             if self.database.is_disconnect(error):
                 raise  # not the orders' fault: the lease runs out and the batch is taken again
             log.exception("%s failed on a batch of %d orders", batch.step, len(batch.orders))
@@ -210,7 +210,7 @@ class Engine:
         while True:
             try:
                 return self._record(batch, step, findings)
-            except Exception as error:
+            except Exception as error:  # what the gateway did is recorded once it can be
                 if not self.database.is_disconnect(error) or time.monotonic() > give_up:
                     raise
                 log.warning("recording %s again: %s", batch.step, _describe(error))

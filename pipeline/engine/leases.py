@@ -74,7 +74,7 @@ class Leases:
         while not self._stopped.wait(self._seconds / 3):
             try:
                 self._renew()
-            except Exception as error:
+            except Exception as error:  # the next renewal may do; if not, another takes them over
                 log.warning("could not renew leases: %s", error)
 
     def _renew(self) -> None:

@@ -335,7 +335,7 @@ class _GroupCommit:
         while group := self._next():
             try:
                 receipts = self._commit([item for item, _ in group])
-            except BaseException as error:
+            except BaseException as error:  # each caller whose order was in the group gets it
                 for _, future in group:
                     future.set_exception(error)
                 continue

@@ -216,7 +216,7 @@ class _Server:
             smtp = smtplib.SMTP(self._host, self._port, timeout=self._timeout)
         try:
             self._prepare(smtp)
-        except BaseException:
+        except BaseException:  # only to close it; it is raised again
             smtp.close()
             raise
         return smtp

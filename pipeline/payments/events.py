@@ -134,7 +134,7 @@ class GatewayEvents:
         """Process them; a defect that shows on one must not keep the others."""
         try:
             return self._process(kept, lane) if kept else 0
-        except Exception as error:
+        except Exception as error:  # an event that can't be processed stays; an outage is raised
             if self._database.is_disconnect(error):
                 raise
             if len(kept) > 1:

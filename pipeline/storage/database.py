@@ -184,7 +184,7 @@ class Database:
             try:
                 with self.engine.connect():
                     break
-            except Exception as error:
+            except Exception as error:  # an outage is waited for, all else is raised again
                 if not self.is_disconnect(error) or time.monotonic() > begun + patience:
                     raise
                 cause = redact(str(getattr(error, "orig", error))).strip()

@@ -226,7 +226,7 @@ def _begun(tx: Connection) -> Iterator[RootTransaction]:
     transaction = tx.begin()
     try:
         yield transaction
-    except BaseException:
+    except BaseException:  # only to roll back; it is raised again
         transaction.rollback()
         raise
 

@@ -151,7 +151,7 @@ def batch(step: str, traceparents: Callable[[], Sequence[str]]) -> Iterator[Batc
         made = BatchSpan(step, span)
         try:
             yield made
-        except BaseException as error:
+        except BaseException as error:  # only to be told; it is raised again
             made.fail(type(error).__name__)
             raise
 
