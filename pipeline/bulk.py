@@ -19,8 +19,8 @@ from pipeline import operations
 from pipeline.acts import carried_out, tell
 from pipeline.decisions import Decision
 from pipeline.errors import InvalidInput
-from pipeline.intake.schema import fit_to_show
 from pipeline.operations import Announcements, Going
+from pipeline.problems import fit_to_show
 from pipeline.storage import dispatches, operators_log
 from pipeline.storage.database import Database, Tx
 from pipeline.storage.dispatches import NewDispatch

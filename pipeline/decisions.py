@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import InvalidInput
-from pipeline.intake.schema import Address, Country, Id, Problem, problems
+from pipeline.intake.schema import Address, Country, Id
+from pipeline.problems import Problem, problems
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from stdnum.exceptions import ValidationError as NotValid
 
 from pipeline.errors import ConfigurationError
-from pipeline.intake.schema import Problem, problems
+from pipeline.problems import Problem, problems
 from pipeline.vat import PUBLIC
 
 Seconds = Annotated[float, Field(gt=0)]

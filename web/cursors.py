@@ -6,7 +6,7 @@ import base64
 import json
 from typing import Any
 
-from pipeline.intake.schema import Problem, fit_to_show
+from pipeline.problems import Problem, fit_to_show
 from web.problems import Refusal, invalid
 
 

@@ -25,7 +25,7 @@ from pipeline.errors import (
     UnknownGateway,
     UnknownOrder,
 )
-from pipeline.intake.schema import Problem, Refused, problems
+from pipeline.problems import Problem, Refused, problems
 from pipeline.redaction import describe
 from pipeline.storage.database import Database
 from pipeline.storage.idempotency import KeyReused

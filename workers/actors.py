@@ -15,7 +15,7 @@ from dramatiq import Broker
 from pipeline.assembly import Application
 from pipeline.errors import UnknownSource
 from pipeline.intake.accept import Receipt, Verdict
-from pipeline.intake.schema import Problem, fit_to_show
+from pipeline.problems import Problem, fit_to_show
 from pipeline.redaction import describe
 from pipeline.storage import refusals, sources
 from workers.messages import PUT_ASIDE, Unreadable, kept

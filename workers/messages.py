@@ -10,7 +10,7 @@ from typing import Any
 from dramatiq import Message, MessageProxy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline.intake.schema import problems
+from pipeline.problems import problems
 from pipeline.redaction import redact
 
 #: The actor that writes down what can't be read, on whatever queue it came.

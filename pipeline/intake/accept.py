@@ -13,8 +13,9 @@ from operator import itemgetter
 from typing import Any
 
 from pipeline.chain import FIRST_STAGE
-from pipeline.intake.schema import Document, InvalidOrder, Problem, first_of, read_order
+from pipeline.intake.schema import Document, InvalidOrder, read_order
 from pipeline.order import Lane, lookup_keys
+from pipeline.problems import Problem, first_of
 from pipeline.shoppers import PORTION, Shoppers
 from pipeline.source import Source
 from pipeline.storage import archive, clock, dispatches, intake

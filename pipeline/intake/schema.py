@@ -8,8 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import stdnum.eu.vat
 from pydantic import (
@@ -24,23 +23,27 @@ from pydantic import (
 )
 from stdnum.exceptions import ValidationError as NotValid
 
-from pipeline.cards import holds_card_number, shape
+from pipeline.cards import holds_card_number
 from pipeline.errors import InvalidInput
 from pipeline.intake.addresses import address_of
 from pipeline.money import MOST_AMOUNT, is_known, is_listed, most_text, to_minor, to_text
 from pipeline.places.countries import country_code, was_country
-from pipeline.redaction import redact_start
-from pipeline.text import harmless, legible, plain
+from pipeline.problems import (
+    MOST_PROBLEMS,
+    Problem,
+    first_of,
+    fit_to_show,
+    name_to_show,
+    problems,
+    value_to_show,
+)
+from pipeline.text import harmless, plain
 
 MOST_LINES = 10_000
 MOST_BYTES = 2_000_000
 MOST_QUANTITY = 1_000_000
 MOST_COUPONS = 10
 MOST_CODE = 128
-#: Characters that are shown of a field's name or of its value.
-_SHOWN = 80
-#: Problems of one order that are named; of any more only the number is told.
-MOST_PROBLEMS = 100
 #: Names in one object. None of ours has more than `metadata` may have.
 MOST_NAMES = 100
 #: Lines that are looked at together for what is wrong with them.
@@ -244,18 +247,6 @@ class OrderIn(_Told):
     ] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong with one field: its path, the value that was sent, what was expected."""
-
-    field: str
-    value: str
-    expected: str
-
-    def __str__(self) -> str:
-        return f"{self.field}: got {self.value}, expected {self.expected}"
-
-
 class InvalidOrder(InvalidInput):
     """An order that is not well-formed; `problems` names every bad field at once, up to 100 of them;
     `more` is how many others there are."""
@@ -267,11 +258,6 @@ class InvalidOrder(InvalidInput):
         self.more = more + further
         told = "; ".join(str(problem) for problem in self.problems)
         super().__init__(f"{told}; and {self.more:,} more" if self.more else told)
-
-
-def first_of(problems: Sequence[Problem]) -> tuple[tuple[Problem, ...], int]:
-    """Those that are named, and how many others there are."""
-    return tuple(problems[:MOST_PROBLEMS]), max(0, len(problems) - MOST_PROBLEMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,7 +383,7 @@ def _finer_than_the_currency(data: Any) -> Iterator[Problem]:
             try:
                 to_minor(price, data["currency"])
             except InvalidInput as error:
-                yield Problem(field, _shown(price), str(error))
+                yield Problem(field, value_to_show(price), str(error))
 
 
 def _unlisted(data: Any) -> Iterator[Problem]:
@@ -406,12 +392,12 @@ def _unlisted(data: Any) -> Iterator[Problem]:
         return
     currency = data.get("currency")
     if isinstance(currency, str) and is_known(currency) and not is_listed(currency):
-        yield Problem("currency", _shown(currency), _A_CURRENCY)
+        yield Problem("currency", value_to_show(currency), _A_CURRENCY)
     for name in ("ship_to", "bill_to"):
         address = data.get(name)
         code = address.get("country") if isinstance(address, Mapping) else None
         if isinstance(code, str) and was_country(code):
-            yield Problem(f"{name}.country", _shown(code), _A_COUNTRY)
+            yield Problem(f"{name}.country", value_to_show(code), _A_COUNTRY)
 
 
 def _stated_amounts(data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -444,93 +430,3 @@ def too_large(size: int) -> Problem:
 def _external_id(data: Any) -> str | None:
     found = data.get("external_id") if isinstance(data, Mapping) else None
     return name_to_show(found) if isinstance(found, str) else None
-
-
-def name_to_show(name: str) -> str:
-    """An id that was refused, by which people find it: as it stands, as far as it can be kept at
-    all. What no database can store, or no screen show, is escaped."""
-    return legible(name[:128])[:128]
-
-
-#: What its sentences begin with; the rest says what was expected.
-_PYDANTIC = re.compile(r"^(Value error, |Input should be |\w+ should have )")
-
-
-class Refused(Protocol):
-    """A ValidationError of pydantic, or what stands for one."""
-
-    def errors(self) -> Sequence[Any]: ...
-
-
-def problems(error: Refused, skip: int = 0, first_line: int | None = None) -> list[Problem]:
-    """What a model refused, in our words, up to `MOST_PROBLEMS`; `skip` so many parts of each path.
-    With `first_line` the model is a part of an order's lines that begins there."""
-    return [
-        _problem(e, e["loc"][skip:] if first_line is None else _in_order(e["loc"], first_line))
-        for e in islice(error.errors(), MOST_PROBLEMS)
-    ]
-
-
-def _in_order(path: Sequence[Any], first_line: int) -> tuple[Any, ...]:
-    return ("lines", first_line + path[0], *path[1:])
-
-
-def _problem(error: Any, path: Sequence[Any]) -> Problem:
-    field = fit_to_show(".".join(str(part) for part in path))
-    message = _PYDANTIC.sub("", error["msg"])
-    value = error["input"]
-    if error["type"] == "missing":
-        return Problem(field, "nothing", "a value")
-    if error["type"] == "extra_forbidden":
-        return Problem(field, _shown(value), "no such field")
-    if error["type"] == "string_unicode":
-        return Problem(field, _shown(value), "text without halves of characters (lone surrogates)")
-    if error["type"] == "string_pattern_mismatch":
-        is_negative = isinstance(value, str) and value.strip().startswith(("-", "\u2212"))
-        least = ", 0 or more" if is_negative else ""
-        return Problem(field, _shown(value), f"a decimal string such as 12.50{least}")
-    if not field and ": " in message:  # a rule over several fields, which names its field itself
-        field, message = message.split(": ", 1)
-        value = value.get(field) if isinstance(value, Mapping) else getattr(value, field, None)
-    return Problem(field or "order", _shown(value), message)
-
-
-def _shown(value: Any) -> str:
-    """The value as sent, cut short; of what may be a card number, the shape."""
-    written, size = [], 0
-    for part in _json(value):
-        written.append(part)
-        size += len(part)
-        if size > _WRITTEN:
-            break
-    return fit_to_show("".join(written))
-
-
-#: Of a value as JSON, written bit by bit, so much that its first 80 characters are certain.
-_WRITTEN = 1_000
-_JSON = json.JSONEncoder(default=str, ensure_ascii=False)
-
-
-def _json(value: Any) -> Iterator[str]:
-    """As JSON, bit by bit. `iterencode` does so in functions that keep each other, and with them
-    whole documents, until the collector comes by: a tenth of a second for a few of them."""
-    if isinstance(value, dict):
-        for n, (name, each) in enumerate(value.items()):
-            yield f"{', ' if n else '{'}{_JSON.encode(name[:_WRITTEN])}: "
-            yield from _json(each)
-        yield "}" if value else "{}"
-    elif isinstance(value, list):
-        for n, each in enumerate(value):
-            yield ", " if n else "["
-            yield from _json(each)
-        yield "]" if value else "[]"
-    else:
-        yield _JSON.encode(value[:_WRITTEN] if isinstance(value, str) else value)
-
-
-def fit_to_show(text: str) -> str:
-    """What was sent, without keys and passwords, on one line and cut short to 80 characters; of what
-    may be a card number the shape: 4242…4242."""
-    shown = legible(redact_start(text, 2 * _SHOWN, shape))
-    is_whole = len(shown) <= _SHOWN and len(text) <= 2 * _SHOWN
-    return shown if is_whole else shown[: _SHOWN - 1] + "…"

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import redaction
-from pipeline.intake.schema import Document, InvalidOrder, Problem, read_order
+from pipeline.intake.schema import Document, InvalidOrder, read_order
+from pipeline.problems import Problem
 
 ORDER: dict[str, Any] = {
     "external_id": "web-1001",

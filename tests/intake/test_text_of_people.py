@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.intake.schema import InvalidOrder, Problem, fit_to_show, read_order
+from pipeline.intake.schema import InvalidOrder, read_order
+from pipeline.problems import Problem, fit_to_show
 from pipeline.text import harmless, legible
 
 ORDER: dict[str, Any] = {

@@ -20,8 +20,9 @@ from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 
 from pipeline.intake.accept import DISPATCH_SIZE, Intake, Receipt, Verdict
-from pipeline.intake.schema import MOST_BYTES, Problem
+from pipeline.intake.schema import MOST_BYTES
 from pipeline.payments.choice import GatewayChoice
+from pipeline.problems import Problem
 from pipeline.source import Source
 from web.api.examples import NDJSON, VERDICTS
 from web.callers import Seller

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, Path
 from pydantic import ValidationError
 
 from pipeline.intake.files.products import ProductRow
-from pipeline.intake.schema import Problem, Sku
-from pipeline.intake.schema import problems as problems_of
+from pipeline.intake.schema import Sku
+from pipeline.problems import Problem
+from pipeline.problems import problems as problems_of
 from pipeline.storage import catalogue
 from pipeline.storage.catalogue import ProductIn
 from pipeline.storage.database import Database

@@ -12,9 +12,9 @@ from fastapi import APIRouter, Depends, Response
 
 from pipeline import fulfilment
 from pipeline.fulfilment import Duplicate, NotFulfilled, Reused
-from pipeline.intake.schema import Problem
 from pipeline.inventory.shipping import Refused, Return, Shipment
 from pipeline.payments.account import Operation
+from pipeline.problems import Problem
 from pipeline.storage import views
 from pipeline.storage.database import Database
 from web.api import models, shapes

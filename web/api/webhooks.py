@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from pipeline.assembly import Application
 from pipeline.errors import InvalidInput, UnknownEndpoint
-from pipeline.intake.schema import Problem, fit_to_show
+from pipeline.problems import Problem, fit_to_show
 from pipeline.storage import idempotency
 from pipeline.storage import webhooks as storage
 from pipeline.storage.database import Tx

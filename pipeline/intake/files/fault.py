@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pipeline.intake.schema import Problem
+from pipeline.problems import Problem
 
 _POSITION = re.compile(r"\.[0-9]+\b")
 

@@ -18,7 +18,7 @@ from pipeline.intake.files.mapping import Cell, Csv
 from pipeline.intake.files.parse import parsed
 from pipeline.intake.files.rows import Row, read_header, read_rows
 from pipeline.intake.files.slots import Slot, slots_of
-from pipeline.intake.schema import fit_to_show, problems
+from pipeline.problems import fit_to_show, problems
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.formulas import write_rows
 from pipeline.intake.files.fault import Fault
 from pipeline.intake.files.output import open_output
-from pipeline.intake.schema import name_to_show
+from pipeline.problems import name_to_show
 
 #: Takes the order (or SKU) that was refused and what is wrong with it.
 WriteRejects = Callable[[str | None, Sequence[Fault]], None]

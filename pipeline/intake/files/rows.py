@@ -19,7 +19,8 @@ from typing import NamedTuple
 from pipeline.errors import InvalidInput
 from pipeline.intake.files.lines import Line
 from pipeline.intake.files.mapping import Csv
-from pipeline.intake.schema import MOST_BYTES, fit_to_show
+from pipeline.intake.schema import MOST_BYTES
+from pipeline.problems import fit_to_show
 
 #: Bytes of a file that are looked at before its first row is handed over.
 FIRST_BYTES = 1_000_000

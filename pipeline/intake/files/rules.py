@@ -17,8 +17,8 @@ from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.representer import SafeRepresenter
 
 from pipeline.errors import InvalidInput
-from pipeline.intake.schema import fit_to_show
 from pipeline.pricing.rules import Rules, told
+from pipeline.problems import fit_to_show
 
 
 class _AsWritten(SafeConstructor):

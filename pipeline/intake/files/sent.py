@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.intake.files.fault import Fault, fault_of
-from pipeline.intake.schema import Document, InvalidOrder, Problem, read_order
+from pipeline.intake.schema import Document, InvalidOrder, read_order
+from pipeline.problems import Problem
 
 #: A document that can be stored, or at least one fault.
 Judgement = Document | list[Fault]

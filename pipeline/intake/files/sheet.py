@@ -15,7 +15,8 @@ from pipeline.intake.files.mapping import Cell, Mapping
 from pipeline.intake.files.rows import Row
 from pipeline.intake.files.sent import Sent, judge
 from pipeline.intake.files.slots import Slot, position_of, slots_of
-from pipeline.intake.schema import MOST_BYTES, MOST_LINES, Problem, fit_to_show
+from pipeline.intake.schema import MOST_BYTES, MOST_LINES
+from pipeline.problems import Problem, fit_to_show
 
 _IN_LINE = re.compile(r"lines\.([0-9]+)\.")
 

@@ -20,8 +20,9 @@ from pipeline.intake.files.records import Record, read_records
 from pipeline.intake.files.rejects import WriteRejects, reject_file
 from pipeline.intake.files.spool import on_disk
 from pipeline.intake.files.tally import Progress, Tally, reject, sound
-from pipeline.intake.schema import MOST_LINES, MOST_QUANTITY, Id, fit_to_show
+from pipeline.intake.schema import MOST_LINES, MOST_QUANTITY, Id
 from pipeline.inventory.shipping import Refused, Shipment
+from pipeline.problems import fit_to_show
 from pipeline.storage import intake, sources
 from pipeline.storage.database import Database, Tx
 
