@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from ordermill.output import AsJson, console, show, show_json
 from ordermill.session import acting, application
 from pipeline.errors import InvalidInput
-from pipeline.intake.schema import problems
+from pipeline.payments import gateways
 from pipeline.payments.choice import mend
 from pipeline.places.countries import country_code
+from pipeline.problems import problems
 from pipeline.source import Policy
 from pipeline.storage import rules
 from pipeline.storage import sources as storage
@@ -127,6 +128,11 @@ def _policy(name: str, fields: Mapping[str, Any]) -> Policy:
     except ValidationError as error:
         wrong = "; ".join(map(str, problems(error)))
         raise InvalidInput(f"the policy of {name} is wrong: {wrong}") from None
+    if policy.gateway and policy.gateway not in gateways.names():
+        raise InvalidInput(
+            f"the policy of {name} is wrong: gateway: got {policy.gateway!r}, "
+            f"expected one of {', '.join(gateways.names())}"
+        )
     codes = {written: country_code(written) for written in policy.hold_countries}
     if unknown := sorted(written for written, code in codes.items() if code is None):
         raise InvalidInput(

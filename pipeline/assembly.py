@@ -5,31 +5,26 @@ Processes call `assemble(settings, announcer)`; tests call it with doubles.
 
 from __future__ import annotations
 
-import base64
-import os
-import secrets
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.chain import STEPS
 from pipeline.engine.engine import Announcer, Engine, Limits
 from pipeline.engine.leases import Leases
-from pipeline.errors import ConfigurationError
 from pipeline.intake.accept import Intake
 from pipeline.notifications.deliver import Courier
 from pipeline.notifications.email import EmailSender, FileMailbox
 from pipeline.notifications.pager import LogPager, Pager
 from pipeline.opening import open_database
+from pipeline.payments import gateways as known
 from pipeline.payments.callers import Callers
 from pipeline.payments.choice import AT_HOME, GatewayChoice
 from pipeline.payments.events import GatewayEvents
 from pipeline.payments.gateway import Gateway
 from pipeline.payments.guard import Breaker, GuardedGateway
-from pipeline.payments.manual import ManualGateway
-from pipeline.payments.sandbox import SandboxFaults, SandboxGateway
 from pipeline.payments.tasks import TaskRunner
+from pipeline.secret import webhook_secret
 from pipeline.settings import Settings
 from pipeline.stages.notify import Notify
 from pipeline.stages.pay import Pay
@@ -145,7 +140,7 @@ def steps(
 
 
 def open_webhooks(settings: Settings) -> Webhooks:
-    return Webhooks(Signer(_webhook_secret(settings)), parse_allowed(settings.webhook_allow))
+    return Webhooks(Signer(webhook_secret(settings)), parse_allowed(settings.webhook_allow))
 
 
 def gateway_choice(settings: Settings) -> GatewayChoice:
@@ -153,14 +148,14 @@ def gateway_choice(settings: Settings) -> GatewayChoice:
 
 
 def open_gateways(settings: Settings) -> dict[str, Gateway]:
-    """The gateways there are, by name, each with the guard of this process around it."""
-    asked: list[Gateway] = [_sandbox(settings)]
-    if settings.stripe_key.get_secret_value():
-        asked.append(_stripe(settings))
-    # The manual one asks nobody: there is nothing to guard.
+    """The gateways that the settings name, by name, each with the guard of this process around it."""
+    kinds = {name: known.kind(name) for name in known.names()}
+    opened = {name: kind.open(settings) for name, kind in kinds.items()}
     return {
-        "manual": ManualGateway(),
-        **{gateway.name: _guarded(gateway, settings) for gateway in asked},
+        # One that moves no money asks nobody: there is nothing to guard.
+        name: _guarded(gateway, settings) if kinds[name].moves_money else gateway
+        for name, gateway in opened.items()
+        if gateway is not None
     }
 
 
@@ -173,30 +168,6 @@ def _guarded(gateway: Gateway, settings: Settings) -> Gateway:
     return GuardedGateway(gateway, breaker=breaker, rate=settings.gateway_rate)
 
 
-def _sandbox(settings: Settings) -> Gateway:
-    book = settings.sandbox_book or settings.home / "sandbox-gateway.db"
-    faults = SandboxFaults(
-        timeout_after=settings.sandbox_timeout_after, decline=settings.sandbox_decline
-    )
-    secret = Signer(_webhook_secret(settings)).secret("gateway sandbox")
-    return SandboxGateway(None if book == "memory" else book, faults, secret)
-
-
-def _stripe(settings: Settings) -> Gateway:
-    try:
-        from pipeline.payments.stripe import StripeGateway
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"ORDERMILL_STRIPE_KEY is set, but {error.name} is not installed; "
-            "install the extra: pip install 'ordermill[stripe]'"
-        ) from error
-    return StripeGateway(
-        settings.stripe_key.get_secret_value(),
-        settings.stripe_webhook_secret.get_secret_value(),
-        return_url=settings.stripe_return_url,
-    )
-
-
 def _courier(settings: Settings) -> Courier:
     smtp = settings.smtp_url.get_secret_value()
     mail = (
@@ -207,21 +178,3 @@ def _courier(settings: Settings) -> Courier:
     urls = settings.pager.get_secret_value()
     pager = Pager(urls) if urls else LogPager()
     return Courier(mail, pager=pager)
-
-
-def _webhook_secret(settings: Settings) -> str:
-    """The secret that was set, or one made once for the embedded home and kept in it."""
-    given = settings.webhook_secret.get_secret_value()
-    if given:
-        return given
-    kept = settings.home / "webhook-secret"
-    if not kept.exists():
-        fresh = kept.with_name(f"{kept.name}.{secrets.token_hex(4)}")
-        fresh.touch(mode=0o600)
-        fresh.write_text(base64.b64encode(secrets.token_bytes(32)).decode())
-        with suppress(FileExistsError):
-            os.link(
-                fresh, kept
-            )  # whole or not at all, and of processes that start at once the first
-        fresh.unlink()
-    return kept.read_text()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,6 +14,7 @@ from pipeline.assembly import gateway_choice
 from pipeline.check_broker import check_broker
 from pipeline.checked import Check
 from pipeline.overview import all_processes
+from pipeline.payments import gateways
 from pipeline.payments.choice import PLAY, GatewayChoice, mend
 from pipeline.presence import MOST_SKEW
 from pipeline.redaction import redact
@@ -142,20 +143,18 @@ def _gateways(settings: Settings, database: Database) -> Iterator[Check]:
     with database.snapshot() as tx:
         policies = {s.name: s.policy for s in sources.all_sources(tx).values()}
     yield from _unpaid(gateway_choice(settings), policies)
-    on_stripe = [name for name, policy in policies.items() if policy.gateway == "stripe"]
-    if on_stripe and not settings.stripe_key.get_secret_value():
-        yield Check(
-            "stripe", "error",
-            f"is the gateway of {', '.join(on_stripe)}, and there is no key to ask it with",
-            "set ORDERMILL_STRIPE_KEY, or another gateway in the policy: "
-            f"`ordermill sources set {on_stripe[0]} …`",
-        )  # fmt: skip
-    elif on_stripe and not settings.stripe_webhook_secret.get_secret_value():
-        yield Check(
-            "stripe", "warning",
-            "can't tell us of events: without their secret they are refused, and only polled for",
-            "set ORDERMILL_STRIPE_WEBHOOK_SECRET to the endpoint's signing secret",
-        )  # fmt: skip
+    paid_at: defaultdict[str, list[str]] = defaultdict(list)
+    for name, policy in policies.items():
+        if policy.gateway:
+            paid_at[policy.gateway].append(name)
+    for gateway, named_by in paid_at.items():
+        if gateway in gateways.names():
+            yield from gateways.kind(gateway).missing(settings, named_by)
+        else:
+            yield Check(
+                gateway, "error", f"is the gateway of {', '.join(named_by)}, and isn't installed",
+                f"install it, or name another: {', '.join(gateways.names())}",
+            )  # fmt: skip
 
 
 def _unpaid(choice: GatewayChoice, policies: Mapping[str, Policy]) -> Iterator[Check]:

@@ -20,14 +20,14 @@ from pipeline.engine.record import cancelled
 from pipeline.errors import InvalidInput, NotAllowedNow, UnknownOrder
 from pipeline.hold_rules import countries_held
 from pipeline.intake.accept import DISPATCH_SIZE
-from pipeline.intake.schema import fit_to_show
 from pipeline.money import to_text
 from pipeline.order import Status
 from pipeline.payments import amounts, captures, late_money, refunds, tasks
 from pipeline.payments.account import OBSERVED, Account, Operation, fold, follow_up, latest_of
 from pipeline.payments.gateway import capture_key
-from pipeline.payments.manual import ManualGateway
+from pipeline.payments.gateways import moves_money
 from pipeline.payments.refunds import Part
+from pipeline.problems import fit_to_show
 from pipeline.storage import (
     archive,
     dispatches,
@@ -289,7 +289,7 @@ def refund(
     row = _lock(tx, order_id, {Status.CONFIRMED}, "refunded")
     account = _account(tx, order_id)
     authorization = captures.authorization_of(order_id, account)
-    if authorization.gateway == ManualGateway.name:
+    if not moves_money(authorization.gateway):
         raise InvalidInput(
             f"order {order_id} was paid by hand: pay it back, then "
             f"`ordermill payments record-refund {order_id} --reference …`"
@@ -407,7 +407,7 @@ def record_refund(
 
 def _by_hand(order_id: int, written: Sequence[Operation]) -> Operation:
     ours = [op for op in latest_of(written) if op.kind == "authorize"]
-    if not ours or ours[-1].gateway != ManualGateway.name:
+    if not ours or moves_money(ours[-1].gateway):
         raise InvalidInput(
             f"order {order_id} is not paid by hand; "
             "only money that no machine moves is recorded, the rest is read from the gateway"

@@ -17,7 +17,7 @@ from pipeline.money import to_text
 from pipeline.notifications import outbox
 from pipeline.payments import amounts, late_money, refunds, tasks
 from pipeline.payments.account import BY_HAND, Account, Operation, fold, follow_up
-from pipeline.payments.manual import ManualGateway
+from pipeline.payments.gateways import moves_money
 from pipeline.payments.refunds import CancelledLine, Part, Refunded
 from pipeline.pricing.quote import Quote
 from pipeline.storage import fulfilment, orders, payment_tasks, payments, quotes, stock
@@ -98,7 +98,7 @@ def _give_back(
 ) -> None:
     """By a task; what was paid by hand is paid back so, and a person is called to it."""
     back = follow_up(authorization, "refund", amount, uuid.uuid4().hex)
-    if authorization.gateway == ManualGateway.name:
+    if not moves_money(authorization.gateway):
         told = {"amount": to_text(back.amount, back.currency), "code": BY_HAND}
         orders.note(tx, [Note(back.order_id, "refund_requested", None, told)], actor)
         outbox.page(tx, [back.order_id], outbox.REFUND_BY_HAND)

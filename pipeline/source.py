@@ -26,7 +26,7 @@ class Policy(BaseModel):
 
     lane: Literal["interactive", "bulk"] = "interactive"
     chain: Literal["capture_first", "reserve_first"] = "capture_first"
-    gateway: Literal["sandbox", "stripe", "manual"] | None = Field(
+    gateway: str | None = Field(
         default=None,
         description="where its orders are paid. Named by none: the sandbox in the embedded home, "
         "anywhere else they wait",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from math import gcd
 
 from pipeline.money import exponent
+from pipeline.payments import gateways
 from pipeline.payments.account import Operation
 
 #: How many decimal places Stripe counts with, where it isn't two.
@@ -26,7 +27,7 @@ _STRIPE_STEPS = dict.fromkeys(_STRIPE_COUNTS_THOUSANDTHS, 10) | {"ISK": 100, "UG
 
 def step(gateway: str | None, currency: str) -> int:
     """The minor units of which amounts in `currency` must be multiples for `gateway` to take them."""
-    return stripe_step(currency) if gateway == "stripe" else 1
+    return 1 if gateway is None else gateways.kind(gateway).step(currency)
 
 
 def step_of(operation: Operation | None) -> int:

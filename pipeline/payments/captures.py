@@ -9,7 +9,7 @@ from pipeline.money import to_text
 from pipeline.payments import amounts
 from pipeline.payments.account import Account, Operation, fold, follow_up, latest_of
 from pipeline.payments.gateway import capture_key
-from pipeline.payments.manual import ManualGateway
+from pipeline.payments.gateways import moves_money
 
 
 def wanted(
@@ -19,7 +19,7 @@ def wanted(
     is due no more. InvalidInput says why there can't be one."""
     account = fold(written)
     authorization = authorization_of(order_id, account)
-    if authorization.gateway == ManualGateway.name:
+    if not moves_money(authorization.gateway):
         raise InvalidInput(
             f"order {order_id} is paid by hand: record the money with "
             f"`ordermill orders capture {order_id} --reference …`"

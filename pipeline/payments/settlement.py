@@ -16,7 +16,7 @@ from itertools import chain
 
 from pipeline.payments.gateway import Gateway
 from pipeline.payments.gateway_list import keeps_list, listed
-from pipeline.payments.manual import ManualGateway
+from pipeline.payments.gateways import moves_money
 from pipeline.storage import clock, gateway_book
 from pipeline.storage import settlement as storage
 from pipeline.storage.database import Database
@@ -151,5 +151,5 @@ def _account(sums: Sums, gateway: str, currency: str, *, is_compared: bool) -> A
         lost=moved("disputes lost", "dispute"),
         fees=sums.fees.get((gateway, currency)),
         disputed=stands("disputes open", "dispute"),
-        standing=stands(INVOICES if gateway == ManualGateway.name else AUTHORIZED, "authorize"),
+        standing=stands(AUTHORIZED if moves_money(gateway) else INVOICES, "authorize"),
     )

@@ -30,7 +30,7 @@ from pipeline.payments.gateway import (
     Unknown,
     capture_key,
 )
-from pipeline.payments.manual import ManualGateway
+from pipeline.payments.gateways import moves_money
 from pipeline.stages.payment_step import (
     AWAY_LOOK,
     Finding,
@@ -84,7 +84,7 @@ class Pay(PaymentStep):
 
 def _is_taken_at_once(order: Order, gateway: str) -> bool:
     """Money that no machine moves is recorded when it comes, never asked for."""
-    return order.source.policy.capture == "at_once" and gateway != ManualGateway.name
+    return order.source.policy.capture == "at_once" and moves_money(gateway)
 
 
 def decide(finding: Finding) -> Outcome:

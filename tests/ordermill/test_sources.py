@@ -103,3 +103,10 @@ def test_settings_that_can_not_be_are_named_with_value_and_what_was_expected(
     assert code == 2
     assert 'ORDERMILL_BATCH: got "0", expected greater than 0' in printed
     assert "ORDERMILL_LOG_LEVEL: got \"LOUD\", expected 'DEBUG', 'INFO'" in printed
+
+
+def test_a_gateway_that_there_is_not_is_refused_with_those_that_there_are(run: Run) -> None:
+    code, said = run("sources", "set", "web", "--set", "gateway=paypal")
+
+    assert code == 2
+    assert "gateway: got 'paypal', expected one of manual, sandbox, stripe" in said

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from pipeline.hold_reasons import hold_of
 from pipeline.order import SETTLED, Status
 from pipeline.payments.account import fold
+from pipeline.payments.gateways import moves_money
 from pipeline.pricing.explanation import explain, named
 from pipeline.storage import dispatches, payments, views
 from web.console.guard import Number, Viewer
@@ -50,7 +51,7 @@ def _total_by_hold(hold: dict[str, Any] | None, currency: str) -> str:
 def _can(order: dict[str, Any], hold: dict[str, Any] | None, account: Any) -> dict[str, str]:
     """The actions that make sense now, by what they are called. Each page says the rest."""
     status, made = Status(order["status"]), account.authorization
-    by_hand = made is not None and made.gateway == "manual"
+    by_hand = made is not None and not moves_money(made.gateway)
     can: dict[str, str] = {}
     if status is Status.ON_HOLD:
         can |= {"decide": "Decide"} if hold and hold["decisions"] else {}

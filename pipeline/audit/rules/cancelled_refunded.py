@@ -4,7 +4,7 @@ from sqlalchemy import and_, exists, func, or_, select
 
 from pipeline.audit.parts import accounts, count
 from pipeline.audit.rule import Rule
-from pipeline.payments.manual import ManualGateway
+from pipeline.payments.gateways import by_hand
 from pipeline.storage.tables import cancelled_lines, payment_tasks, quotes
 from pipeline.storage.tables import payment_operations as ops
 
@@ -26,7 +26,7 @@ _is_a_persons = exists().where(
     or_(
         and_(ops.c.kind == "refund", ops.c.state == "failed"),
         ops.c.kind == "dispute",
-        ops.c.gateway == ManualGateway.name,
+        ops.c.gateway.in_(by_hand()),
     ),
 )
 _due = quotes.c.total - _of.c.amount
