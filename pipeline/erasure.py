@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.notifications.message import IMPERSONAL
 from pipeline.vat import check
 
 #: What stands where something was that is nobody's business any more.
@@ -75,7 +76,7 @@ def forget_person(contents: Mapping[str, list[dict[str, Any]]], at: str) -> None
     for row in contents.get("events") or ():
         row.update(reason=_reason(row), detail=_detail(row["detail"]))
     for row in contents.get("notifications") or ():
-        if row["channel"] == "email":
+        if row["channel"] not in IMPERSONAL:
             state = "failed" if row["state"] == "pending" else row["state"]
             row.update(target=ERASED, state=state)
         row.update(error=row["error"] and ERASED)

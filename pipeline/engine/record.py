@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.backoff import Backoff
 from pipeline.chain import CHAINS, UNDO
-from pipeline.engine.backoff import backoff
 from pipeline.engine.claim import Batch
 from pipeline.errors import InvariantBroken, LeaseLost
 from pipeline.order import Order, Status
@@ -16,6 +16,9 @@ from pipeline.storage import counters, dispatches, orders
 from pipeline.storage.database import Tx
 from pipeline.storage.dispatches import NewDispatch
 from pipeline.storage.orders import Move
+
+#: Of a stage that doesn't say itself when an order is looked at again.
+BACKOFF = Backoff(first=1.0, longest=600.0)
 
 ENGINE = "engine"
 
@@ -111,7 +114,7 @@ def _rejected(order: Order, step: str, outcome: Reject) -> Next:
 def _retried(order: Order, step: str, outcome: Retry) -> Next:
     target = outcome.aside or order.status
     waits_on = order.cause == outcome.reason and target is order.status
-    delay = backoff(order.attempt) if outcome.after is None else outcome.after
+    delay = BACKOFF.after(order.attempt) if outcome.after is None else outcome.after
     detail = {**outcome.detail, "attempt": order.attempt, "delay": round(delay, 1)}
     reason = outcome.reason
     if step.startswith(UNDO) and order.reason:  # why it is being undone outlives a retry of it

@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol, get_args
 
 Channel = Literal["email", "page"]
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
+#: Their targets are no person's. Those of all others are forgotten with whoever ordered.
+IMPERSONAL: frozenset[str] = frozenset({"page"})
 
 CONFIRMED = "order.confirmed"
 SHIPPED = "order.shipped"

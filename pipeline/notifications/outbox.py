@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from pipeline.engine.backoff import backoff
+from pipeline.backoff import Backoff
 from pipeline.money import to_text
 from pipeline.notifications.deliver import Courier
 from pipeline.notifications.message import SHIPPED, Channel, Delivered, Delivery, Notification
@@ -22,8 +22,8 @@ UNDO_FAILED = "order.undo_failed"
 REFUND_FAILED = "order.refund_failed"
 REFUND_BY_HAND = "order.refund_by_hand"
 
-#: With the back-off capped at ten minutes this is about a day of trying.
-MOST_ATTEMPTS = 150
+#: About a day of trying.
+BACKOFF, MOST_ATTEMPTS = Backoff(first=1.0, longest=600.0), 150
 
 
 def wanted(order: Order, topic: str, subject: str = "") -> list[Pending]:
@@ -87,7 +87,8 @@ def write(tx: Tx, pending: Sequence[Pending], deliveries: Sequence[Delivery]) ->
 def _result(pending: Pending, delivery: Delivery) -> tuple[str, str, float, str | None]:
     state = _state(pending, delivery)
     error = None if isinstance(delivery, Delivered) else redact_start(delivery.error, 255)
-    return pending.id, state, backoff(pending.attempts + 1) if state == "pending" else 0.0, error
+    delay = BACKOFF.after(pending.attempts + 1) if state == "pending" else 0.0
+    return pending.id, state, delay, error
 
 
 def _state(pending: Pending, delivery: Delivery) -> str:

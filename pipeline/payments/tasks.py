@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from pipeline.backoff import Backoff
 from pipeline.chain import PAYMENT_UNDONE
-from pipeline.engine.backoff import backoff
 from pipeline.money import to_text
 from pipeline.notifications import outbox
 from pipeline.order import OVER, Status
@@ -40,6 +40,7 @@ TAKEN_FOR = 120.0
 #: So often is a void asked for that the gateway refuses: its key is for ever, so that once it has
 #: failed it can't be asked for again. A minute or two; an event may tell more in that time.
 VOID_ATTEMPTS = 8
+BACKOFF = Backoff(first=1.0, longest=600.0)
 
 #: Of refunds, by order id and key.
 Splits = Mapping[tuple[int, str], Split]
@@ -185,4 +186,4 @@ class TaskRunner:
 
 def _delay(task: DueTask, answer: Unknown | Unavailable) -> float:
     asked_for = answer.retry_after if isinstance(answer, Unavailable) else None
-    return backoff(task.attempts) if asked_for is None else asked_for
+    return BACKOFF.after(task.attempts) if asked_for is None else asked_for

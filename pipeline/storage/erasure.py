@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, bindparam, case, exists, func, null, or_, select, update
 
 from pipeline.erasure import ERASED, forget_person
+from pipeline.notifications.message import IMPERSONAL
 from pipeline.order import ENDED
 from pipeline.storage import archive, clock, coupons, orders, refusals
 from pipeline.storage.archive import Contents
@@ -79,7 +80,8 @@ def erase(tx: Tx, order_ids: Iterable[int], actor: str, *, dry_run: bool = False
     loaded = {i: contents for i, contents in loaded.items() if was[i] is None}
     boxed = {i: json.loads(row.body) for i, row in archived.items() if was[i] is None}
     for contents in (*loaded.values(), *boxed.values()):
-        mails = [n for n in contents.get("notifications") or () if n["channel"] == "email"]
+        told = contents.get("notifications") or ()
+        mails = [n for n in told if n["channel"] not in IMPERSONAL]
         done.mails += [mail["id"] for mail in mails]
         done.emails |= {mail["target"] for mail in mails}
         email = json.loads(contents["order_documents"][0]["body"])["customer"].get("email")

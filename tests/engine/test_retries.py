@@ -7,8 +7,8 @@ from statistics import mean
 
 import pytest
 
-from pipeline.engine.backoff import FIRST, LONGEST, backoff
 from pipeline.engine.engine import Limits
+from pipeline.engine.record import BACKOFF
 from pipeline.payments.gateway import Answer, Call, Declined, Kind, Unavailable, Unknown
 from pipeline.payments.sandbox import SandboxGateway
 from pipeline.source import Policy, Source
@@ -156,12 +156,12 @@ def test_a_retry_waits_until_it_is_due(mill: MakeMill) -> None:
 
 
 def draws(attempt: int) -> list[float]:
-    return [backoff(attempt) for _ in range(200)]
+    return [BACKOFF.after(attempt) for _ in range(200)]
 
 
 def test_the_back_off_doubles() -> None:
     for attempt in range(1, 10):
-        ceiling = FIRST * 2 ** (attempt - 1)
+        ceiling = BACKOFF.first * 2 ** (attempt - 1)
 
         assert all(ceiling / 2 <= seconds <= ceiling for seconds in draws(attempt))
 
@@ -177,7 +177,7 @@ def test_the_back_off_is_jittered_so_that_what_failed_together_does_not_come_bac
 
 @pytest.mark.parametrize("attempt", [11, 20, 1_000, 10**9])
 def test_the_back_off_is_capped(attempt: int) -> None:
-    assert all(LONGEST / 2 <= seconds <= LONGEST for seconds in draws(attempt))
+    assert all(BACKOFF.longest / 2 <= seconds <= BACKOFF.longest for seconds in draws(attempt))
 
 
 # --- Pausing --------------------------------------------------------------------------------------

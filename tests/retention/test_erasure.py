@@ -226,6 +226,17 @@ def test_what_was_yet_to_be_mailed_is_not_sent_any_more(mill: MakeMill) -> None:
     assert states == [("failed", ERASED)]
 
 
+def test_where_somebody_was_told_by_a_channel_of_tomorrow_is_forgotten(mill: MakeMill) -> None:
+    shop = a_shop(mill)
+    order = sold(shop)
+    with shop.database.transaction() as tx:
+        tx.execute(update(notifications).values(channel="sms", target="+49 151 1234567"))
+
+    erase(shop, order)
+
+    assert shop.query("SELECT DISTINCT target FROM notifications") == [(ERASED,)]
+
+
 def test_whatever_a_document_may_hold_one_day_goes_unless_it_is_named() -> None:
     kept = anonymous(
         {**an_order(), "loyalty_card": "4711", "payment": {"method": "pm", "iban": "DE"}}
