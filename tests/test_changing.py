@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ CODE = ("pipeline", "workers", "scheduler", "web", "ordermill", "tests", "benchm
 FILES = ("pyproject.toml", "Procfile", "README.md")
 
 #: A busy machine runs the copy's tests in minutes.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.second]
 
 
 class Copy:
@@ -47,6 +48,17 @@ class Copy:
             cwd=self.folder, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert run.returncode == 0, run.stdout[-5_000:] + run.stderr[-2_000:]
+        return run.stdout
+
+    def run(self, module: str, *arguments: str) -> str:
+        """What a command prints, in a home of its own."""
+        environment = {**os.environ, "ORDERMILL_HOME": str(self.folder / "home")}
+        for given in (("db", "upgrade"), arguments):
+            run = subprocess.run(
+                [sys.executable, "-m", module, *given],
+                cwd=self.folder, env=environment, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert run.returncode == 0, run.stdout + run.stderr
         return run.stdout
 
 
@@ -118,3 +130,88 @@ def test_a_stage_goes_into_both_chains(copy: Copy) -> None:
         "tests/payments/test_undo_pay.py",
         "tests/payments/test_events.py",
     )
+
+
+CHEQUES = '''"""Cheques: people record what comes."""
+
+from __future__ import annotations
+
+from pipeline.payments.gateways import GatewayKind
+from pipeline.payments.manual import ManualGateway
+
+
+class Cheques(ManualGateway):
+    name = "cheques"
+
+
+KIND = GatewayKind(lambda settings: Cheques(), moves_money=False)
+'''
+
+PAID_BY_CHEQUE = """
+import pytest
+from pipeline import operations
+from pipeline.assembly import open_gateways
+from pipeline.audit.audit import audit
+from pipeline.errors import InvalidInput
+from pipeline.settings import Settings
+from pipeline.source import Policy
+from tests.support import Mill
+
+
+def test_it(sqlite_database, tmp_path):
+    gateways = open_gateways(Settings(_env_file=None, home=tmp_path))
+    policy = Policy(gateway="cheques")
+    mill = Mill(sqlite_database, gateway=gateways["cheques"], policy=policy).stocked()
+    order = mill.accept(payment={"method": "invoice"})
+    mill.turn()
+    assert mill.status(order) == "confirmed"
+    with pytest.raises(InvalidInput, match="by hand"), sqlite_database.transaction() as tx:
+        operations.capture(tx, order, "ada")
+    with sqlite_database.transaction() as tx:
+        operations.record_payment(tx, order, "ada", reference="cheque 17")
+        operations.cancel(tx, order, "ada")
+    mill.turn()
+    assert mill.status(order) == "on_hold"  # until somebody has paid it back
+    assert audit(sqlite_database, gateways).is_clean
+"""
+
+
+def test_a_gateway_that_moves_no_money_is_a_file_and_a_line(copy: Copy) -> None:
+    copy.add("pipeline/payments/kinds/cheques.py", CHEQUES)
+    copy.edit(
+        "pyproject.toml",
+        (
+            '[project.entry-points."ordermill.gateways"]\n',
+            '[project.entry-points."ordermill.gateways"]\n'
+            'cheques = "pipeline.payments.kinds.cheques:KIND"\n',
+        ),
+    )
+    copy.add("tests/test_cheques.py", PAID_BY_CHEQUE)
+
+    copy.test("tests/test_cheques.py")
+
+
+COUNT_ORDERS = '''"""count-orders: how many there are."""
+
+from __future__ import annotations
+
+from pipeline.assembly import Application
+from scheduler.job import Cron, Job
+
+
+def count_orders(app: Application) -> dict[str, int]:
+    return {"orders": 0}
+
+
+JOB = Job("count-orders", Cron("0 4 * * *"), "count the orders", count_orders)
+'''
+
+
+def test_a_job_is_a_file(copy: Copy) -> None:
+    copy.add("scheduler/jobs/count_orders.py", COUNT_ORDERS)
+
+    listed = copy.run("ordermill", "jobs", "ls")
+    ran = copy.run("ordermill", "jobs", "run", "count-orders", "--wait")
+
+    assert "count-orders" in listed
+    assert "count-orders" in ran
