@@ -21,6 +21,11 @@ from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection
 from pipeline.typed import LARGEST
 
+LISTED = (
+    "id", "source", "external_id", "status", "reason", "stage", "currency", "total",
+    "fulfilment_status", "accepted_at",
+)  # fmt: skip
+
 
 @by_filter
 def ls(
@@ -52,7 +57,12 @@ def ls(
     with reading() as tx:
         found = page(tx, selection, before=before, most=limit)
     elsewhere = "" if archived else " Orders that have long been over: --archived."
-    show([_amounts(row) for row in found], json, empty=f"No order matches.{elsewhere}")
+    columns = (*LISTED, "archived_at") if archived else LISTED
+    show(
+        [_amounts({name: row[name] for name in columns}) for row in found],
+        json,
+        empty=f"No order matches.{elsewhere}",
+    )
 
 
 def show_one(

@@ -16,7 +16,7 @@ from pipeline.decisions import KINDS, InvalidDecision, answers_to, read_decision
 from pipeline.errors import InvalidInput, NotAllowedNow, UnknownOrder
 from pipeline.order import Order
 from pipeline.source import Policy
-from pipeline.storage import archive, erasure, orders, upstream, views
+from pipeline.storage import archive, erasure, orders, views
 from pipeline.storage.selection import Selection, find
 from tests.support import Mill
 
@@ -343,7 +343,7 @@ def test_what_was_decided_is_in_the_archive_and_comes_back(shop: Mill) -> None:
 
     archived(shop, order)
     with shop.database.snapshot() as tx:
-        told = views.one(tx, order)["decided"], upstream.one(tx, order)["decided"]
+        told = views.one(tx, order)["decided"], views.summary(tx, order)["decided"]
     with shop.database.transaction() as tx:
         archive.restore(tx, [order], "ada")
 

@@ -1,14 +1,16 @@
-"""What operators look at: orders by filter, and everything about one order."""
+"""Orders as people and programs see them, live and archived: lists, a summary, everything about one."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Table, func, null, select, union_all
+from sqlalchemy import Table, bindparam, func, null, select, union_all
 
 from pipeline.errors import UnknownOrder
+from pipeline.order import Status
 from pipeline.payments.account import fold
 from pipeline.payments.refund_tax import Split
 from pipeline.storage import archive, dispatches, fulfilment, payments, refund_tax, waiting
@@ -35,37 +37,46 @@ from pipeline.storage.tables import (
 
 EVERYTHING = Selection()
 
+Row = dict[str, Any]
+
+_UPDATED = select(events.c.at).where(
+    events.c.order_id == orders.c.id, events.c.seq == orders.c.version
+)
+
+
+def _columns(of: Table) -> list[Any]:
+    """What a list shows of an order, and the archive has, too."""
+    return [
+        of.c.id,
+        sources.c.name.label("source"),
+        of.c.external_id,
+        of.c.status,
+        of.c.reason,
+        of.c.currency,
+        of.c.accepted_at,
+        of.c.settled_at,
+        fulfilment.status_of(of).label("fulfilment_status"),
+    ]
+
+
 _ORDERS = (
     select(
-        orders.c.id,
-        sources.c.name.label("source"),
-        orders.c.external_id,
-        orders.c.status,
-        orders.c.reason,
+        *_columns(orders),
         orders.c.stage,
-        orders.c.currency,
         quotes.c.total,
-        fulfilment.status_of(orders).label("fulfilment_status"),
-        orders.c.accepted_at,
+        orders.c.version,
+        _UPDATED.scalar_subquery().label("updated_at"),
+        null().label("archived_at"),
     )
     .join(sources, sources.c.id == orders.c.source_id)
     .outerjoin(quotes, quotes.c.order_id == orders.c.id)
     .order_by(orders.c.id.desc())
 )
-
-
 _ARCHIVED = (
     select(
-        archived_orders.c.id,
-        sources.c.name.label("source"),
-        archived_orders.c.external_id,
-        archived_orders.c.status,
-        archived_orders.c.reason,
+        *_columns(archived_orders),
         null().label("stage"),
-        archived_orders.c.currency,
         archived_orders.c.total,
-        fulfilment.status_of(archived_orders).label("fulfilment_status"),
-        archived_orders.c.accepted_at,
         archived_orders.c.archived_at,
     )
     .join(sources, sources.c.id == archived_orders.c.source_id)
@@ -75,60 +86,149 @@ _ARCHIVED = (
 
 def page(
     tx: Tx, selection: Selection = EVERYTHING, *, before: int | None = None, most: int = 50
-) -> list[dict[str, Any]]:
-    """Orders that match, newest first; `before` an id continues an earlier page."""
+) -> list[Row]:
+    """Orders that match and are not archived, newest first; `before` an id continues an earlier page.
+    `updated_at` is when the last event was."""
     query = _ORDERS.where(where(selection)).limit(most)
     if before is not None:
         query = query.where(orders.c.id < before)
     return [_plain(r._mapping) for r in tx.execute(query)]
 
 
-def one(tx: Tx, order_id: int) -> dict[str, Any]:
-    """Everything about an order, be it archived: its row, document, quote, lines, money, stock, what
-    left and what came back, timeline."""
-    found = tx.execute(_ORDERS.where(orders.c.id == order_id)).one_or_none()
-    archived: Mapping[str, list[dict[str, Any]]] = {}
-    if found is None:
-        found = tx.execute(_ARCHIVED.where(archived_orders.c.id == order_id)).one_or_none()
-        if found is None:
-            raise UnknownOrder(order_id)
-        archived = archive.contents(tx, order_id)
+def archived_page(
+    tx: Tx, selection: Selection = EVERYTHING, *, before: int | None = None, most: int = 50
+) -> list[Row]:
+    """As `page`, of the archive: by status, reason, source, external id and age."""
+    query = _ARCHIVED.where(where(selection, archived_orders)).limit(most)
+    if before is not None:
+        query = query.where(archived_orders.c.id < before)
+    return [_plain(r._mapping) for r in tx.execute(query)]
 
-    def rows(table: Table, *by: str) -> list[dict[str, Any]]:
-        if table.name in archived:
-            return [_plain(row, "order_id") for row in archived[table.name]]
-        return _of(tx, table, order_id, *by)
 
-    quote = [_read(row) for row in rows(quotes)]
+def summary(tx: Tx, order_id: int) -> Row:
+    """An order, be it archived: its row, its document, what it costs, how it is paid. All of it changes
+    with the row's version, and only so. UnknownOrder if there is none."""
+    return _summary(_find(tx, order_id))
+
+
+def one(tx: Tx, order_id: int) -> Row:
+    """Everything about an order: its summary, money, stock, what left and what came back, timeline."""
+    order = _find(tx, order_id)
+    found = _summary(order)
+    archived = order.archived.get(quotes.name)
     its_quote = (
-        {order_id: archived_quote(archived[quotes.name][0], archived[order_lines.name])}
-        if archived.get(quotes.name)
+        {order_id: archived_quote(archived[0], order.archived[order_lines.name])}
+        if archived
         else {}
     )
     made_of = refund_tax.splits_of(tx, [order_id], its_quote)
-    [document] = rows(order_documents)
     return {
-        "archived_at": None,
-        **_plain(found._mapping),
+        **found,
+        "quote": found["quote"] and _read(found["quote"]),
+        "payments": [
+            _with_split(row, made_of.get((order_id, row["key"])))
+            for row in order.rows(payment_operations, "at", "kind", "state")
+        ],
+        "reservations": order.rows(reservations),
+        "waits_for": waiting.of_order(tx, order_id),
+        "shipments": shipments_of(tx, order_id),
+        "returns": returns_of(tx, order_id),
+        "cancelled_lines": order.rows(cancelled_lines),
+        "notifications": order.rows(notifications),
+        "events": order.rows(events),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """An order's row, and where its other rows are: in their tables, or in what was archived."""
+
+    tx: Tx
+    row: Row
+    archived: Mapping[str, list[Row]]
+
+    def rows(self, table: Table, *by: str) -> list[Row]:
+        if table.name in self.archived:
+            return [_plain(row, "order_id") for row in self.archived[table.name]]
+        return _of(self.tx, table, self.row["id"], *by)
+
+
+def _find(tx: Tx, order_id: int) -> _Order:
+    found = tx.execute(_ORDERS.where(orders.c.id == order_id)).one_or_none()
+    if found is not None:
+        return _Order(tx, _plain(found._mapping), {})
+    found = tx.execute(_ARCHIVED.where(archived_orders.c.id == order_id)).one_or_none()
+    if found is None:
+        raise UnknownOrder(order_id)
+    contents = archive.contents(tx, order_id)
+    of_then = {
+        "version": contents[orders.name][0]["version"],
+        "updated_at": contents[events.name][-1]["at"],
+    }
+    return _Order(tx, {**_plain(found._mapping), **of_then}, contents)
+
+
+def _summary(order: _Order) -> Row:
+    [document], quote = order.rows(order_documents), order.rows(quotes)
+    order_id, is_held = order.row["id"], order.row["status"] == Status.ON_HOLD
+    return {
+        **order.row,
         "document": json.loads(document["body"]),
         "decided": json.loads(document.get("decided") or "{}"),
         "vat_check": json.loads(document.get("vat_check") or "null"),
         "placed_at": document.get("placed_at"),
+        "held": _held(order.tx, order_id) if is_held else [],
         "quote": quote[0] if quote else None,
-        "lines": rows(order_lines),
-        "payment_status": fold(payments.read(tx, [order_id])[order_id]).status,
-        "payments": [
-            _with_split(row, made_of.get((order_id, row["key"])))
-            for row in rows(payment_operations, "at", "kind", "state")
-        ],
-        "reservations": rows(reservations),
-        "waits_for": waiting.of_order(tx, order_id),
-        "shipments": shipments_of(tx, order_id),
-        "returns": returns_of(tx, order_id),
-        "cancelled_lines": rows(cancelled_lines),
-        "notifications": rows(notifications),
-        "events": rows(events),
+        "lines": order.rows(order_lines),
+        "payment_status": fold(payments.read(order.tx, [order_id])[order_id]).status,
     }
+
+
+_HELD = (
+    select(events.c.kind, events.c.detail)
+    .where(events.c.order_id == bindparam("wanted"), events.c.kind == "held")
+    .order_by(events.c.seq.desc())
+    .limit(1)
+)
+
+
+def _held(tx: Tx, order_id: int) -> list[Row]:
+    """The event that held an order last, as `pipeline.hold_reasons.hold_of` reads it."""
+    return [dict(r._mapping) for r in tx.execute(_HELD, {"wanted": order_id})]
+
+
+def timeline(tx: Tx, order_id: int) -> list[Row]:
+    """The events of an order, the oldest first; UnknownOrder if there is none."""
+    found = _of(tx, events, order_id) or archive.contents(tx, order_id)[events.name]
+    return [
+        {
+            **_plain(e, "order_id"),
+            "detail": None if e["detail"] is None else json.loads(e["detail"]),
+        }
+        for e in found
+    ]
+
+
+_WHOSE = union_all(
+    *(
+        select(table.c.source_id, table.c.status).where(table.c.id == bindparam("wanted"))
+        for table in (orders, archived_orders)
+    )
+)
+
+
+def source_of(tx: Tx, order_id: int) -> int | None:
+    """Whose order it is; None if there is no such order."""
+    found = tx.execute(_WHOSE, {"wanted": order_id}).one_or_none()
+    return found.source_id if found else None
+
+
+def status(tx: Tx, order_id: int) -> str:
+    """Where an order is; UnknownOrder if there is none."""
+    found = tx.execute(_WHOSE, {"wanted": order_id}).one_or_none()
+    if found is None:
+        raise UnknownOrder(order_id)
+    return str(found.status)
 
 
 def tell_wait(order: dict[str, Any], dispatch: Any) -> None:
@@ -165,16 +265,6 @@ def ids_of(tx: Tx, external_id: str) -> dict[str, int]:
 def _read(quote: dict[str, Any]) -> dict[str, Any]:
     """With what is kept as JSON as what it says."""
     return {**quote, **{name: json.loads(quote[name]) for name in ("coupons", "steps")}}
-
-
-def archived_page(
-    tx: Tx, selection: Selection = EVERYTHING, *, before: int | None = None, most: int = 50
-) -> list[dict[str, Any]]:
-    """As `page`, of the archive: by status, reason, source, external id and age."""
-    query = _ARCHIVED.where(where(selection, archived_orders)).limit(most)
-    if before is not None:
-        query = query.where(archived_orders.c.id < before)
-    return [_plain(r._mapping) for r in tx.execute(query)]
 
 
 def by_outcome(tx: Tx) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ def test_a_defect_tells_its_id_and_nothing_of_itself(
     app: FastAPI, as_: As, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = as_("shop")
-    monkeypatch.setattr("web.api.orders.upstream.page", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("web.api.orders.views.page", lambda *_, **__: 1 / 0)
 
     answer = client.get("/v1/orders", headers={"X-Request-Id": "r1"})
 

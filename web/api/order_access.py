@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from pipeline.errors import UnknownOrder
-from pipeline.storage import orders, upstream
+from pipeline.storage import orders, views
 from pipeline.storage.database import Tx
 from web.api.orders_told import etag_of, matches
 from web.callers import Caller
@@ -16,7 +16,7 @@ from web.problems import Refusal
 
 def visible(tx: Tx, caller: Caller, order_id: int) -> None:
     """UnknownOrder, unless the caller may see it."""
-    source_id = upstream.source_of(tx, order_id)
+    source_id = views.source_of(tx, order_id)
     if source_id is None:
         raise UnknownOrder(order_id)
     caller.require(order_id, source_id)

@@ -22,7 +22,7 @@ from pipeline.money import to_minor
 from pipeline.operations import Announcements
 from pipeline.order import Status
 from pipeline.source import Source
-from pipeline.storage import idempotency, levels, upstream, waiting
+from pipeline.storage import idempotency, levels, views, waiting
 from pipeline.storage.database import Tx
 from pipeline.storage.selection import Selection
 from web.api import models, shapes
@@ -92,7 +92,7 @@ def routes(application: Application) -> APIRouter:
 
     def status_of(receipt: Receipt) -> Status:
         with database.snapshot() as tx:
-            return Status(upstream.status(tx, receipt.order_id or 0))
+            return Status(views.status(tx, receipt.order_id or 0))
 
     @api.get("/orders", operation_id="listOrders", response_model=shapes.Page[shapes.OrderRow])
     def ls(
@@ -113,7 +113,7 @@ def routes(application: Application) -> APIRouter:
         )  # fmt: skip
         before = position(after, int)[0] if after else None
         with database.snapshot() as tx:
-            found = upstream.page(tx, selection, before=before, most=limit)
+            found = views.page(tx, selection, before=before, most=limit)
         rows = [shapes.OrderRow(**row_of(row)) for row in found]
         last = cursor(rows[-1].id) if len(rows) == limit else None
         return shapes.Page[shapes.OrderRow](items=rows, next=last)
@@ -132,7 +132,7 @@ def routes(application: Application) -> APIRouter:
         """Show an order. Its ETag changes when it does."""
         with database.snapshot() as tx:
             visible(tx, caller, order_id)
-            told = upstream.one(tx, order_id)
+            told = views.summary(tx, order_id)
         if if_none_match is not None and matches(if_none_match, told["version"]):
             return Response(status_code=304, headers=_tagged(told["version"]))
         return _shown(told)
@@ -167,7 +167,7 @@ def routes(application: Application) -> APIRouter:
         """Show all that happened to an order, the oldest first."""
         with database.snapshot() as tx:
             visible(tx, caller, order_id)
-            found = upstream.timeline(tx, order_id)
+            found = views.timeline(tx, order_id)
         return shapes.Page[shapes.Event](items=[shapes.Event(**event) for event in found])
 
     def act(
@@ -180,7 +180,7 @@ def routes(application: Application) -> APIRouter:
         with database.transaction() as tx:
             lock(tx, caller, order_id, if_match)
             announcements = do(tx)
-            told = upstream.one(tx, order_id)
+            told = views.summary(tx, order_id)
         application.engine.announce(announcements)
         return _shown(told, 202)
 

@@ -31,7 +31,7 @@ def row_of(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def order_of(told: dict[str, Any]) -> dict[str, Any]:
-    """All of an order, from `upstream.one`."""
+    """All of an order, from `views.summary`."""
     document, quote, currency = told["document"], told["quote"], told["currency"]
     hold = hold_of(told["id"], told["reason"], told["held"]) if told["held"] else None
     shipping = None if quote is None else quote["shipping_net"] + quote["shipping_tax"]
