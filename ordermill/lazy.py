@@ -44,15 +44,15 @@ class _Stub(TyperCommand):
 
 
 def group(help: str, commands: Mapping[str, Lazy]) -> typer.Typer:
-    """A group of these commands, in this order."""
+    """A group of these commands, in this order; others may be declared on it as with Typer."""
 
     class Group(TyperGroup):
         def list_commands(self, ctx: Any) -> list[str]:
-            return [*commands]
+            return [*commands, *super().list_commands(ctx)]
 
         def get_command(self, ctx: Any, cmd_name: str) -> Any:
             lazy = commands.get(cmd_name)
-            return None if lazy is None else _Stub(cmd_name, lazy)
+            return _Stub(cmd_name, lazy) if lazy else super().get_command(ctx, cmd_name)
 
     made = typer.Typer(
         cls=Group,
