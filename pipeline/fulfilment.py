@@ -13,6 +13,7 @@ from typing import Any
 from pipeline import operations, typed
 from pipeline.cards import holds_card_number, mask_card_numbers, shape
 from pipeline.errors import InvalidInput, NotAllowedNow
+from pipeline.event_kind import EventKind
 from pipeline.inventory.allocation import Allotment
 from pipeline.inventory.shipping import Promised, Refused, Return, Shipment, refused_return
 from pipeline.notifications import outbox
@@ -184,7 +185,10 @@ def _note(shipped: Shipped) -> Note:
         lines[unit.line_no] = lines.get(unit.line_no, 0) + unit.quantity
     said = {"reference": of.reference, "carrier": of.carrier, "tracking": of.tracking}
     return Note(
-        of.order_id, "shipped", None, {"lines": lines, **{k: v for k, v in said.items() if v}}
+        of.order_id,
+        EventKind.SHIPPED,
+        None,
+        {"lines": lines, **{k: v for k, v in said.items() if v}},
     )
 
 
@@ -218,7 +222,7 @@ def take_back(tx: Tx, back: Return, actor: str, *, refund: bool = False) -> Retu
         raise NotFulfilled(row.id, refused)
     skus = {n: sku for n, (sku, _) in outside.items()}
     detail = {"reference": back.reference, "lines": back.lines, "location": back.location}
-    orders.note(tx, [Note(row.id, "returned", back.reason, detail)], actor)
+    orders.note(tx, [Note(row.id, EventKind.RETURNED, back.reason, detail)], actor)
     operation = None
     if refund:
         operation = operations.refund(tx, row.id, actor, lines=back.lines, reason=back.reason)

@@ -18,6 +18,7 @@ from pipeline.chain import CHAINS, UNDO
 from pipeline.decisions import Decision
 from pipeline.engine.record import cancelled
 from pipeline.errors import InvalidInput, NotAllowedNow, UnknownOrder
+from pipeline.event_kind import EventKind
 from pipeline.hold_rules import countries_held
 from pipeline.intake.accept import DISPATCH_SIZE
 from pipeline.money import to_text
@@ -244,7 +245,9 @@ def _decided(order_id: int, row: Any, decision: Decision) -> Move:
     chain = CHAINS[row.chain]
     from_start = decision.kind.name == "ship_to" and not chain.undo_from(row.stage, inclusive=True)
     link = chain.links[0] if from_start else chain.link(row.stage)
-    return Move(order_id, Status.ON_HOLD, link.source, link.stage, "decided", detail=decision.told)
+    return Move(
+        order_id, Status.ON_HOLD, link.source, link.stage, EventKind.DECIDED, detail=decision.told
+    )
 
 
 def _resumed(order_id: int, row: Any, cause: str | None) -> Move:
@@ -254,7 +257,9 @@ def _resumed(order_id: int, row: Any, cause: str | None) -> Move:
     reason = (cause or row.reason) if undoing else None
     # Leave is given to what was seen: who requeues for want of a tax rate has seen no total.
     approve = row.reason in HOLD_RULES
-    return Move(order_id, Status.ON_HOLD, target, row.stage, "requeued", reason, approve=approve)
+    return Move(
+        order_id, Status.ON_HOLD, target, row.stage, EventKind.REQUEUED, reason, approve=approve
+    )
 
 
 def restore(tx: Tx, order_ids: Collection[int], actor: str) -> None:
@@ -367,7 +372,7 @@ def record_payment(
         paid, key=capture_key(paid.key), kind="capture", amount=amount, reference=reference
     )
     payments.add(tx, [paid, captured])
-    orders.note(tx, [Note(order_id, "captured", reference, tasks.told(captured))], actor)
+    orders.note(tx, [Note(order_id, EventKind.CAPTURED, reference, tasks.told(captured))], actor)
     if tasks.is_too_late(row):
         account = fold([*written, paid, captured])
         return late_money.settle(tx, {order_id: (row, account)}, actor).announcements
@@ -400,7 +405,7 @@ def record_refund(
     )  # fmt: skip
     payments.add(tx, [done])
     detail = tasks.told(done, tasks.splits(tx, [done]))
-    orders.note(tx, [Note(order_id, "refunded", reference, detail)], actor)
+    orders.note(tx, [Note(order_id, EventKind.REFUNDED, reference, detail)], actor)
     is_held = row.status == Status.ON_HOLD and row.stage == f"{UNDO}pay"
     return requeue(tx, [order_id], actor) if is_held and amount == account.owed else []
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.errors import InvalidInput, NotAllowedNow
+from pipeline.event_kind import EventKind
 from pipeline.inventory.allocation import Allotment
 from pipeline.money import to_text
 from pipeline.notifications import outbox
@@ -90,7 +91,7 @@ def _tell(tx: Tx, row: Any, cancelled: Sequence[CancelledLine], actor: str) -> N
         "amount": to_text(sum(c.amount for c in cancelled), row.currency),
         "unpaid": to_text(sum(c.unpaid for c in cancelled), row.currency),
     }
-    orders.note(tx, [Note(row.id, "part_cancelled", None, detail)], actor)
+    orders.note(tx, [Note(row.id, EventKind.PART_CANCELLED, None, detail)], actor)
 
 
 def _give_back(
@@ -100,7 +101,7 @@ def _give_back(
     back = follow_up(authorization, "refund", amount, uuid.uuid4().hex)
     if not moves_money(authorization.gateway):
         told = {"amount": to_text(back.amount, back.currency), "code": BY_HAND}
-        orders.note(tx, [Note(back.order_id, "refund_requested", None, told)], actor)
+        orders.note(tx, [Note(back.order_id, EventKind.REFUND_REQUESTED, None, told)], actor)
         outbox.page(tx, [back.order_id], outbox.REFUND_BY_HAND)
         return
     payment_tasks.add_lines(tx, refunds.rows_of(back, parts))

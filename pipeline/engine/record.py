@@ -10,6 +10,7 @@ from pipeline.backoff import Backoff
 from pipeline.chain import CHAINS, UNDO
 from pipeline.engine.claim import Batch
 from pipeline.errors import InvariantBroken, LeaseLost
+from pipeline.event_kind import EventKind
 from pipeline.order import Order, Status
 from pipeline.outcome import Advance, Hold, Outcome, Reject, Retry
 from pipeline.storage import counters, dispatches, orders
@@ -88,15 +89,15 @@ def _advanced(order: Order, step: str, outcome: Advance) -> Next:
     if step.startswith(UNDO):
         following = chain.undo_after(step)
         target = Status.CANCELLING if following else Status.CANCELLED
-        kind = "undone"
+        kind = EventKind.UNDONE
     else:
         following = chain.after(step)
         target = chain.link(step).target
-        kind = "advanced"
+        kind = EventKind.ADVANCED
     move = Move(
         order.id, order.status, target, following, kind,
-        reason=None if kind == "advanced" else order.reason,
-        detail=dict(outcome.detail), at_stage=step, unless_cancelled=kind == "advanced",
+        reason=None if kind is EventKind.ADVANCED else order.reason,
+        detail=dict(outcome.detail), at_stage=step, unless_cancelled=kind is EventKind.ADVANCED,
     )  # fmt: skip
     return Next(order, move)
 
@@ -105,7 +106,7 @@ def _rejected(order: Order, step: str, outcome: Reject) -> Next:
     first_undo = CHAINS[order.chain].undo_from(step, inclusive=outcome.had_effect)
     target = Status.CANCELLING if first_undo else Status.REJECTED
     move = Move(
-        order.id, order.status, target, first_undo, "rejected", outcome.reason,
+        order.id, order.status, target, first_undo, EventKind.REJECTED, outcome.reason,
         dict(outcome.detail), at_stage=step,
     )  # fmt: skip
     return Next(order, move)
@@ -120,7 +121,7 @@ def _retried(order: Order, step: str, outcome: Retry) -> Next:
     if step.startswith(UNDO) and order.reason:  # why it is being undone outlives a retry of it
         detail["cause"], reason = reason, order.reason
     move = Move(
-        order.id, order.status, target, step, "retried", reason, detail,
+        order.id, order.status, target, step, EventKind.RETRIED, reason, detail,
         at_stage=step, unless_cancelled=not step.startswith(UNDO),
     )  # fmt: skip
     attempts = order.attempt if outcome.burns else order.attempt - 1
@@ -135,7 +136,7 @@ def _held(order: Order, step: str, outcome: Retry | Hold) -> Next:
         detail["gave_up_after"] = order.attempt
     # A cancellation that came in between goes ahead of the hold, unless it is what failed.
     move = Move(
-        order.id, order.status, Status.ON_HOLD, step, "held", outcome.reason, detail,
+        order.id, order.status, Status.ON_HOLD, step, EventKind.HELD, outcome.reason, detail,
         at_stage=step, unless_cancelled=not step.startswith(UNDO),
     )  # fmt: skip
     return Next(order, move)
@@ -152,7 +153,9 @@ def cancelled(order: Order, at: str | None) -> Next:
     else:
         first_undo = CHAINS[order.chain].undo_from(at, inclusive=True)
     target = Status.CANCELLING if first_undo else Status.CANCELLED
-    move = Move(order.id, order.status, target, first_undo, "cancelled", "cancelled", at_stage=at)
+    move = Move(
+        order.id, order.status, target, first_undo, EventKind.CANCELLED, "cancelled", at_stage=at
+    )
     return _after_a_wait(Next(order, move))
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from pipeline import part_cancel
 from pipeline.errors import GatewayAway, UnknownGateway
+from pipeline.event_kind import EventKind
 from pipeline.notifications import outbox
 from pipeline.operations import Announcements, hasten
 from pipeline.order import SETTLED, Lane, Status
@@ -44,11 +45,11 @@ OVERLAP = timedelta(minutes=5)
 FIRST_LOOK = timedelta(days=1)
 
 _KINDS = {
-    ("refund", "succeeded"): "refunded",
-    ("refund", "failed"): "refund_failed",
-    ("dispute", "pending"): "disputed",
-    ("dispute", "succeeded"): "dispute_lost",
-    ("dispute", "failed"): "dispute_won",
+    ("refund", "succeeded"): EventKind.REFUNDED,
+    ("refund", "failed"): EventKind.REFUND_FAILED,
+    ("dispute", "pending"): EventKind.DISPUTED,
+    ("dispute", "succeeded"): EventKind.DISPUTE_LOST,
+    ("dispute", "failed"): EventKind.DISPUTE_WON,
 }
 
 
@@ -243,7 +244,9 @@ def _note(op: Operation, made_of: tasks.Splits) -> Note:
     detail = tasks.told(op, made_of)
     if not is_foreign(op):
         detail |= {"operation": op.kind, "state": op.state}
-    return Note(op.order_id, _KINDS.get((op.kind, op.state), "payment_observed"), None, detail)
+    return Note(
+        op.order_id, _KINDS.get((op.kind, op.state), EventKind.PAYMENT_OBSERVED), None, detail
+    )
 
 
 def _captured(seen: Mapping[int, _Seen]) -> dict[int, Account]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.chain import CAPTURE_FIRST
+from pipeline.event_kind import EventKind
 from pipeline.order import Order, Status
 from pipeline.outcome import Advance
 from pipeline.payments import tasks
@@ -83,7 +84,7 @@ def _reinstate(tx: Tx, back_again: Sequence[Order], actor: str) -> list[tuple[st
         return []
     orders.put_on_chain(tx, [order.id for order in back_again], CAPTURE_FIRST.name)
     payment = CAPTURE_FIRST.link("pay")
-    move = Move(0, Status.CANCELLED, payment.source, payment.stage, "reinstated")
+    move = Move(0, Status.CANCELLED, payment.source, payment.stage, EventKind.REINSTATED)
     orders.move(tx, [replace(move, order_id=order.id) for order in back_again], actor)
     lanes: dict[int, list[int]] = defaultdict(list)
     for order in back_again:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.backoff import Backoff
 from pipeline.chain import PAYMENT_UNDONE
+from pipeline.event_kind import EventKind
 from pipeline.money import to_text
 from pipeline.notifications import outbox
 from pipeline.order import OVER, Status
@@ -45,7 +46,11 @@ BACKOFF = Backoff(first=1.0, longest=600.0)
 #: Of refunds, by order id and key.
 Splits = Mapping[tuple[int, str], Split]
 
-_DONE = {"capture": "captured", "refund": "refunded", "void": "voided"}
+_DONE = {
+    "capture": EventKind.CAPTURED,
+    "refund": EventKind.REFUNDED,
+    "void": EventKind.VOIDED,
+}
 
 
 def request(
@@ -57,7 +62,9 @@ def request(
     payment_tasks.add(tx, [(op.order_id, op.key) for op in operations])
     made_of = splits(tx, operations)
     notes = [
-        Note(op.order_id, f"{op.kind}_requested", reason, {**told(op, made_of), **detail})
+        Note(
+            op.order_id, EventKind(f"{op.kind}_requested"), reason, {**told(op, made_of), **detail}
+        )
         for op in operations
     ]
     orders.note(tx, notes, actor)
@@ -77,7 +84,7 @@ def conclude(tx: Tx, rows: Sequence[Operation], actor: str = ENGINE) -> set[Key]
 
 
 def _note(op: Operation, made_of: Splits) -> Note:
-    kind = _DONE[op.kind] if op.state == "succeeded" else f"{op.kind}_failed"
+    kind = _DONE[op.kind] if op.state == "succeeded" else EventKind(f"{op.kind}_failed")
     code = {"code": op.code} if op.state == "failed" else {}
     return Note(op.order_id, kind, None, {**told(op, made_of), **code})
 

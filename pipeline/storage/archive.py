@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 
 from pipeline.errors import UnknownOrder
+from pipeline.event_kind import EventKind
 from pipeline.order import ENDED
 from pipeline.storage import clock
 from pipeline.storage.database import Tx
@@ -228,7 +229,7 @@ def restore(tx: Tx, order_ids: Iterable[int], actor: str) -> set[int]:
     in_turn = sorted(archived, key=lambda row: (row.source_id, row.external_id))
     at, found = clock.read(tx), [json.loads(row.body) for row in in_turn]
     for contents in found:
-        append(contents, "restored", actor, at)
+        append(contents, EventKind.RESTORED, actor, at)
     for table in MOVED:
         _put(tx, table, [row for contents in found for row in contents[table.name] or ()])
     restored = {row.id for row in archived}
@@ -236,7 +237,7 @@ def restore(tx: Tx, order_ids: Iterable[int], actor: str) -> set[int]:
     return restored
 
 
-def append(contents: Contents, kind: str, actor: str, at: datetime) -> None:
+def append(contents: Contents, kind: EventKind, actor: str, at: datetime) -> None:
     """Tell the timeline of an archived order."""
     [order] = contents["orders"]
     order["version"] += 1

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, bindparam, case, exists, func, null, or_, select, update
 
 from pipeline.erasure import ERASED, forget_person
+from pipeline.event_kind import EventKind
 from pipeline.notifications.message import IMPERSONAL
 from pipeline.order import ENDED
 from pipeline.storage import archive, clock, coupons, orders, refusals
@@ -162,7 +163,7 @@ def _write_live(tx: Tx, loaded: dict[int, Contents], actor: str) -> None:
         changed = [row for contents in loaded.values() for row in contents[name]]
         given = pack(tuple(row[field] for field in _FIELDS[name]) for row in changed)
         tx.execute(statement, {"rows": given})
-    orders.note(tx, [Note(i, "erased") for i in sorted(loaded)], actor)
+    orders.note(tx, [Note(i, EventKind.ERASED) for i in sorted(loaded)], actor)
 
 
 _body = rows(archived_orders.c.id, archived_orders.c.body, archived_orders.c.erased_at)
@@ -175,7 +176,7 @@ _WRITE_BODY = (
 
 def _write_archived(tx: Tx, boxed: dict[int, Contents], actor: str, at: datetime) -> None:
     for contents in boxed.values():
-        archive.append(contents, "erased", actor, at)
+        archive.append(contents, EventKind.ERASED, actor, at)
     given = pack(
         (i, json.dumps(contents, ensure_ascii=False), at.isoformat())
         for i, contents in boxed.items()

@@ -30,6 +30,7 @@ from sqlalchemy import (
 
 from pipeline.chain import UNDO
 from pipeline.errors import InvariantBroken, UnknownOrder
+from pipeline.event_kind import EventKind
 from pipeline.order import SETTLED, UNDECIDED, Lane, Order, Status, is_legal
 from pipeline.storage import archive
 from pipeline.storage.database import Tx
@@ -106,7 +107,7 @@ class Move:
     source: Status
     target: Status
     stage: str | None
-    kind: str
+    kind: EventKind
     reason: str | None = None
     detail: dict[str, Any] | None = None
     at_stage: str | None = None
@@ -210,7 +211,7 @@ def request_cancel(tx: Tx, order_ids: Iterable[int], reason: str, actor: str) ->
     """Raise the flag that every claim and every record looks at; the ids where it was not up yet."""
     raised = {r.id: r for r in tx.execute(_REQUEST_CANCEL, {"ids": pack(order_ids)})}
     notes = [
-        Move(i, Status(r.status), Status(r.status), r.stage, "cancel_requested", reason)
+        Move(i, Status(r.status), Status(r.status), r.stage, EventKind.CANCEL_REQUESTED, reason)
         for i, r in raised.items()
     ]
     _append(tx, notes, {i: r.version for i, r in raised.items()}, actor)
@@ -294,7 +295,7 @@ class Note:
     """Something that happened to an order without moving it."""
 
     order_id: int
-    kind: str
+    kind: EventKind
     reason: str | None = None
     detail: dict[str, Any] | None = None
 

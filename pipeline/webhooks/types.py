@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from pipeline.errors import InvalidInput
+from pipeline.event_kind import ALWAYS_MOVES, MOVES, EventKind
 from pipeline.order import Status
 
 ALL = "*"
 TEST = "webhook.test"
 
-#: Kinds of events that the engine moves an order by; a person's have names of their own.
-_MOVES = frozenset({"received", "advanced", "retried", "held", "rejected", "cancelled", "undone"})
-_NOTES = (
-    "requeued", "reinstated", "cancel_requested", "retried", "undone", "shipped", "returned",
-    "part_cancelled", "capture_requested", "captured", "capture_failed", "void_requested",
-    "voided", "void_failed", "refund_requested", "refunded", "refund_failed", "payment_observed",
-    "disputed", "dispute_lost", "dispute_won", "restored", "erased", "decided",
-)  # fmt: skip
+_NOTES = tuple(kind for kind in EventKind if kind not in ALWAYS_MOVES)
 
 TYPES = tuple(f"order.{word}" for word in (*Status, *_NOTES))
 #: What an endpoint is told of that doesn't say.
@@ -30,7 +24,7 @@ USUAL = (
 
 def type_of(kind: str, from_status: str | None, to_status: str | None) -> str:
     """The type of a webhook that tells of such an event."""
-    is_move = kind in _MOVES and to_status is not None and to_status != from_status
+    is_move = kind in MOVES and to_status is not None and to_status != from_status
     return f"order.{to_status if is_move else kind}"
 
 
