@@ -72,6 +72,7 @@ _ORDERS = (
     .outerjoin(quotes, quotes.c.order_id == orders.c.id)
     .order_by(orders.c.id.desc())
 )
+_NAMES = [column.name for column in _ORDERS.selected_columns]
 _ARCHIVED = (
     select(
         *_columns(archived_orders),
@@ -114,7 +115,7 @@ def summary(tx: Tx, order_id: int) -> Row:
 def one(tx: Tx, order_id: int) -> Row:
     """Everything about an order: its summary, money, stock, what left and what came back, timeline."""
     order = _find(tx, order_id)
-    found = _summary(order)
+    found = _plain(_summary(order), "held")  # that is among its events
     archived = order.archived.get(quotes.name)
     its_quote = (
         {order_id: archived_quote(archived[0], order.archived[order_lines.name])}
@@ -161,11 +162,12 @@ def _find(tx: Tx, order_id: int) -> _Order:
     if found is None:
         raise UnknownOrder(order_id)
     contents = archive.contents(tx, order_id)
-    of_then = {
+    row = {
+        **_plain(found._mapping),
         "version": contents[orders.name][0]["version"],
         "updated_at": contents[events.name][-1]["at"],
     }
-    return _Order(tx, {**_plain(found._mapping), **of_then}, contents)
+    return _Order(tx, {name: row[name] for name in _NAMES}, contents)
 
 
 def _summary(order: _Order) -> Row:
