@@ -102,9 +102,10 @@ class WebProcess:
         listening = _listen(host, port)
         self.app = assemble(settings, announcer, patience=DATABASE_PATIENCE, role="web")
         self._asgi = create_app(self.app, JOBS)
+        protocol = serving()
         config = uvicorn.Config(
-            Door(self._asgi, settings.proxies),
-            http=serving(),
+            Door(self._asgi, settings.proxies, protocol),
+            http=protocol,
             ws="none",
             proxy_headers=False,  # the door reads them
             log_config=None,  # ours stands, and redacts

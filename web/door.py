@@ -45,8 +45,8 @@ class _Connection(h11.Connection):
 class DoorProtocol(H11Protocol):
     """HTTP/1.1 by uvicorn, on a connection that has to say something."""
 
-    #: Connections that wait for their client, the longest waiting first. `serving` gives each
-    #: server its own.
+    #: Connections that wait for their client: for a request, for what is left of one, or until it has
+    #: read what it was sent. The longest silent first. `serving` gives each server its own.
     waiting: ClassVar[dict[DoorProtocol, None]]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -59,17 +59,24 @@ class DoorProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._watch()
-        if len(self.connections) > MOST_CONNECTIONS and self.waiting:
-            next(iter(self.waiting)).transport.abort()
+        if len(self.connections) > MOST_CONNECTIONS:
+            self.make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_waiting()
-        self.resume_writing()
+        self.waiting.pop(self, None)
+        self._stop_timer()
+        self._stop_writing()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self._is_in_hand:
+            self.waiting.pop(self, None)  # not silent: it goes behind the others
         self._watch()
+
+    def eof_received(self) -> None:
+        super().eof_received()
+        self._end_soon()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -78,28 +85,56 @@ class DoorProtocol(H11Protocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self._unread = self._unread or self.loop.call_later(UNREAD, self.transport.abort)
+        self._watch()
 
     def resume_writing(self) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
+        self._stop_writing()
         super().resume_writing()
+        self._watch()
+
+    @classmethod
+    def make_room(cls, *, in_hand: bool = False) -> bool:
+        """Cut off the longest silent connection; with `in_hand` of those that have a request in hand.
+        False: there is none."""
+        for silent in cls.waiting:
+            if silent._is_in_hand or not in_hand:
+                silent.waiting.pop(silent)  # at once: others may come before it is lost
+                silent.transport.abort()
+                return True
+        return False
+
+    @property
+    def _is_in_hand(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _watch(self) -> None:
         """See that the client says what is still to come, if that is all that is waited for. What a
         request's body may take while it is worked on is for who reads it to say."""
-        answered = self.cycle is None or self.cycle.response_complete
-        if not answered or self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
-            self._stop_waiting()
-        elif self._ends is None and not self.transport.is_closing():
-            self.waiting[self] = None
-            self._ends = self.loop.call_later(PATIENCE, self.transport.abort)
+        is_to_say_more = self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
+        if self.transport.is_closing():  # what it was sent last may never be read
+            self._end_soon()
+            return
+        if is_to_say_more and not self._is_in_hand:
+            self._end_soon()
+        else:
+            self._stop_timer()
+        if is_to_say_more or self._unread:
+            self.waiting.setdefault(self)
+        else:
+            self.waiting.pop(self, None)
 
-    def _stop_waiting(self) -> None:
-        self.waiting.pop(self, None)
+    def _end_soon(self) -> None:
+        self._ends = self._ends or self.loop.call_later(PATIENCE, self.transport.abort)
+
+    def _stop_timer(self) -> None:
         if self._ends is not None:
             self._ends.cancel()
             self._ends = None
+
+    def _stop_writing(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
 
 def serving() -> type[DoorProtocol]:
@@ -112,11 +147,13 @@ def serving() -> type[DoorProtocol]:
 
 
 class Door:
-    """ASGI: counts requests in hand, and sends away those beyond the limits. `proxies` are believed
-    what their X-Forwarded-For and X-Forwarded-Proto say (addresses and networks, by commas)."""
+    """ASGI: counts requests in hand, and sends away those beyond the limits, unless one whose client
+    is silent makes room. `proxies` are believed what their X-Forwarded-For and X-Forwarded-Proto say
+    (addresses and networks, by commas)."""
 
-    def __init__(self, app: ASGIApp, proxies: str) -> None:
+    def __init__(self, app: ASGIApp, proxies: str, protocol: type[DoorProtocol]) -> None:
         self._app = app
+        self._protocol = protocol
         self._told = ProxyHeadersMiddleware(self._count, proxies)  # type: ignore[arg-type]
         self._all = 0
         self._by_client = Counter[str]()
@@ -132,7 +169,7 @@ class Door:
         # Else it may be a proxy that nobody has named, with all clients behind it.
         by_name = scope["client"] != scope["peer"]
         client = network_of(scope["client"][0]) if by_name else None
-        if self._all >= MOST_REQUESTS:
+        if self._all >= MOST_REQUESTS and not self._protocol.make_room(in_hand=True):
             await _full(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable")(scope, receive, send)
             return
         if client is not None and self._by_client[client] >= MOST_OF_ONE:

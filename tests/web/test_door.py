@@ -45,6 +45,11 @@ class App:
 
             while not self.go_on.is_set():
                 await asyncio.sleep(0.005)
+        if scope["path"] == "/body":
+            while (await receive()).get("more_body"):
+                pass
+        if scope["path"] == "/hold":
+            time.sleep(0.5)  # nobody is served meanwhile
         size = 50_000_000 if scope["path"] == "/large" else 0
         body = scope["client"][0].encode() + bytes(size)
         await send({"type": "http.response.start", "status": 200,
@@ -55,9 +60,9 @@ class App:
 
 @contextmanager
 def served(app: Any, proxies: str = "127.0.0.1") -> Iterator[int]:
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening, protocol = socket.create_server(("127.0.0.1", 0)), serving()
     config = uvicorn.Config(
-        Door(app, proxies), http=serving(), ws="none", proxy_headers=False, log_config=None,
+        Door(app, proxies, protocol), http=protocol, ws="none", proxy_headers=False, log_config=None,
         lifespan="off", timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = uvicorn.Server(config)
@@ -258,6 +263,60 @@ def test_requests_in_hand_have_a_limit_and_a_look_at_the_process_has_none(
     assert alive.status_code == 200
     assert all(b"200" in answer(each) for each in slow)
     assert httpx.get(f"http://127.0.0.1:{port}/quick").status_code == 200
+
+
+WITHOUT_BODY = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+UNREAD = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent", [WITHOUT_BODY, UNREAD * 2], ids=["sends no body", "doesn't read"])
+def test_a_request_whose_client_is_silent_makes_room(
+    port: int, monkeypatch: pytest.MonkeyPatch, app: App, sent: bytes
+) -> None:
+    monkeypatch.setattr(door, "MOST_REQUESTS", 3)
+    silent = [call(port, sent)]
+    wait(lambda: app.in_hand == 1)
+    silent += [call(port, sent) for _ in range(2)]
+    wait(lambda: app.in_hand == 3)
+
+    assert httpx.get(f"http://127.0.0.1:{port}/quick").status_code == 200
+    received(silent[0])  # until it is cut off
+    for other in silent[1:]:
+        other.close()
+
+
+def test_a_client_that_goes_on_sending_is_not_silent(
+    port: int, monkeypatch: pytest.MonkeyPatch, app: App
+) -> None:
+    monkeypatch.setattr(door, "MOST_REQUESTS", 2)
+    first = call(port, WITHOUT_BODY)
+    wait(lambda: app.in_hand == 1)
+    second = call(port, WITHOUT_BODY)
+    wait(lambda: app.in_hand == 2)
+    first.sendall(b"x" * 50)
+    assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200  # it has come by then
+
+    assert httpx.get(f"http://127.0.0.1:{port}/quick").status_code == 200
+    assert is_closed(second)
+    first.sendall(b"x" * 50)
+    assert b"200" in answer(first)
+
+
+def test_many_that_come_at_once_make_room_each(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "MOST_CONNECTIONS", 5)
+    held_up = call(port, b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+    made = [held_up, *(call(port) for _ in range(8))]
+
+    wait(lambda: sum(_is_cut(each) for each in made) >= 4)
+
+
+def _is_cut(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(65_536, socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
 
 
 def by(client: str) -> bytes:
