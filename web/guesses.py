@@ -23,7 +23,7 @@ AT_ONCE, A_SECOND = 60, 1
 #: Seconds for which a rule set's codes are remembered.
 REMEMBERED = 5.0
 
-TOO_MANY = "too many codes of coupons that don't exist"
+TOO_MANY = "too many codes of coupons that don't exist were given: for a while no code is looked at"
 
 
 class Guesses:
@@ -36,15 +36,18 @@ class Guesses:
         self._lock = threading.Lock()
 
     async def require(self, key: str, source: Source, data: Any) -> None:
-        """429 if an order gives codes that there are none of, and the key has given too many."""
+        """429 if an order gives codes, and the key has given too many that there are none of."""
         if not _codes(source, data):
             return
         if await run_in_threadpool(self.are_over, key, source, data):
             raise Refusal(429, "rate-limited", TOO_MANY, headers={"Retry-After": "1"})
 
     def are_over(self, key: str, source: Source, data: Any) -> bool:
-        """Whether an order (a decoded JSON object) gives codes that there are none of, and the key
-        has given too many; those it gives count."""
+        """Whether an order (a decoded JSON object) gives codes, and the key has given too many that
+        there are none of; those it gives count.
+
+        From then on no code is looked at, one that exists as little as others: else the refusal
+        would tell them apart as fast as before."""
         codes = _codes(source, data)
         if not codes:
             return False
@@ -52,7 +55,7 @@ class Guesses:
         unknown = [code for code in codes if known.find(code) is None]
         with self._lock:
             left = self._left.setdefault(key, Bucket(A_SECOND, most=AT_ONCE))
-            return not all(left.take() for _ in unknown)
+            return left.is_empty or not all(left.take() for _ in unknown)
 
     def _coupons(self, name: str) -> Coupons:
         until, known = self._known.get(name, (0.0, None))

@@ -19,12 +19,17 @@ class Bucket:
         self._most = self._tokens = float(most or rate)
         self._at = clock()
 
-    def take(self) -> bool:
-        """Whether there was one to take."""
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is none to take."""
         now = self._clock()
         self._tokens = min(self._most, self._tokens + (now - self._at) * self.rate)
         self._at = now
-        if self._tokens < 1.0:
+        return self._tokens < 1.0
+
+    def take(self) -> bool:
+        """Whether there was one to take."""
+        if self.is_empty:
             return False
         self._tokens -= 1.0
         return True

@@ -56,13 +56,32 @@ def test_codes_of_one_order_count_one_by_one(client: TestClient, priced: Mill) -
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_codes_that_exist_and_orders_without_one_are_not_slowed_down(
+def test_codes_that_exist_cost_nothing(client: TestClient, priced: Mill, path: str) -> None:
+    told = [give(client, path, "TEN").status_code for _ in range(5)]
+
+    assert all(status < 300 for status in told)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_after_too_many_a_code_that_exists_is_not_told_from_one_that_does_not(
     client: TestClient, priced: Mill, path: str
 ) -> None:
     for n in range(5):
         give(client, path, f"GUESS-{n}")
 
-    told = [give(client, path, *codes).status_code for codes in ([], ["TEN"], ["ten "], [" "])]
+    told = [give(client, path, code) for code in ("TEN", "ten ", "GUESS")]
+
+    assert {(each.status_code, each.json()["detail"]) for each in told} == {(429, guesses.TOO_MANY)}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_orders_without_a_code_are_not_slowed_down(
+    client: TestClient, priced: Mill, path: str
+) -> None:
+    for n in range(5):
+        give(client, path, f"GUESS-{n}")
+
+    told = [give(client, path, *codes).status_code for codes in ([], [" "])]
 
     assert all(status < 300 for status in told)
 
