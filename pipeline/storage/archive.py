@@ -227,7 +227,7 @@ def restore(tx: Tx, order_ids: Iterable[int], actor: str) -> set[int]:
         return set()
     # In key order, as intake inserts: it may be sent some of them again at this moment.
     in_turn = sorted(archived, key=lambda row: (row.source_id, row.external_id))
-    at, found = clock.read(tx), [json.loads(row.body) for row in in_turn]
+    at, found = clock.of_next_event(tx), [json.loads(row.body) for row in in_turn]
     for contents in found:
         append(contents, EventKind.RESTORED, actor, at)
     for table in MOVED:

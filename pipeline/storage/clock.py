@@ -8,11 +8,16 @@ from datetime import datetime
 from sqlalchemy import select
 
 from pipeline.storage.database import Tx
-from pipeline.storage.sql import now
+from pipeline.storage.sql import event_time, now
 
 
 def read(tx: Tx) -> datetime:
     return tx.execute(select(now().label("now"))).scalar_one()
+
+
+def of_next_event(tx: Tx) -> datetime:
+    """When an event would be written now: after all that there are."""
+    return tx.execute(select(event_time().label("at"))).scalar_one()
 
 
 def skew(tx: Tx) -> float:

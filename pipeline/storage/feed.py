@@ -5,7 +5,8 @@ already may become visible later. So the feed ends at a horizon, behind which no
 writing. On Postgres that is the beginning of the oldest transaction that has written anything: an
 event is written after its transaction's first change (of the order's row), so whoever has changed
 nothing yet will write events later than our look. On SQLite, where one writes at a time, it is the
-time at which nobody does.
+time at which nobody does; and as its clock is the host's, which may be set back, an event is never
+written with a time that is not later than those of all others.
 
 Postgres shows the transactions of other roles only to who may see them: processes that write must
 connect as the same role as those that serve the feed, or that one needs pg_read_all_stats.
@@ -90,7 +91,7 @@ def horizon(database: Database) -> tuple[datetime, float]:
     many seconds ago that is."""
     if database.is_sqlite:
         with database.transaction() as tx:  # holds the one lock of writers
-            return clock.read(tx), 0.0
+            return clock.of_next_event(tx), 0.0
     with database.snapshot() as tx:
         found = tx.execute(_HORIZON).one()
         return found.at, float(found.held_back)

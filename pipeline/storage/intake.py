@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, delete, insert, select
 
 from pipeline.order import Status
 from pipeline.storage.database import Tx
-from pipeline.storage.sql import ids, now, pack, rows
+from pipeline.storage.sql import event_time, ids, now, pack, rows
 from pipeline.storage.tables import events, order_documents, orders
 from pipeline.storage.upsert import InsertNew
 
@@ -55,7 +55,7 @@ _received = rows(order_documents.c.order_id)
 _RECEIVED = insert(events).from_select(
     ["order_id", "seq", "at", "kind", "to_status", "actor"],
     select(
-        _received.c.order_id, bindparam("seq", 1), now(), bindparam("kind", "received"),
+        _received.c.order_id, bindparam("seq", 1), event_time(), bindparam("kind", "received"),
         bindparam("status", Status.RECEIVED.value), bindparam("actor", "intake"),
     ),
 )  # fmt: skip

@@ -35,7 +35,7 @@ from pipeline.order import SETTLED, UNDECIDED, Lane, Order, Status, is_legal
 from pipeline.storage import archive
 from pipeline.storage.database import Tx
 from pipeline.storage.sources import all_sources
-from pipeline.storage.sql import UtcDateTime, ids, now, pack, rows
+from pipeline.storage.sql import UtcDateTime, event_time, ids, now, pack, rows
 from pipeline.storage.tables import (
     archived_orders,
     events,
@@ -158,7 +158,7 @@ _EVENTS = insert(events).from_select(
     ["order_id", "seq", "at", "kind", "from_status", "to_status", "stage", "reason", "actor",
      "detail"],
     select(
-        _event.c.order_id, _event.c.seq, now(), _event.c.kind, _event.c.from_status,
+        _event.c.order_id, _event.c.seq, event_time(), _event.c.kind, _event.c.from_status,
         _event.c.to_status, _event.c.stage, _event.c.reason, bindparam("actor"), _event.c.detail,
     ),
 )  # fmt: skip

@@ -72,6 +72,24 @@ def _now_sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:
     return f"ordermill_now({offset})"
 
 
+class event_time(FunctionElement[datetime]):  # noqa: N801 - as above
+    """When an event is written. Events are read in this order, so on SQLite, where the clock is the
+    host's and may be set back, it is always later than that of all events that there are."""
+
+    inherit_cache = True
+    type = UtcDateTime()
+
+
+@compiles(event_time, "postgresql")
+def _event_time_postgres(element: event_time, compiler: SQLCompiler, **kw: Any) -> str:
+    return "clock_timestamp()"
+
+
+@compiles(event_time, "sqlite")
+def _event_time_sqlite(element: event_time, compiler: SQLCompiler, **kw: Any) -> str:
+    return "(SELECT ordermill_later((SELECT max(at) FROM events)))"
+
+
 class whole(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function it is
     """A time cut down to the whole minute, hour or day that it lies in, in UTC."""
 
@@ -293,6 +311,7 @@ def teach_sqlite(connection: Connection) -> None:
     which two orders can be accepted, and an event be written and the feed be read."""
     # "Deterministic" is asked for once a statement, as SQLite's own 'now' is, and not for each row.
     connection.create_function("ordermill_now", 1, _now, deterministic=True)
+    connection.create_function("ordermill_later", 1, _later, deterministic=True)
     connection.create_function("ordermill_moment", 1, _told, deterministic=True)
     connection.create_function("ordermill_no_integer", 1, _no_integer, deterministic=True)
 
@@ -303,6 +322,16 @@ def _now(offset: float) -> str:
     except OverflowError:  # before or after all times that there are
         at = (datetime.max if offset > 0 else datetime.min).replace(tzinfo=UTC)
     return _as_sqlite_has_it(at)
+
+
+def _later(last: str | None) -> str:
+    """Now, or the first moment after `last` if that is later."""
+    now = _now(0.0)
+    if last is None or last < now:
+        return now
+    return _as_sqlite_has_it(
+        datetime.fromisoformat(last).replace(tzinfo=UTC) + timedelta(microseconds=1)
+    )
 
 
 def _told(moment: str | None) -> str | None:

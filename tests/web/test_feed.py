@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from pipeline import check_postgres
-from pipeline.storage import feed, orders
+from pipeline.storage import feed, orders, sql
 from pipeline.storage.database import Database
 from pipeline.storage.orders import Note
 from tests.support import Mill
@@ -62,6 +62,30 @@ def test_who_comes_back_with_his_cursor_is_told_what_is_new(client: TestClient, 
     second, _ = walk(client, cursor)
 
     assert (names(first), nothing, names(second)) == ([(1, 1)], [], [(2, 1)])
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("days", [-3, 3], ids=["back", "forward"])
+def test_nothing_is_skipped_though_the_clock_of_the_home_was_wrong_meanwhile(
+    client: TestClient, shop: Mill, database: Database, days: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On SQLite the database's clock is the host's; a Postgres has one of its own."""
+    first = shop.accept()
+    seen, cursor = walk(client)
+    now = sql._now
+    with monkeypatch.context() as wrong:
+        wrong.setattr(sql, "_now", lambda offset: now(offset + days * 86_400.0))
+        note(database, first, "refunded")
+        meanwhile, cursor = walk(client, cursor)
+    for _ in range(3):
+        note(database, first, "refunded")
+    shop.accept()
+    afterwards, _ = walk(client, cursor)
+
+    told = [*seen, *meanwhile, *afterwards]
+    assert (len(meanwhile), len(afterwards)) == (1, 4)
+    assert sorted(names(told)) == sorted(shop.query("SELECT order_id, seq FROM events"))
+    assert [event["at"] for event in told] == sorted(event["at"] for event in told)
 
 
 def test_it_begins_where_it_is_asked_to(client: TestClient, shop: Mill) -> None:
