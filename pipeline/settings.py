@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_network
@@ -52,8 +53,16 @@ def _hard_to_guess(given: SecretStr) -> SecretStr:
     return given
 
 
+#: A password in libpq's other form: `host=… password='it\'s' dbname=…`.
+_KEYWORD = re.compile(r"password\s*+=\s*+(?:'((?:[^'\\]|\\.)*+)'|([^\s']++))")
+
+
 def _passwords(url: str) -> Iterator[str]:
-    """Those in a URL, as written and as meant: before the host, or in the query."""
+    """Those in an address, as written and as meant: before the host, in the query, or by keyword."""
+    if "://" not in url:
+        for quoted, plain in _KEYWORD.findall(url):
+            yield from {quoted or plain, re.sub(r"\\(.)", r"\1", quoted or plain)} - {""}
+        return
     try:
         parts = urlsplit(url)
     except ValueError:  # whoever opens it says what is wrong

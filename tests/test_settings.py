@@ -90,3 +90,18 @@ def test_passwords_of_urls_are_known_as_secrets(setting: str, url: str) -> None:
     known = Settings(_env_file=None, **{setting: url}).secrets  # type: ignore[arg-type]
 
     assert {f"{PASSWORD}@", f"{PASSWORD}%40"} <= set(known)
+
+
+@pytest.mark.parametrize(
+    ("address", "password"),
+    [
+        (f"host=a,b user=u password={PASSWORD} dbname=shop", PASSWORD),
+        (f"password = {PASSWORD}", PASSWORD),
+        (r"password='it\'s a secret' host=a", "it's a secret"),
+        (f"host=a sslpassword={PASSWORD}", PASSWORD),
+    ],
+)
+def test_passwords_of_addresses_by_keyword_are_known_as_secrets(
+    address: str, password: str
+) -> None:
+    assert password in Settings(_env_file=None, database_url=address).secrets

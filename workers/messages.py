@@ -19,6 +19,8 @@ PUT_ASIDE = "put_aside"
 #: Characters that are kept of a message that can't be read, and bytes that are looked at for them.
 MOST_KEPT = 64_000
 _LOOKED_AT = MOST_KEPT + 1_000
+#: Characters before a cut that may be the beginning of a secret.
+_EDGE = 300
 _LONGEST_WHY = 500
 
 #: What a terminal would obey, and what a database can't store.
@@ -106,4 +108,6 @@ def kept(body: bytes) -> str:
     text = body[:_LOOKED_AT].decode("utf-8", "backslashreplace")
     text = _ESCAPED.sub(lambda code: chr(int(code[1], 16)), text)  # digits may be written so, too
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return redact(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))[:MOST_KEPT]
+    found = redact(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
+    # Where it was cut off half a card number may stand, which nothing shows to be one.
+    return (found[:-_EDGE] if len(body) > _LOOKED_AT else found)[:MOST_KEPT]

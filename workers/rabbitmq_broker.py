@@ -135,7 +135,8 @@ class RabbitmqConsumer(Consumer):
             log.debug("a connection could not be closed: %s", error)
 
     def _connect(self) -> None:
-        connection = pika.BlockingConnection(self.broker.parameters)
+        # Known at once: what can't be declared here is closed with it.
+        self._connection = connection = pika.BlockingConnection(self.broker.parameters)
         channel = connection.channel()
         # It may be gone with the server that had it.
         wanted = self.broker._build_queue_arguments(self.queue)  # type: ignore[no-untyped-call]
@@ -145,7 +146,7 @@ class RabbitmqConsumer(Consumer):
         )
         channel.basic_qos(prefetch_count=self._prefetch)
         self._generation += 1
-        self._connection, self._channel = connection, channel
+        self._channel = channel
         self._iterator = channel.consume(self.queue, inactivity_timeout=self._timeout)
 
     def _lost(self, error: BaseException) -> None:

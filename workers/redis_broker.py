@@ -52,9 +52,9 @@ OFTEN, SELDOM = HEARTBEAT_TIMEOUT / 2_000, 60.0
 # A server that is full must still be drained, and what fetches writes down what it fetched.
 _ALLOW_OOM = b"#!lua flags=allow-oom\n"
 
+# Asked for again as its answer was lost, it is in the queue once.
 _ENQUEUE = b"""
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-redis.call('RPUSH', KEYS[1], ARGV[1])
+if redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) == 1 then redis.call('RPUSH', KEYS[1], ARGV[1]) end
 """
 
 # Up to ARGV[1] messages, as id, bytes, id, bytes; false where there are no bytes.
@@ -236,6 +236,7 @@ class HintConsumer(Consumer):
         self._fetched: deque[tuple[bytes, bytes | None]] = deque()
         self._in_hand: set[bytes] = set()
         self._look_again = 0.0
+        self._next_sign = 0.0
 
     def __next__(self) -> Quiet | None:
         try:
@@ -287,19 +288,26 @@ class HintConsumer(Consumer):
         """Block for up to half a second, so that a stop is noticed; then fetch what there is."""
         room = self.prefetch - len(self._in_hand)
         if room <= 0:
+            self._give_sign_of_life()
             time.sleep(0.01)
             return
         began = time.monotonic()
         found = self._peek()
-        # Now and then also when nothing was: a fetch is our sign of life.
         looks_again = began > self._look_again
         if looks_again:
             self._look_again = began + (SELDOM if self.broker.arrivals else OFTEN)
+            self._give_sign_of_life()  # first, or after an outage we would take from ourselves
             self.broker.do_bring_back(self.queue)
             # The set is read after what we know: what is acknowledged in between is in neither.
             self._fetched.extend(self.broker.do_strays(self.queue, set(self._in_hand)))
         if not self._fetched and (found or looks_again):
             self._fetched.extend(self.broker.do_fetch(self.queue, room))
+
+    def _give_sign_of_life(self) -> None:
+        """A fetch is one, of no message too: others take what a silent worker has in hand."""
+        if (now := time.monotonic()) > self._next_sign:
+            self._next_sign = now + (SELDOM if self.broker.arrivals else OFTEN)
+            self.broker.do_fetch(self.queue, 0)
 
     def _peek(self) -> bool:
         key = self.broker.key(self.queue)

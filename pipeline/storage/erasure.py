@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -204,7 +205,26 @@ def archived_unerased(tx: Tx, source_id: int, cutoff: datetime, most: int) -> li
 
 def _mentions(text: ColumnElement[str | None]) -> ColumnElement[bool]:
     said = texts("said").subquery()
-    return exists(select(1).where(func.lower(text).like("%" + func.lower(said.c.text) + "%")))
+    return exists(select(1).where(func.lower(text).like(said.c.text, escape="\\")))
+
+
+def _anywhere(said: str) -> str:
+    """A pattern that fits whatever has it in it."""
+    escaped = re.sub(r"([\\%_])", r"\\\1", said.lower())
+    return f"%{escaped}%"
+
+
+#: A shorter id, or one of digits, also stands where it means something else.
+_TELLING = 6
+
+
+def _naming(external_id: str) -> list[str]:
+    """Patterns that fit a message which names an order: JSON, mostly, that may stand in JSON."""
+    if len(external_id) >= _TELLING and not external_id.isdigit():
+        return [_anywhere(external_id)]
+    numbers = [f'"external_id":{gap}{external_id}{end}' for gap in ("", " ") for end in ",}"]
+    quoted = [f'"{external_id}"', f'\\"{external_id}\\"']
+    return [_anywhere(each) for each in (*quoted, *numbers)]
 
 
 def _if_any(message: ColumnElement[str | None]) -> ColumnElement[Any]:
@@ -230,7 +250,8 @@ def erase_mentions(tx: Tx, emails: Iterable[str], external_ids: Iterable[str] = 
     """Forget addresses where no order is named: in what intake refused, and in what jobs logged. Of
     messages that can't be read those go, too, that name one of these orders. Reads all of that: logs
     are kept for thirty days, such messages for seven."""
-    said = {"said": pack((email,) for email in emails)}
+    said = {"said": pack((_anywhere(email),) for email in emails)}
+    named = [(pattern,) for each in external_ids for pattern in _naming(each)]
     tx.execute(_ERASE_REFUSALS, said)
-    tx.execute(_ERASE_MESSAGES, {"said": pack((each,) for each in external_ids)})
+    tx.execute(_ERASE_MESSAGES, {"said": pack(named)})
     tx.execute(_ERASE_LOGS, said)

@@ -55,11 +55,21 @@ class Repeats(logging.Filter):
                 said.left_out += 1
                 self._remind()
                 return False
+            if said is None and len(self._said) >= MOST:
+                self._forget(now)
             if said is not None or len(self._said) < MOST:
                 self._said[cause] = _Said(now, record.getMessage().split("\n", 1)[0][:300])
         if said is not None and said.left_out:
             record.msg, record.args = f"{record.getMessage()} ({_told(said.left_out)})", None
         return True
+
+    def _forget(self, now: float) -> None:
+        """Those that nobody repeated."""
+        self._said = {
+            cause: said
+            for cause, said in self._said.items()
+            if said.left_out or now - said.at < WINDOW
+        }
 
     def tell(self) -> None:
         """Say of what was left out, and has not come again for a minute, how often it was."""

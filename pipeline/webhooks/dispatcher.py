@@ -123,7 +123,11 @@ class Dispatcher:
         """Take an endpoint's lease, and a turn with it; nothing if another has it."""
         token = str(uuid.uuid4())
         try:
-            endpoint = await self._ask(self._take, endpoint_id, token)
+            try:
+                endpoint = await self._ask(self._take, endpoint_id, token)
+            except BaseException:  # it may have been taken, and the answer lost: it is raised again
+                self._over.add(token)
+                raise
             if endpoint is not None:
                 self._held.add(token)
                 try:

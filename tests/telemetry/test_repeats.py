@@ -110,6 +110,16 @@ def test_where_too_much_is_said_to_be_remembered_all_of_it_is_said(said: Said) -
     assert len(said.lines) == MOST + 52
 
 
+def test_what_nobody_repeated_makes_room_for_what_is_new(said: Said) -> None:
+    for word in range(MOST):
+        log.warning("%s", "x" * (word + 1))
+    said.now += WINDOW
+    for _ in range(3):
+        log.warning("new")
+
+    assert len(said.lines) == MOST + 1
+
+
 def test_a_line_of_text_names_what_it_is_about() -> None:
     record = logging.makeLogRecord(
         {"name": "engine", "levelname": "WARNING", "msg": "recording again", "levelno": 30}
