@@ -223,7 +223,7 @@ def _naming(external_id: str) -> list[str]:
     if len(external_id) >= _TELLING and not external_id.isdigit():
         return [_anywhere(external_id)]
     numbers = [f'"external_id":{gap}{external_id}{end}' for gap in ("", " ") for end in ",}"]
-    quoted = [f'"{external_id}"', f'\\"{external_id}\\"']
+    quoted = [f'"{external_id}"', f"'{external_id}'", f'\\"{external_id}\\"']
     return [_anywhere(each) for each in (*quoted, *numbers)]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pika
+import psutil
 import pytest
 
 from pipeline.check_broker import check_broker
@@ -139,6 +140,30 @@ def test_what_can_not_be_read_is_put_aside(settings: Settings, shop: Mill) -> No
 def put_aside(shop: Mill) -> list[tuple[str, str]]:
     with shop.database.snapshot() as tx:
         return [(r.queue, r.message) for r in refusals.latest(tx, 10) if json.loads(r.problems)]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_queue_that_can_not_be_declared_leaves_no_connection_open(
+    settings: Settings, server: RabbitmqServer
+) -> None:
+    with on_the_server(settings) as channel:
+        channel.queue_delete("pay")
+        channel.queue_declare("pay", durable=True, arguments={"x-max-priority": 5})
+        broker = make_broker(settings.broker_url, [])
+        assert isinstance(broker, RabbitmqHints)
+        consumer = broker.consume("pay", 1, 100)
+        before = _connections(server)
+
+        assert [next(consumer) for _ in range(3)] == [None] * 3
+
+        assert _connections(server) == before
+        channel.queue_delete("pay")
+
+
+def _connections(server: RabbitmqServer) -> int:
+    """Those that this process has to the server."""
+    found = psutil.Process().net_connections("tcp")
+    return sum(1 for each in found if each.raddr and each.raddr.port == server.port)
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -22,6 +22,7 @@ from tests.support import Mill, an_order
 from tests.workers.test_process import are, enqueue, eventually, running, send, worker_of
 from workers.announcer import BrokerAnnouncer, PatientAnnouncer
 from workers.broker import make_broker
+from workers.redis_broker import HintBroker
 
 PEM = Path(__file__).parents[1] / "notifications" / "localhost.pem"
 
@@ -265,6 +266,16 @@ def lead(pool: Any, port: int) -> None:
     pool.connection_kwargs["port"] = port
     for connection in (*pool._available_connections, *pool._in_use_connections):
         connection.port = port
+
+
+def test_a_message_that_is_sent_again_as_its_answer_was_lost_is_in_the_queue_once() -> None:
+    broker = make_broker("memory://", [])
+    assert isinstance(broker, HintBroker)
+
+    for _ in range(2):
+        broker.do_enqueue("pay", "a hint", b"{}")
+
+    assert broker.client.llen(broker.key("pay")) == 1
 
 
 def test_an_outage_is_told_once_with_a_count(

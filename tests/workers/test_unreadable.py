@@ -225,6 +225,42 @@ def test_erasing_an_order_erases_messages_that_name_its_address_or_its_id(
     assert [r.message for r in put_aside(shop)] == ["{somebody else", "(erased)", "(erased)"]
 
 
+@pytest.mark.parametrize(
+    ("external_id", "its_own", "another_s"),
+    [
+        ("17", '{"external_id": "17", "total": 1', '{"external_id": "x", "total": "17.00"'),
+        ("17", '{"external_id":17,', '{"external_id":170,'),
+        ("17", r'"{\"external_id\": \"17\"', "at 12:17:17"),
+        ("A_1", "{'external_id': 'A_1'", "{'external_id': 'AB1'"),
+        ("web_77%", "no JSON: web_77%", "no JSON: webX77, 100"),
+    ],
+)
+def test_erasing_an_order_leaves_messages_that_name_another(
+    settings: Settings, shop: Mill, external_id: str, its_own: str, another_s: str
+) -> None:
+    """A message that can't be read is all there is of an order for a week."""
+    order = shop.accept(external_id=external_id, method="pm_card_chargeDeclined")
+    shop.turn()
+    for message in (its_own, another_s):
+        keep(shop, message)
+
+    retention.erase(shop.database, [order], settings.mails, "test")
+
+    assert [r.message for r in put_aside(shop)] == [another_s, "(erased)"]
+
+
+def test_of_a_message_that_is_cut_off_no_half_of_a_card_number_is_kept() -> None:
+    """Escaped characters shrink, so that the cut lies far before what may be kept."""
+    head = b"\\u0442" * 10_000
+    number = CARD.replace(" ", "").encode()
+    halves = [
+        kept(head + b"x" * (65_000 - len(head) - shown) + number + b"x" * 2_000)
+        for shown in range(16)
+    ]
+
+    assert [text for text in halves if "4111" in text] == []
+
+
 def test_after_a_week_the_bytes_go_and_that_it_came_stays(shop: Mill) -> None:
     keep(shop, "old")
     with shop.database.transaction() as tx:
