@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -36,8 +37,8 @@ def up(
         served = f"Its console is at http://127.0.0.1:{port}/console"
     except PortTaken as error:  # orders must flow all the same
         everything, served = Everything(settings), f"No console is served: {error}"
-    console.print(f"Ordermill is up; its home is {settings.home.resolve()}. Ctrl-C stops it.")
-    console.print(f"{served}.", markup=False)
+    _say(f"Ordermill is up; its home is {settings.home.resolve()}. Ctrl-C stops it.")
+    _say(f"{served}.")
     with observed(settings, "up", everything.exposition):
         run_until_signalled(everything)
 
@@ -73,6 +74,12 @@ def web(
     settings = load_settings()
     configure_logging(settings)
     process = WebProcess(settings, host, port)
-    console.print(f"The API is at http://{host}:{port}. Ctrl-C stops it.")
+    _say(f"The API is at http://{host}:{port}. Ctrl-C stops it.")
     with observed(settings, "web", process.exposition):
         run_until_signalled(process)
+
+
+def _say(sentence: str) -> None:
+    """A process starts, though the disk that it is logged to is full."""
+    with suppress(OSError):
+        console.print(sentence, markup=False)
