@@ -62,6 +62,7 @@ def create_app(application: Application, jobs: Jobs = MappingProxyType({})) -> F
         title="Ordermill", openapi_url=None, docs_url=None, redoc_url=None,
         redirect_slashes=False, lifespan=life, telemetry=_NOT_BY_FASTAPI,
     )  # fmt: skip
+    app.state.application = application
     app.state.keys = Keys(application.database)
     app.state.guesses = Guesses(application.database)
     shop = metrics.Shop(application.database, jobs, application.gateways)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated
@@ -19,10 +20,11 @@ from starlette.concurrency import run_in_threadpool
 
 from pipeline import access
 from pipeline.access import Key, Scope
+from pipeline.assembly import Application
 from pipeline.errors import UnknownOrder
 from pipeline.source import Source
 from pipeline.storage import api_keys
-from pipeline.storage.database import Database
+from pipeline.storage.database import Database, Tx
 from web.problems import Refusal
 from web.rates import Bucket
 
@@ -44,6 +46,7 @@ _bearer = HTTPBearer(
 class Caller:
     """Who asks, and for whom."""
 
+    app: Application
     key: Key
 
     @property
@@ -63,6 +66,12 @@ class Caller:
     def owner(self) -> str:
         """Among whose Idempotency-Keys this one's are: a key's successor repeats what it began."""
         return "operators" if self.key.source is None else f"source {self.key.source.id}"
+
+    def read(self) -> AbstractContextManager[Tx]:
+        return self.app.database.snapshot()
+
+    def write(self) -> AbstractContextManager[Tx]:
+        return self.app.database.transaction()
 
     def require(self, order_id: int, source_id: int) -> None:
         """Another source's order is not there: who asks learns nothing of it."""
@@ -149,7 +158,7 @@ async def caller(
         raise Refusal(
             HTTPStatus.FORBIDDEN, "forbidden", f"the key lacks the scope {', '.join(missing)}"
         )
-    return Caller(key)
+    return Caller(request.app.state.application, key)
 
 
 async def operator(caller: Annotated[Caller, Depends(caller)]) -> Caller:

@@ -48,7 +48,7 @@ ALWAYS = problems(401, 403, 422, 429, 503)
 WITH_BODY = problems(400, 408, 413, 415)
 
 
-def router(tag: str) -> APIRouter:
+def router_of(tag: str) -> APIRouter:
     return APIRouter(prefix="/v1", tags=[tag], route_class=Route, responses=ALWAYS)
 
 

@@ -27,7 +27,7 @@ from pipeline.source import Source
 from web.api.examples import NDJSON, VERDICTS
 from web.callers import Seller
 from web.problems import Refusal, named, no_gateway
-from web.routing import problems, router, takes
+from web.routing import problems, router_of, takes
 from web.streams import Lines, Stream, chunks
 from web.strict_json import NotJson, parse
 
@@ -47,7 +47,7 @@ Numbered = tuple[int, bytes | None]
 
 
 def routes(intake: Intake, choice: GatewayChoice) -> APIRouter:
-    api = router("orders")
+    api = router_of("orders")
     going = Counter[int]()
 
     async def counted(source: Source, request: Request) -> AsyncGenerator[bytes, None]:

@@ -22,13 +22,13 @@ from web.bodies import reads
 from web.callers import CatalogueReader, CatalogueWriter
 from web.cursors import cursor, position
 from web.problems import Refusal, invalid
-from web.routing import WITH_BODY, problems, router, takes
+from web.routing import WITH_BODY, problems, router_of, takes
 
 SkuPath = Annotated[Sku, Path(description="A SKU.")]
 
 
 def routes(database: Database) -> APIRouter:
-    api = router("catalogue")
+    api = router_of("catalogue")
 
     @api.get("/products", operation_id="listProducts", response_model=shapes.Page[shapes.Product])
     def ls(

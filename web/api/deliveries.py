@@ -16,13 +16,13 @@ from web.api.shapes import Page
 from web.api.webhooks import EndpointId, visible
 from web.callers import HookKeeper
 from web.cursors import cursor, position
-from web.routing import answers, problems, router
+from web.routing import answers, problems, router_of
 
 DeliveryId = Annotated[int, Path(ge=1, le=LARGEST, description="A delivery's id.")]
 
 
 def routes(database: Database) -> APIRouter:
-    api = router("webhooks")
+    api = router_of("webhooks")
 
     @api.post(
         "/webhooks/{endpoint_id}/test",

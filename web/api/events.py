@@ -13,13 +13,13 @@ from web.api.models import LARGEST, Most, Next, Since
 from web.api.shapes import Feed, FeedEvent
 from web.callers import Reader
 from web.cursors import cursor, foreign, position
-from web.routing import router
+from web.routing import router_of
 
 _FIRST = Position(datetime(1970, 1, 1, tzinfo=UTC))
 
 
 def routes(database: Database) -> APIRouter:
-    api = router("events")
+    api = router_of("events")
 
     @api.get("/events", operation_id="listEvents", response_model=Feed)
     def ls(

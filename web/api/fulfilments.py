@@ -25,13 +25,13 @@ from web.api.orders_told import operation_of, refund_of, units_of
 from web.bodies import reads
 from web.callers import Reader, Steerer
 from web.problems import Refusal, invalid
-from web.routing import WITH_BODY, answers, problems, router, takes
+from web.routing import WITH_BODY, answers, problems, router_of, takes
 
 _ACTED = {**WITH_BODY, **problems(404, 409, 412)}
 
 
 def routes(database: Database) -> APIRouter:
-    api = router("fulfilments")
+    api = router_of("fulfilments")
 
     @api.get(
         "/orders/{order_id}/fulfilments",

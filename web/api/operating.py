@@ -18,13 +18,13 @@ from web.api.models import LARGEST, Word
 from web.callers import Caller, Operator
 from web.jobs import Jobs
 from web.problems import Refusal
-from web.routing import answers, problems, router
+from web.routing import answers, problems, router_of
 
 Name = Annotated[Word, Path(max_length=64)]
 
 
 def routes(database: Database, jobs: Jobs) -> APIRouter:
-    api = router("operating")
+    api = router_of("operating")
 
     def acting(caller: Caller, action: str, target: str) -> AbstractContextManager[Act]:
         """A transaction that does something in the name of the key that it is asked with."""

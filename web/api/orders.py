@@ -44,11 +44,11 @@ from web.bodies import is_long, read_json, reads
 from web.callers import Caller, Reader, Seller, Steerer
 from web.cursors import cursor, position
 from web.problems import Refusal, invalid, no_gateway
-from web.routing import WITH_BODY, answers, problems, router, takes
+from web.routing import WITH_BODY, answers, problems, router_of, takes
 
 
 def routes(application: Application) -> APIRouter:
-    api = router("orders")
+    api = router_of("orders")
     database, intake = application.database, application.intake
 
     @api.post(

@@ -27,7 +27,7 @@ from web.api.orders_told import lines_of
 from web.bodies import is_long, read_json
 from web.callers import Quoter
 from web.problems import Refusal
-from web.routing import WITH_BODY, problems, router, takes
+from web.routing import WITH_BODY, problems, router_of, takes
 
 #: Seconds of CPU that one quote may take, and long ones that are worked on at once.
 MOST_SECONDS = 2.0
@@ -37,7 +37,7 @@ MOST_ROWS = 1_000
 
 
 def routes(database: Database) -> APIRouter:
-    api = router("quotes")
+    api = router_of("quotes")
     long_ones = asyncio.Semaphore(MOST_LONG)
 
     @api.post(

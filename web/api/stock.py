@@ -22,11 +22,11 @@ from web.api.models import IdempotencyKey, Key, Most, Next
 from web.bodies import reads
 from web.callers import LedgerReader, StockReader, StockWriter
 from web.cursors import cursor, position
-from web.routing import WITH_BODY, router, takes
+from web.routing import WITH_BODY, router_of, takes
 
 
 def routes(database: Database) -> APIRouter:
-    api = router("stock")
+    api = router_of("stock")
 
     @api.get("/stock", operation_id="listStock", response_model=shapes.Page[shapes.Level])
     def ls(

@@ -24,7 +24,7 @@ from web.api.models import IdempotencyKey
 from web.bodies import reads
 from web.callers import Caller, Hooker, HookKeeper
 from web.problems import invalid
-from web.routing import WITH_BODY, answers, problems, router, takes
+from web.routing import WITH_BODY, answers, problems, router_of, takes
 
 EndpointId = Annotated[str, Path(pattern="^[0-9a-f]{12}$", description="An endpoint's id.")]
 Overlap = Annotated[
@@ -34,7 +34,7 @@ Overlap = Annotated[
 
 
 def routes(application: Application) -> APIRouter:
-    api = router("webhooks")
+    api = router_of("webhooks")
     database, webhooks = application.database, application.webhooks
 
     @api.get("/webhooks", operation_id="listWebhooks", response_model=list[models.Endpoint])
