@@ -72,8 +72,8 @@ def create_app(application: Application, jobs: Jobs = MappingProxyType({})) -> F
     problems.answer_with_problems(app, application.database, headers_of)
     for router in (
         batch.routes(application.intake, application.choice),
-        orders.routes(application),
-        fulfilments.routes(application.database),
+        orders.router,
+        fulfilments.router,
         events.routes(application.database),
         quotes.routes(application.database),
         catalogue.routes(application.database),
