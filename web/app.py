@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import MappingProxyType
@@ -65,17 +67,19 @@ def create_app(application: Application, jobs: Jobs = MappingProxyType({})) -> F
     app.state.application = application
     app.state.keys = Keys(application.database)
     app.state.guesses = Guesses(application.database)
+    app.state.batches = Counter[int]()  # that are being sent, by source's id
+    app.state.long_quotes = asyncio.Semaphore(quotes.MOST_LONG)
     shop = metrics.Shop(application.database, jobs, application.gateways)
     app.state.exposition = Exposition(shop)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     app.add_middleware(Envelope)
     problems.answer_with_problems(app, application.database, headers_of)
     for router in (
-        batch.routes(application.intake, application.choice),
+        batch.router,
         orders.router,
         fulfilments.router,
         events.routes(application.database),
-        quotes.routes(application.database),
+        quotes.router,
         catalogue.routes(application.database),
         stock.routes(application.database),
         webhooks.routes(application),

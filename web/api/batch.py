@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response
 from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 
+from pipeline.assembly import Application
 from pipeline.intake.accept import DISPATCH_SIZE, Intake, Receipt, Verdict
 from pipeline.intake.schema import MOST_BYTES
-from pipeline.payments.choice import GatewayChoice
 from pipeline.problems import Problem
 from pipeline.source import Source
 from web.api.examples import NDJSON, VERDICTS
@@ -30,6 +29,8 @@ from web.problems import Refusal, named, no_gateway
 from web.routing import problems, router_of, takes
 from web.streams import Lines, Stream, chunks
 from web.strict_json import NotJson, parse
+
+router = router_of("orders")
 
 MEDIA_TYPE = "application/x-ndjson"
 #: Seconds without anything more after which what has come is taken in; and until we hang up.
@@ -46,47 +47,44 @@ MOST_STREAMS = 8
 Numbered = tuple[int, bytes | None]
 
 
-def routes(intake: Intake, choice: GatewayChoice) -> APIRouter:
-    api = router_of("orders")
-    going = Counter[int]()
+async def _counted(intake: Intake, source: Source, request: Request) -> AsyncGenerator[bytes, None]:
+    going = request.app.state.batches
+    going[source.id] += 1
+    try:
+        async with aclosing(_verdicts(intake, source, request)) as verdicts:
+            async for some in verdicts:
+                yield some
+    finally:
+        going[source.id] -= 1
 
-    async def counted(source: Source, request: Request) -> AsyncGenerator[bytes, None]:
-        going[source.id] += 1
-        try:
-            async with aclosing(_verdicts(intake, source, request)) as verdicts:
-                async for some in verdicts:
-                    yield some
-        finally:
-            going[source.id] -= 1
 
-    @api.post(
-        "/orders/batch",
-        operation_id="placeOrders",
-        response_class=Response,
-        responses={
-            200: {"description": "A verdict a line", "content": {
-                MEDIA_TYPE: {"schema": {"type": "string"}, "example": VERDICTS}}},
-            **problems(408, 409, 415),
-        },
-        openapi_extra=takes("text", NDJSON, MEDIA_TYPE),
-    )  # fmt: skip
-    async def place_all(source: Seller, request: Request) -> Response:
-        """Place any number of orders, a line of JSON each. A verdict a line comes back while they
-        are still sent: read as you send, for who doesn't read is not read from. They go in the lane
-        `bulk`. A line without a verdict is to be sent again."""
-        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media not in (MEDIA_TYPE, "application/ndjson", "application/jsonl"):
-            raise Refusal(415, "", f"expected Content-Type: {MEDIA_TYPE}")
-        if lack := choice.lack(source.name, source.policy):
-            raise no_gateway(lack)
-        if going[source.id] >= MOST_STREAMS:
-            raise Refusal(
-                429, "rate-limited", f"{MOST_STREAMS} batches of {source.name} are being sent",
-                headers={"Retry-After": "5"},
-            )  # fmt: skip
-        return Stream(counted(source.in_lane("bulk"), request), MEDIA_TYPE)
-
-    return api
+@router.post(
+    "/orders/batch",
+    operation_id="placeOrders",
+    response_class=Response,
+    responses={
+        200: {"description": "A verdict a line", "content": {
+            MEDIA_TYPE: {"schema": {"type": "string"}, "example": VERDICTS}}},
+        **problems(408, 409, 415),
+    },
+    openapi_extra=takes("text", NDJSON, MEDIA_TYPE),
+)  # fmt: skip
+async def place_all(source: Seller, request: Request) -> Response:
+    """Place any number of orders, a line of JSON each. A verdict a line comes back while they
+    are still sent: read as you send, for who doesn't read is not read from. They go in the lane
+    `bulk`. A line without a verdict is to be sent again."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media not in (MEDIA_TYPE, "application/ndjson", "application/jsonl"):
+        raise Refusal(415, "", f"expected Content-Type: {MEDIA_TYPE}")
+    app: Application = request.app.state.application
+    if lack := app.choice.lack(source.name, source.policy):
+        raise no_gateway(lack)
+    if request.app.state.batches[source.id] >= MOST_STREAMS:
+        raise Refusal(
+            429, "rate-limited", f"{MOST_STREAMS} batches of {source.name} are being sent",
+            headers={"Retry-After": "5"},
+        )  # fmt: skip
+    return Stream(_counted(app.intake, source.in_lane("bulk"), request), MEDIA_TYPE)
 
 
 async def _verdicts(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import nullcontext
 from dataclasses import asdict
 from http import HTTPStatus
 from itertools import islice
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from pipeline import quoting
+from pipeline.assembly import Application
 from pipeline.intake.schema import MOST_BYTES, OrderIn
 from pipeline.money import to_text
 from pipeline.outcome import Advance
@@ -29,6 +29,8 @@ from web.callers import Quoter
 from web.problems import Refusal
 from web.routing import WITH_BODY, problems, router_of, takes
 
+router = router_of("quotes")
+
 #: Seconds of CPU that one quote may take, and long ones that are worked on at once.
 MOST_SECONDS = 2.0
 MOST_LONG = 2
@@ -36,43 +38,40 @@ MOST_LONG = 2
 MOST_ROWS = 1_000
 
 
-def routes(database: Database) -> APIRouter:
-    api = router_of("quotes")
-    long_ones = asyncio.Semaphore(MOST_LONG)
+@router.post(
+    "/quotes",
+    operation_id="quoteOrder",
+    response_model=shapes.Quote,
+    responses={**WITH_BODY, **problems(409)},
+    openapi_extra=takes(OrderIn, ORDER),
+)
+async def quote(source: Quoter, request: Request) -> Response:
+    """Price an order as it would be priced now, and say why. Nothing is placed, promised or
+    kept. 409: it has no price, and the problem's `reason` is what the order would be rejected or
+    held for."""
+    app: Application = request.app.state.application
+    data = await read_json(request, MOST_BYTES)
+    await request.app.state.guesses.require(request.state.key, source, data)
+    async with request.app.state.long_quotes if is_long(request) else nullcontext():
+        return await run_in_threadpool(_answer, app.database, source, data)
 
-    @api.post(
-        "/quotes",
-        operation_id="quoteOrder",
-        response_model=shapes.Quote,
-        responses={**WITH_BODY, **problems(409)},
-        openapi_extra=takes(OrderIn, ORDER),
-    )
-    async def quote(source: Quoter, request: Request) -> Response:
-        """Price an order as it would be priced now, and say why. Nothing is placed, promised or
-        kept. 409: it has no price, and the problem's `reason` is what the order would be rejected or
-        held for."""
-        data = await read_json(request, MOST_BYTES)
-        await request.app.state.guesses.require(request.state.key, source, data)
-        async with long_ones if is_long(request) else nullcontext():
-            return await run_in_threadpool(answer, source, data)
 
-    def answer(source: Source, data: object) -> Response:
-        with budget.of_seconds(MOST_SECONDS):
-            found = price(source, data)
-        return Response(found.model_dump_json(), media_type="application/json")
+def _answer(database: Database, source: Source, data: object) -> Response:
+    with budget.of_seconds(MOST_SECONDS):
+        found = _price(database, source, data)
+    return Response(found.model_dump_json(), media_type="application/json")
 
-    def price(source: Source, data: object) -> shapes.Quote:
-        with database.snapshot() as tx:
-            quoted = quoting.quote(tx, source, data)
-        if isinstance(quoted.found, NotPriced):
-            found = quoted.found
-            raise Refusal(
-                HTTPStatus.CONFLICT, "", f"it has no price: {found.reason}",
-                reason=found.reason, why=dict(found.detail),
-            )  # fmt: skip
-        return _told(quoted, quoted.found)
 
-    return api
+def _price(database: Database, source: Source, data: object) -> shapes.Quote:
+    with database.snapshot() as tx:
+        quoted = quoting.quote(tx, source, data)
+    if isinstance(quoted.found, NotPriced):
+        found = quoted.found
+        raise Refusal(
+            HTTPStatus.CONFLICT, "", f"it has no price: {found.reason}",
+            reason=found.reason, why=dict(found.detail),
+        )  # fmt: skip
+    return _told(quoted, quoted.found)
 
 
 def _told(quoted: Quoted, found: Quote) -> shapes.Quote:
