@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import Depends, Path
 from pydantic import ValidationError
 
 from pipeline.intake.files.products import ProductRow
@@ -13,7 +13,6 @@ from pipeline.problems import Problem
 from pipeline.problems import problems as problems_of
 from pipeline.storage import catalogue
 from pipeline.storage.catalogue import ProductIn
-from pipeline.storage.database import Database
 from web.api import shapes
 from web.api import shop_models as models
 from web.api.examples import PRODUCT
@@ -24,58 +23,57 @@ from web.cursors import cursor, position
 from web.problems import Refusal, invalid
 from web.routing import WITH_BODY, problems, router_of, takes
 
+router = router_of("catalogue")
+
 SkuPath = Annotated[Sku, Path(description="A SKU.")]
 
 
-def routes(database: Database) -> APIRouter:
-    api = router_of("catalogue")
+@router.get("/products", operation_id="listProducts", response_model=shapes.Page[shapes.Product])
+def ls(
+    caller: CatalogueReader, limit: Most = 50, after: Next = None
+) -> shapes.Page[shapes.Product]:
+    """List products with their prices, by SKU."""
+    last = position(after, str)[0] if after else None
+    with caller.read() as tx:
+        found = catalogue.page(tx, after=last, most=limit)
+    items = [shapes.Product(**product) for product in found]
+    more = cursor(items[-1].sku) if len(items) == limit else None
+    return shapes.Page[shapes.Product](items=items, next=more)
 
-    @api.get("/products", operation_id="listProducts", response_model=shapes.Page[shapes.Product])
-    def ls(
-        caller: CatalogueReader, limit: Most = 50, after: Next = None
-    ) -> shapes.Page[shapes.Product]:
-        """List products with their prices, by SKU."""
-        last = position(after, str)[0] if after else None
-        with database.snapshot() as tx:
-            found = catalogue.page(tx, after=last, most=limit)
-        items = [shapes.Product(**product) for product in found]
-        more = cursor(items[-1].sku) if len(items) == limit else None
-        return shapes.Page[shapes.Product](items=items, next=more)
 
-    @api.get(
-        "/products/{sku:path}",
-        operation_id="getProduct",
-        response_model=shapes.Product,
-        responses=problems(404),
-    )
-    def show(caller: CatalogueReader, sku: SkuPath) -> shapes.Product:
-        """Show a product with its prices."""
-        with database.snapshot() as tx:
-            found = catalogue.one(tx, sku)
-        if found is None:
-            raise Refusal(404, "", f"there is no product {sku!r}")
-        return shapes.Product(**found)
+@router.get(
+    "/products/{sku:path}",
+    operation_id="getProduct",
+    response_model=shapes.Product,
+    responses=problems(404),
+)
+def show(caller: CatalogueReader, sku: SkuPath) -> shapes.Product:
+    """Show a product with its prices."""
+    with caller.read() as tx:
+        found = catalogue.one(tx, sku)
+    if found is None:
+        raise Refusal(404, "", f"there is no product {sku!r}")
+    return shapes.Product(**found)
 
-    @api.put(
-        "/products/{sku:path}",
-        operation_id="putProduct",
-        response_model=shapes.Product,
-        responses={**WITH_BODY, **problems(404)},
-        openapi_extra=takes(models.ProductIn, PRODUCT),
-    )
-    def put(
-        caller: CatalogueWriter,
-        sku: SkuPath,
-        given: Annotated[models.ProductIn, Depends(reads(models.ProductIn))],
-    ) -> shapes.Product:
-        """Make a product, or replace what is said of it. What is left out stays, prices among it."""
-        batch = _products(sku, given)
-        with database.transaction() as tx:
-            catalogue.put(tx, batch)
-            found = catalogue.one(tx, sku)
-        return shapes.Product(**found)  # type: ignore[arg-type] # it was just made
 
-    return api
+@router.put(
+    "/products/{sku:path}",
+    operation_id="putProduct",
+    response_model=shapes.Product,
+    responses={**WITH_BODY, **problems(404)},
+    openapi_extra=takes(models.ProductIn, PRODUCT),
+)
+def put(
+    caller: CatalogueWriter,
+    sku: SkuPath,
+    given: Annotated[models.ProductIn, Depends(reads(models.ProductIn))],
+) -> shapes.Product:
+    """Make a product, or replace what is said of it. What is left out stays, prices among it."""
+    batch = _products(sku, given)
+    with caller.write() as tx:
+        catalogue.put(tx, batch)
+        found = catalogue.one(tx, sku)
+    return shapes.Product(**found)  # type: ignore[arg-type] # it was just made
 
 
 def _products(sku: str, given: models.ProductIn) -> list[ProductIn]:

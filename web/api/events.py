@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from fastapi import APIRouter
-
 from pipeline.storage import feed
-from pipeline.storage.database import Database
 from pipeline.storage.feed import Position
 from web.api.models import LARGEST, Most, Next, Since
 from web.api.shapes import Feed, FeedEvent
@@ -15,33 +12,27 @@ from web.callers import Reader
 from web.cursors import cursor, foreign, position
 from web.routing import router_of
 
+router = router_of("events")
+
 _FIRST = Position(datetime(1970, 1, 1, tzinfo=UTC))
 
 
-def routes(database: Database) -> APIRouter:
-    api = router_of("events")
-
-    @api.get("/events", operation_id="listEvents", response_model=Feed)
-    def ls(
-        caller: Reader,
-        after: Next = None,
-        since: Since = None,
-        limit: Most = 100,
-    ) -> Feed:
-        """Read on from a cursor (or begin at `since`), the oldest first. Nothing is skipped, however late it was
-        committed; what is being written may hold the newest back for a moment. A page may be empty
-        while there is `more`."""
-        begin = _FIRST if since is None else Position(since)
-        page = feed.read(database, _position(after) if after else begin, caller.source_id, limit)
-        end = page.end
-        return Feed(
-            items=[FeedEvent(**event) for event in page.events],
-            next=cursor(end.at.isoformat(), end.order_id, end.seq),
-            more=page.more,
-            held_back=int(page.held_back),
-        )
-
-    return api
+@router.get("/events", operation_id="listEvents", response_model=Feed)
+def ls(caller: Reader, after: Next = None, since: Since = None, limit: Most = 100) -> Feed:
+    """Read on from a cursor (or begin at `since`), the oldest first. Nothing is skipped, however late it was
+    committed; what is being written may hold the newest back for a moment. A page may be empty
+    while there is `more`."""
+    begin = _FIRST if since is None else Position(since)
+    page = feed.read(
+        caller.app.database, _position(after) if after else begin, caller.source_id, limit
+    )
+    end = page.end
+    return Feed(
+        items=[FeedEvent(**event) for event in page.events],
+        next=cursor(end.at.isoformat(), end.order_id, end.seq),
+        more=page.more,
+        held_back=int(page.held_back),
+    )
 
 
 def _position(given: str) -> Position:
