@@ -64,7 +64,7 @@ def create_app(application: Application, jobs: Jobs = MappingProxyType({})) -> F
         title="Ordermill", openapi_url=None, docs_url=None, redoc_url=None,
         redirect_slashes=False, lifespan=life, telemetry=_NOT_BY_FASTAPI,
     )  # fmt: skip
-    app.state.application = application
+    app.state.application, app.state.jobs = application, jobs
     app.state.keys = Keys(application.database)
     app.state.guesses = Guesses(application.database)
     app.state.batches = Counter[int]()  # that are being sent, by source's id
@@ -84,9 +84,9 @@ def create_app(application: Application, jobs: Jobs = MappingProxyType({})) -> F
         stock.router,
         webhooks.router,
         deliveries.router,
-        operating.routes(application.database, jobs),
-        gateway_events.routes(application.gateway_events),
-        metrics.routes(app.state.exposition),
+        operating.router,
+        gateway_events.router,
+        metrics.router,
     ):
         app.include_router(router)
 

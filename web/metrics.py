@@ -40,6 +40,7 @@ from web.console.pulse import Kept
 from web.routing import ALWAYS
 
 log = logging.getLogger(__name__)
+router = APIRouter(tags=["process"], responses=ALWAYS)
 
 #: Minutes after which a count is taken to be committed; a transaction takes seconds.
 COMMITTED = timedelta(minutes=5)
@@ -278,21 +279,17 @@ def _since(now: datetime, began: datetime | None) -> float:
     return 0.0 if began is None else _seconds(now - began)
 
 
-def routes(exposition: Exposition) -> APIRouter:
-    api = APIRouter(tags=["process"], responses=ALWAYS)
-
-    @api.get(
-        "/metrics",
-        operation_id="metrics",
-        response_class=Response,
-        responses={
-            200: {"description": "As Prometheus reads it", "content": {
-                "text/plain": {"schema": {"type": "string"}}}},
-        },
-    )  # fmt: skip
-    def metrics(caller: Scraper, request: Request) -> Response:
-        """How the shop and this process are doing. docs/telemetry.md names what is told."""
-        text, media_type = exposition.render(request.headers.get("accept", ""))
-        return Response(text, media_type=media_type)
-
-    return api
+@router.get(
+    "/metrics",
+    operation_id="metrics",
+    response_class=Response,
+    responses={
+        200: {"description": "As Prometheus reads it", "content": {
+            "text/plain": {"schema": {"type": "string"}}}},
+    },
+)  # fmt: skip
+def metrics(caller: Scraper, request: Request) -> Response:
+    """How the shop and this process are doing. docs/telemetry.md names what is told."""
+    exposition: Exposition = request.app.state.exposition
+    text, media_type = exposition.render(request.headers.get("accept", ""))
+    return Response(text, media_type=media_type)
