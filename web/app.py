@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -68,7 +67,7 @@ def create_app(application: Application, jobs: Jobs = MappingProxyType({})) -> F
     app.state.keys = Keys(application.database)
     app.state.guesses = Guesses(application.database)
     app.state.batches = Counter[int]()  # that are being sent, by source's id
-    app.state.long_quotes = asyncio.Semaphore(quotes.MOST_LONG)
+    app.state.long_quotes = quotes.InTurn()
     shop = metrics.Shop(application.database, jobs, application.gateways)
     app.state.exposition = Exposition(shop)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]

@@ -55,13 +55,21 @@ def _too_long(most: int) -> HTTPException:
 
 async def read_json(request: Request, most: int) -> Any:
     """The body as JSON, of at most `most` bytes. Refusal 413, 415, or 400 says what is wrong."""
+    return await parsed(await read_unparsed(request, most))
+
+
+async def read_unparsed(request: Request, most: int) -> bytes:
+    """A body that says it is JSON, for who parses it later."""
     if not _is_json(request.headers.get("content-type", "")):
         raise Refusal(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "", "expected Content-Type: application/json"
         )
-    raw = await read_body(request, most)
+    return await read_body(request, most)
+
+
+async def parsed(raw: bytes) -> Any:
+    """JSON. What takes long is read beside the loop that serves everyone. Refusal 400: it is none."""
     try:
-        # What takes long is read beside the loop that serves everyone.
         return parse(raw) if len(raw) < LONG else await run_in_threadpool(parse, raw)
     except NotJson as error:
         raise Refusal(HTTPStatus.BAD_REQUEST, "malformed", str(error)) from None

@@ -34,6 +34,7 @@ from pipeline.storage.tables import (
 )
 from pipeline.storage.tables import orders as live
 from pipeline.storage.tables import refusals as refused
+from pipeline.typed import is_digits
 
 #: Where it says who ordered; the archive has all of them in the row's body.
 _PERSONAL = (order_documents, events, notifications)
@@ -220,7 +221,7 @@ _TELLING = 6
 
 def _naming(external_id: str) -> list[str]:
     """Patterns that fit a message which names an order: JSON, mostly, that may stand in JSON."""
-    if len(external_id) >= _TELLING and not external_id.isdigit():
+    if len(external_id) >= _TELLING and not is_digits(external_id):
         return [_anywhere(external_id)]
     numbers = [f'"external_id":{gap}{external_id}{end}' for gap in ("", " ") for end in ",}"]
     quoted = [f'"{external_id}"', f"'{external_id}'", f'\\"{external_id}\\"']

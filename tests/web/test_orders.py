@@ -6,10 +6,12 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from httpx import Response
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
@@ -651,6 +653,19 @@ def test_what_has_no_price_says_why(client: TestClient) -> None:
     body = problem(client.post("/v1/quotes", json=an_order(lines=[("MUG-O1", 1)])), 409)
 
     assert (body["reason"], body["why"]) == ("unknown_sku", {"skus": ["MUG-O1"]})
+
+
+def test_of_long_quotes_only_so_many_wait(client: TestClient, app: FastAPI) -> None:
+    long = an_order(lines=[(MUG, 1)] * 400)
+    with ExitStack() as others:
+        for _ in range(quotes.MOST_LONG + quotes.MOST_WAITING):
+            others.enter_context(app.state.long_quotes.in_line())
+        refused = client.post("/v1/quotes", json=long)
+        short = client.post("/v1/quotes", json=an_order())
+
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+    assert short.status_code == 200
+    assert client.post("/v1/quotes", json=long).status_code == 200
 
 
 def test_what_is_wrong_with_a_quotes_order_is_named(client: TestClient) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from http import HTTPStatus
 from itertools import islice
@@ -24,16 +26,17 @@ from pipeline.storage.database import Database
 from web.api import shapes
 from web.api.examples import ORDER
 from web.api.orders_told import lines_of
-from web.bodies import is_long, read_json
+from web.bodies import is_long, parsed, read_unparsed
 from web.callers import Quoter
 from web.problems import Refusal
 from web.routing import WITH_BODY, problems, router_of, takes
 
 router = router_of("quotes")
 
-#: Seconds of CPU that one quote may take, and long ones that are worked on at once.
+#: Seconds of CPU that one quote may take; long ones that are worked on at once, and that wait for it
+#: with their bodies unparsed: as objects they take ten times the memory.
 MOST_SECONDS = 2.0
-MOST_LONG = 2
+MOST_LONG, MOST_WAITING = 2, 8
 #: Rows of an explanation that are told: a long order by many promotions has millions.
 MOST_ROWS = 1_000
 
@@ -49,11 +52,42 @@ async def quote(source: Quoter, request: Request) -> Response:
     """Price an order as it would be priced now, and say why. Nothing is placed, promised or
     kept. 409: it has no price, and the problem's `reason` is what the order would be rejected or
     held for."""
-    app: Application = request.app.state.application
-    data = await read_json(request, MOST_BYTES)
+    if not is_long(request):
+        return await _quoted(source, request, await read_unparsed(request, MOST_BYTES))
+    in_turn: InTurn = request.app.state.long_quotes
+    with in_turn.in_line():
+        raw = await read_unparsed(request, MOST_BYTES)
+        async with in_turn.places:
+            return await _quoted(source, request, raw)
+
+
+class InTurn:
+    """Long quotes, a few at once."""
+
+    def __init__(self) -> None:
+        self.places = asyncio.Semaphore(MOST_LONG)
+        self._in_line = 0
+
+    @contextmanager
+    def in_line(self) -> Iterator[None]:
+        """Waiting or worked on. Refusal 429: too many are."""
+        if self._in_line >= MOST_LONG + MOST_WAITING:
+            raise Refusal(
+                429, "rate-limited", f"{self._in_line} long quotes are being made",
+                headers={"Retry-After": "1"},
+            )  # fmt: skip
+        self._in_line += 1
+        try:
+            yield
+        finally:
+            self._in_line -= 1
+
+
+async def _quoted(source: Source, request: Request, raw: bytes) -> Response:
+    data = await parsed(raw)
     await request.app.state.guesses.require(request.state.key, source, data)
-    async with request.app.state.long_quotes if is_long(request) else nullcontext():
-        return await run_in_threadpool(_answer, app.database, source, data)
+    app: Application = request.app.state.application
+    return await run_in_threadpool(_answer, app.database, source, data)
 
 
 def _answer(database: Database, source: Source, data: object) -> Response:
