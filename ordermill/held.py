@@ -40,7 +40,7 @@ def requeue(
     rate: Rate = None,
     json: AsJson = False,
 ) -> None:
-    """Put orders on hold back to work, where they were held; hold rules no longer apply to them.
+    """Put orders on hold back to work where they were held. A hold rule that held one passes it now.
 
     By id: all of them or, on an error, none. By filter: all on hold that match, in transactions of
     at most 1,000; what somebody else changes meanwhile is left alone, and counted.

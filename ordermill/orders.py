@@ -43,7 +43,7 @@ COMMANDS = {
     "requeue": Lazy(
         "ordermill.held",
         "requeue",
-        "Put orders on hold back to work, where they were held; hold rules no longer apply to them.",
+        "Put orders on hold back to work where they were held. A hold rule that held one passes it now.",
     ),
     "decide": Lazy(
         "ordermill.deciding",

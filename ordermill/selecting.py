@@ -36,7 +36,9 @@ OlderThan = Annotated[
 ]
 Sku = Annotated[
     str | None,
-    typer.Option(help="Only orders for this SKU. Slow: every order's document is read."),
+    typer.Option(
+        help="Only orders for this SKU. `orders ls` is slow with it: it reads every order's document."
+    ),
 ]
 Email = Annotated[
     str | None,

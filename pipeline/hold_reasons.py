@@ -89,8 +89,8 @@ HOLD_REASONS: dict[str, HoldReason] = {
         "ordermill orders cancel {id}",
     ),
     "sku_held": HoldReason(
-        "nothing is promised of a SKU that it needs, as a count of it differs from the books",
-        "settle the difference, `ordermill stock release SKU`, then requeue it",
+        "a SKU that it needs is held: somebody held it, or a count of it differs from the books",
+        "find out why it is held, `ordermill stock release SKU`, then requeue it",
     ),
     "vat_unverified": HoldReason(
         "VIES says that its VAT id is not valid, or gave no answer to be trusted; detail says which",
