@@ -76,7 +76,7 @@ class DoorProtocol(H11Protocol):
 
     def eof_received(self) -> None:
         super().eof_received()
-        self._end_soon()
+        self._end_within(UNREAD)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -112,10 +112,11 @@ class DoorProtocol(H11Protocol):
         request's body may take while it is worked on is for who reads it to say."""
         is_to_say_more = self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
         if self.transport.is_closing():  # what it was sent last may never be read
-            self._end_soon()
+            self._stop_timer()
+            self._end_within(UNREAD)
             return
         if is_to_say_more and not self._is_in_hand:
-            self._end_soon()
+            self._end_within(PATIENCE)
         else:
             self._stop_timer()
         if is_to_say_more or self._unread:
@@ -123,8 +124,8 @@ class DoorProtocol(H11Protocol):
         else:
             self.waiting.pop(self, None)
 
-    def _end_soon(self) -> None:
-        self._ends = self._ends or self.loop.call_later(PATIENCE, self.transport.abort)
+    def _end_within(self, seconds: float) -> None:
+        self._ends = self._ends or self.loop.call_later(seconds, self.transport.abort)
 
     def _stop_timer(self) -> None:
         if self._ends is not None:

@@ -183,6 +183,17 @@ def test_a_client_that_does_not_read_is_not_kept(impatient: None, port: int, app
 # What is not
 
 
+def test_a_client_that_reads_slowly_has_its_last_answer_whole(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "PATIENCE", 0.2)
+    slow = call(port, b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    begun = len(slow.recv(1 << 16))
+    time.sleep(1.0)  # longer than a silent client has
+
+    assert begun + received(slow) > 50_000_000
+
+
 def test_a_request_that_takes_its_time_is_waited_for(impatient: None, port: int, app: App) -> None:
     connection = call(port, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
     time.sleep(2.0)
