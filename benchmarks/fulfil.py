@@ -2,8 +2,8 @@
 
     python -m benchmarks.fulfil --orders 19886 --home sqlite
 
-The orders go through the engine first, 500 at a time; their time is told apart. How long each
-transaction holds the database is what others wait for.
+The engine confirms the orders first, 500 at a time; that time is printed separately. Other writers
+wait as long as a transaction holds the database, so the longest is printed, too.
 """
 
 from __future__ import annotations

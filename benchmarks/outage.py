@@ -2,9 +2,8 @@
 
     python -m benchmarks.outage --hours 10
 
-Each look is made as soon as the one before is over, on a real Postgres, and what its statistics count
-is told by table. `--looks` makes fewer of them than the night has; what one writes is then told for
-all of them.
+Each look begins when the one before is over, on a real Postgres. The rows that Postgres counted are
+printed for each table. `--looks` makes fewer looks than the night has, and multiplies what they wrote.
 """
 
 from __future__ import annotations

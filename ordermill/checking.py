@@ -9,6 +9,7 @@ import typer
 
 from ordermill.output import AsJson, errors, show, show_json
 from ordermill.session import application, bare_database
+from pipeline.settings import load_settings
 
 
 def audit(json: AsJson = False) -> None:
@@ -55,7 +56,6 @@ def check(
 ) -> None:
     """Say what is wrong with this deployment, and how to mend it. Exit code 1 on an error."""
     from pipeline.check import check as run_check
-    from pipeline.settings import load_settings
 
     if since is not None:
         from ordermill.forecast import show_forecast

@@ -85,9 +85,9 @@ class _LeavesReplicas:
     def read_response(self, *args: Any, **options: Any) -> Any:
         """As in `Connection`."""
         try:
-            return super().read_response(*args, **options)  # type: ignore[misc] # of its brother
+            return super().read_response(*args, **options)  # type: ignore[misc] # of the class it is mixed with
         except redis.ReadOnlyError as error:
-            self.disconnect()  # type: ignore[attr-defined] # likewise
+            self.disconnect()  # type: ignore[attr-defined] # of that class, too
             raise redis.ConnectionError(f"the server is a replica: {error}") from None
 
 

@@ -26,8 +26,7 @@ def text(field: str, given: str | None, most: int) -> str | None:
     InvalidInput names the field and what was expected."""
     if given is None:
         return None
-    if not 0 < len(given) <= most or not given.isprintable():
-        raise InvalidInput(f"{field}: expected 1 to {most} printable characters")
+    name(field, given, most)
     if holds_card_number(given):
         raise InvalidInput(f"{field}: expected no payment card number")
     return given

@@ -18,8 +18,7 @@ from pipeline.intake.accept import Receipt, Verdict
 from pipeline.problems import Problem, fit_to_show
 from pipeline.redaction import describe
 from pipeline.storage import refusals, sources
-from workers.messages import PUT_ASIDE, Unreadable, kept
-from workers.redis_broker import INTAKE_ACTOR, INTAKE_QUEUE
+from workers.messages import INTAKE_ACTOR, INTAKE_QUEUE, PUT_ASIDE, Unreadable, kept
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline.problems import problems
 from pipeline.redaction import redact
 
+#: Where upstream systems put orders, and the actor that takes them in. Each step's actor is called as its
+#: queue is.
+INTAKE_QUEUE = "intake"
+INTAKE_ACTOR = "accept_orders"
+
 #: The actor that writes down what can't be read, on whatever queue it came.
 PUT_ASIDE = "put_aside"
 
@@ -92,8 +97,19 @@ def read(queue: str, actor: str, body: bytes) -> Message[Any]:
     )
 
 
-def for_put_aside(queue: str, body: bytes, why: str) -> Message[Any]:
-    """A message in the place of one that can't be read: it has what is kept of it, and why."""
+def fetched(queue: str, body: bytes | None) -> Message[Any]:
+    """What came on `queue`; in place of what can't be read, a message that puts it aside. None: its
+    id came, and its bytes are gone."""
+    try:
+        if body is None:
+            raise Unreadable("its id is in the list, and its JSON is not in the hash")
+        return read(queue, INTAKE_ACTOR if queue == INTAKE_QUEUE else queue, body)
+    except Unreadable as error:
+        return _for_put_aside(queue, body or b"", error.why)
+
+
+def _for_put_aside(queue: str, body: bytes, why: str) -> Message[Any]:
+    """It has what is kept of the other, and why that can't be read."""
     return Message(
         queue_name=queue,
         actor_name=PUT_ASIDE,

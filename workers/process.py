@@ -16,11 +16,11 @@ from pipeline.settings import Settings
 from workers.actors import declare_actors
 from workers.announcer import BrokerAnnouncer, PatientAnnouncer
 from workers.broker import make_broker
+from workers.messages import INTAKE_QUEUE
 from workers.middleware.dead_letters import KeepDeadLetters
 from workers.middleware.graceful_stop import GracefulStop
 from workers.middleware.leases import KeepLeases
 from workers.middleware.presence import ShowPresence
-from workers.redis_broker import INTAKE_QUEUE
 
 #: Milliseconds for the batches in hand to finish when the worker is asked to stop.
 STOP_WITHIN = 60_000

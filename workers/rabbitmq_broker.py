@@ -19,8 +19,7 @@ from pika.exceptions import AMQPError
 from pipeline.brokers import shown
 from pipeline.errors import ConfigurationError
 from pipeline.telemetry.outage import Outage
-from workers.messages import Quiet, Unreadable, for_put_aside, read
-from workers.redis_broker import INTAKE_ACTOR, INTAKE_QUEUE
+from workers.messages import Quiet, fetched
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +92,6 @@ class RabbitmqConsumer(Consumer):
     def __init__(self, broker: RabbitmqHints, queue_name: str, prefetch: int, timeout: int) -> None:
         self.broker = broker
         self.queue = queue_name
-        self.actor = INTAKE_ACTOR if queue_name == INTAKE_QUEUE else queue_name
         self._prefetch = prefetch
         self._timeout = timeout / 1000
         self._connection: Any = None
@@ -156,12 +154,7 @@ class RabbitmqConsumer(Consumer):
         time.sleep(AGAIN)
 
     def _message(self, number: int, body: bytes) -> Quiet:
-        message: Message[Any]
-        try:
-            message = read(self.queue, self.actor, body)
-        except Unreadable as error:
-            message = for_put_aside(self.queue, body, error.why)
-        return _Tagged(message, (self._generation, number))
+        return _Tagged(fetched(self.queue, body), (self._generation, number))
 
     def _answer(self, message: Any, how: str, **options: Any) -> None:
         """Told to the connection's own thread: pika's are no other's to use."""

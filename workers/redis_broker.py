@@ -19,20 +19,17 @@ from collections import deque
 from typing import Any
 
 import redis
-from dramatiq import Message
 from dramatiq.broker import Consumer
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Middleware
 
 from pipeline.chain import STEPS
 from pipeline.telemetry.outage import Outage
-from workers.messages import Quiet, Unreadable, for_put_aside, read
+from workers.messages import INTAKE_QUEUE, Quiet, fetched
 
 log = logging.getLogger(__name__)
 
 NAMESPACE = "ordermill"
-INTAKE_QUEUE = "intake"
-INTAKE_ACTOR = "accept_orders"
 QUEUES = (*STEPS, INTAKE_QUEUE)
 
 #: Milliseconds without a sign of life before what a worker fetched goes back to its queue. Only
@@ -45,9 +42,10 @@ DEAD_LETTERS_FOR = 7 * 86_400_000
 BLOCK = 0.5
 #: Seconds before it tries again what failed; a server that is full is asked as often.
 AGAIN = 0.2
-#: Seconds between two looks at what others, or we ourselves, have fetched and lost. In a broker of this
-#: process that can't happen; only dead letters become too old.
-OFTEN, SELDOM = HEARTBEAT_TIMEOUT / 2_000, 60.0
+#: Seconds between two looks at what others, or we ourselves, have fetched and lost, in a broker of this
+#: process: there that can't happen, and only dead letters become too old. A server is looked at twice
+#: in HEARTBEAT_TIMEOUT.
+SELDOM = 60.0
 
 # A server that is full must still be drained, and what fetches writes down what it fetched.
 _ALLOW_OOM = b"#!lua flags=allow-oom\n"
@@ -231,7 +229,6 @@ class HintConsumer(Consumer):
     def __init__(self, broker: HintBroker, queue_name: str, prefetch: int, timeout: int) -> None:
         self.broker = broker
         self.queue = queue_name
-        self.actor = INTAKE_ACTOR if queue_name == INTAKE_QUEUE else queue_name
         self.prefetch = prefetch
         self._fetched: deque[tuple[bytes, bytes | None]] = deque()
         self._in_hand: set[bytes] = set()
@@ -295,7 +292,7 @@ class HintConsumer(Consumer):
         found = self._peek()
         looks_again = began > self._look_again
         if looks_again:
-            self._look_again = began + (SELDOM if self.broker.arrivals else OFTEN)
+            self._look_again = began + self._between_looks
             self._give_sign_of_life()  # first, or after an outage we would take from ourselves
             self.broker.do_bring_back(self.queue)
             # The set is read after what we know: what is acknowledged in between is in neither.
@@ -303,10 +300,14 @@ class HintConsumer(Consumer):
         if not self._fetched and (found or looks_again):
             self._fetched.extend(self.broker.do_fetch(self.queue, room))
 
+    @property
+    def _between_looks(self) -> float:
+        return SELDOM if self.broker.arrivals else HEARTBEAT_TIMEOUT / 2_000
+
     def _give_sign_of_life(self) -> None:
         """A fetch is one, of no message too: others take what a silent worker has in hand."""
         if (now := time.monotonic()) > self._next_sign:
-            self._next_sign = now + (SELDOM if self.broker.arrivals else OFTEN)
+            self._next_sign = now + self._between_looks
             self.broker.do_fetch(self.queue, 0)
 
     def _peek(self) -> bool:
@@ -323,12 +324,5 @@ class HintConsumer(Consumer):
             return bool(self.broker.client.llen(key))
 
     def _message(self, name: bytes, body: bytes | None) -> Quiet:
-        message: Message[Any]
-        try:
-            if body is None:
-                raise Unreadable("its id is in the list, and its JSON is not in the hash")
-            message = read(self.queue, self.actor, body)
-        except Unreadable as error:
-            message = for_put_aside(self.queue, body or b"", error.why)
         self._in_hand.add(name)
-        return Quiet(message.copy(options={"redis_message_id": name}))
+        return Quiet(fetched(self.queue, body).copy(options={"redis_message_id": name}))

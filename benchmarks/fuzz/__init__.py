@@ -1,1 +1,1 @@
-"""What strangers may send to `web`, mutated, and what it costs."""
+"""Mutated requests to a running `web`, and what they cost it."""

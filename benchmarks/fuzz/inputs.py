@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.fuzz.server import MESSAGES
 
-#: What patterns, tables and screens stumble over when it comes over and over.
+#: Texts that harm patterns, tables or screens when they are repeated.
 PIECES = (
     "://:", "://a:b", "4 ", "4242 ", "1-", "4242424242424242 ", "a@", "a@b.", ".", '"', "\\", "'",
     "=?utf-8?q?=0d=0a?=", "password=", "password='", "x_secret_", "pi_", "sk_live_", "Bearer ",
@@ -40,7 +40,7 @@ HEADERS = (
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A request as it goes over the wire, but for its key and its id."""
+    """A request as it is sent, without the headers for its key and its id."""
 
     kind: str
     what: str

@@ -31,6 +31,7 @@ class LoopMeter:
             run(handle)
             self._note(time.thread_time() - began, handle)
 
+        # asyncio has no hook for it.
         asyncio.Handle._run = measured  # type: ignore[method-assign]
         try:
             yield
@@ -53,6 +54,7 @@ class LoopMeter:
         self.callbacks += 1
         if len(self._dearest) == KEPT and seconds <= self._dearest[0][0]:
             return
+        # What the callback is and for which request stands in attributes that asyncio keeps to itself.
         fields: Any = handle._context.get(logs._fields, {})  # type: ignore[attr-defined]
         callback = getattr(handle._callback, "__qualname__", "a step of a task")  # type: ignore[attr-defined]
         entry = (seconds, self.callbacks, str(callback), str(fields.get("request", "")))

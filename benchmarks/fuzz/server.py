@@ -1,5 +1,5 @@
-"""`python -m benchmarks.fuzz.server HOME PORT REPORT`: a `web` whose event loop is measured; what was
-found is written to REPORT when it is told to stop.
+"""`python -m benchmarks.fuzz.server HOME PORT REPORT`: a `web` whose event loop is measured. When it
+is stopped, it writes what it found to REPORT.
 
 Messages of upstream systems have no door in HTTP. Here they have one, to the function that the
 worker's actor calls.

@@ -15,9 +15,9 @@ from ordermill_client import AsyncClient, Client, Retries
 
 from pipeline.assembly import Application
 from pipeline.storage.database import Database
-from tests.conftest import sqlite_database, sqlite_template  # noqa: F401
+from tests.conftest import sqlite_database, sqlite_template  # noqa: F401 - fixtures
 from tests.support import Mill
-from tests.web.conftest import app, application, gateway, make_key, shop  # noqa: F401
+from tests.web.conftest import app, application, gateway, make_key, shop  # noqa: F401 - fixtures
 from tests.web.console.serving import serving
 
 #: As the defaults, in a hundredth of the time.

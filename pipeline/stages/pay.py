@@ -44,7 +44,7 @@ from pipeline.storage import payments, quotes
 from pipeline.storage.database import Tx
 
 #: Seconds, at the least, between looks at a payment its customer must act on; a tenth of what it
-#: has waited, as each look is a line of its timeline. A safety net: events wake it.
+#: has waited. A safety net: events wake it.
 ACTION_LOOK = 60.0
 
 

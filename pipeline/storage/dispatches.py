@@ -274,12 +274,12 @@ def _place(tx: Tx, new: Sequence[NewDispatch], made: Sequence[int]) -> None:
 
 
 _member = members(dispatches.c.order_ids)
+_DISPATCH = select(
+    dispatches.c.id, dispatches.c.step, dispatches.c.lane, dispatches.c.order_ids,
+    dispatches.c.attempts, dispatches.c.deaths, dispatches.c.cause, dispatches.c.looks,
+)  # fmt: skip
 _WAITING_WITH = (
-    select(
-        dispatches.c.id, dispatches.c.step, dispatches.c.lane, dispatches.c.order_ids,
-        dispatches.c.attempts, dispatches.c.deaths, dispatches.c.cause, dispatches.c.looks,
-    )
-    .where(
+    _DISPATCH.where(
         or_(dispatches.c.leased_until.is_(None), dispatches.c.leased_until <= now()),
         exists(
             select(1)
@@ -356,11 +356,7 @@ def waiting(tx: Tx, grace: float) -> dict[str, tuple[int, int]]:
 
 
 _WAITING_AS = (
-    select(
-        dispatches.c.id, dispatches.c.step, dispatches.c.lane, dispatches.c.order_ids,
-        dispatches.c.attempts, dispatches.c.deaths, dispatches.c.cause, dispatches.c.looks,
-    )
-    .where(
+    _DISPATCH.where(
         dispatches.c.id.in_(ids()),
         dispatches.c.leased_until.is_(None),
         dispatches.c.due_at > now(),
